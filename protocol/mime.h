@@ -1,0 +1,24 @@
+/* Parsing a message's MIME structure and text, over gmime. Only the worker process that is
+ * confined for it (and tests) calls this: a message of a stranger may cost memory and time.
+ * Bounds of limits.h are checked before gmime sees anything.
+ */
+#ifndef ANNAL_PROTOCOL_MIME_H
+#define ANNAL_PROTOCOL_MIME_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Once a process, before the first parse. */
+void mime_init(void);
+
+/* The record of structure.h. Never NULL: beyond a limit it is structure_plain()'s. */
+GBytes *mime_structure(const uint8_t *message, size_t length);
+
+/* The text that SEARCH looks at, as valid UTF-8: with header, every header field of the message
+ * and its parts, decoded; with body, every text part (and headers and text of attached
+ * messages), transfer encoding and charset decoded. HTML is left as it is. At most max octets. */
+GBytes *mime_text(const uint8_t *message, size_t length, bool header, bool body, size_t max);
+
+#endif

@@ -1,0 +1,71 @@
+/* What ENVELOPE, BODY, BODYSTRUCTURE and BODY[section] need to know of a message: parsed once,
+ * kept as a record of bytes under the blob's id, read without gmime.
+ *
+ * Ranges are octets of the original message. The record's decoder trusts nothing.
+ */
+#ifndef ANNAL_PROTOCOL_STRUCTURE_H
+#define ANNAL_PROTOCOL_STRUCTURE_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Kind and version under which records are kept: change it with the format. */
+#define STRUCTURE_KIND "structure.1"
+
+struct structure; /* a decoded record: immutable */
+
+/* Decodes a record (protocol/mime.h makes them). message_length: of the message it is about;
+ * every range is checked against it. NULL if it is malformed. The bytes are kept by reference. */
+struct structure *structure_decode(GBytes *record, uint64_t message_length);
+void structure_free(struct structure *structure); /* accepts NULL */
+
+/* A record that says only: one part, text/plain (or application/octet-stream if the header can't
+ * be told apart), header and body ranges: for messages that can't be parsed. Never fails, cheap. */
+GBytes *structure_plain(const uint8_t *message, size_t length);
+
+/* Append what follows the item's name in a FETCH response. utf8: the client accepts it raw. */
+void structure_envelope(const struct structure *structure, GString *out, bool utf8);
+void structure_body(const struct structure *structure, GString *out, bool utf8, bool extended);
+
+struct octet_range {
+    uint64_t start;
+    uint64_t length;
+};
+
+enum section_text {
+    SECTION_TEXT_NONE,   /* BODY[], BODY[1.2] */
+    SECTION_TEXT_HEADER, /* also HEADER.FIELDS and HEADER.FIELDS.NOT: the header to choose from */
+    SECTION_TEXT_TEXT,
+    SECTION_TEXT_MIME,
+};
+
+/* Finds BODY[part.part.text] (RFC 3501 6.4.5): part 1 of a message that is no multipart is its
+ * body; HEADER and TEXT after numbers are of a message/rfc822 part; MIME needs a number. False if
+ * there is no such part (the answer is then NIL... or "" as RFC 3501 wants). */
+bool structure_section(const struct structure *structure, const uint32_t *parts, size_t count,
+                       enum section_text text, struct octet_range *out);
+
+/* Of a leaf part found by numbers: for BINARY later and SEARCH now. NULL where there is none. */
+const char *structure_part_type(const struct structure *structure, const uint32_t *parts,
+                                size_t count);
+
+/* Envelope fields for SEARCH and logs: raw (undecoded, unfolded) values, or NULL. */
+enum envelope_field {
+    ENVELOPE_DATE,
+    ENVELOPE_SUBJECT,
+    ENVELOPE_FROM,
+    ENVELOPE_SENDER,
+    ENVELOPE_REPLY_TO,
+    ENVELOPE_TO,
+    ENVELOPE_CC,
+    ENVELOPE_BCC,
+    ENVELOPE_IN_REPLY_TO,
+    ENVELOPE_MESSAGE_ID,
+    ENVELOPE_FIELD_COUNT,
+};
+const char *structure_field(const struct structure *structure, enum envelope_field field,
+                            size_t *length);
+
+#endif

@@ -1,0 +1,16 @@
+/* The program's subcommands: each takes its own arguments (argv[0] is its name) and returns the
+ * process's exit status: 0 done, 1 failed, 2 wrong usage. */
+#ifndef ANNAL_SERVER_COMMANDS_H
+#define ANNAL_SERVER_COMMANDS_H
+
+int command_serve(int argc, char **argv);
+int command_sandbox(int argc, char **argv);
+int command_user(int argc, char **argv);
+int command_import(int argc, char **argv);
+int command_log(int argc, char **argv);
+int command_verify(int argc, char **argv);
+
+/* Not for people: the confined process that parses messages; speaks on descriptor 3. */
+int command_mime_worker(int argc, char **argv);
+
+#endif

@@ -1,0 +1,52 @@
+/* The configuration: one file, documented defaults, overridden by flags. */
+#ifndef ANNAL_SERVER_CONFIG_H
+#define ANNAL_SERVER_CONFIG_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum config_log_target { CONFIG_LOG_STDERR, CONFIG_LOG_SYSLOG };
+
+/* An address to listen on, "127.0.0.1:993" or "[::1]:993"; port 0 takes a free one. */
+struct config_listen {
+    char *address;
+    uint16_t port;
+};
+
+struct config {
+    char *data;             /* the data directory, absolute */
+    GArray *imaps;          /* struct config_listen: implicit TLS */
+    GArray *imap;           /* struct config_listen: cleartext, STARTTLS */
+    char *certificate;      /* PEM chain; NULL: DATA/tls/certificate.pem */
+    char *private_key;      /* PEM; NULL: DATA/tls/key.pem */
+    char *users;            /* password file; NULL: DATA/users */
+    bool cleartext_login;   /* allow LOGIN without TLS from loopback addresses (default false) */
+    unsigned workers;       /* threads that own accounts; 0: one a processor, 2 to 16 */
+    unsigned mime_workers;  /* confined processes that parse messages; 0: one a processor */
+    uint64_t append_limit;  /* octets of one message */
+    unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */
+    unsigned login_seconds; /* until login must have happened */
+    unsigned connections;   /* in all */
+    unsigned connections_per_user;
+    unsigned connections_per_address;
+    enum config_log_target log_target;
+    bool log_debug;
+};
+
+/* Defaults. Release with config_release(). */
+void config_init(struct config *config);
+void config_release(struct config *config);
+
+/* Reads a file over the present values. On failure false, and *problem is a new string that
+ * names file and line: "annal.conf:12: no such option 'idel_minutes'". */
+bool config_read(struct config *config, const char *path, char **problem);
+
+/* Parses "ADDRESS:PORT", "[v6]:PORT" or "PORT" (loopback) and appends it to listens. */
+bool config_add_listen(GArray *listens, const char *text);
+
+/* Checks what does not depend on the file's syntax (ranges, at least one listener, readable key and
+ * certificate); fills in the paths that follow from data. *problem as above. */
+bool config_check(struct config *config, char **problem);
+
+#endif

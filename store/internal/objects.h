@@ -1,0 +1,65 @@
+/* The object database of one repository: reading, and writing many objects as one pack.
+ *
+ * Together with refs.h this is the engine seam: paths and descriptors stay below it.
+ * Objects are written "stored" (zlib level 0) by our own pack writer; reading goes through an
+ * in-memory cache of recent small objects, then libgit2.
+ */
+#ifndef ANNAL_STORE_INTERNAL_OBJECTS_H
+#define ANNAL_STORE_INTERNAL_OBJECTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/error.h"
+#include "store/host.h"
+#include "store/object_id.h"
+
+enum object_type { OBJECT_COMMIT = 1, OBJECT_TREE = 2, OBJECT_BLOB = 3 }; /* git's numbers */
+
+struct objects;
+
+/* path: the bare repository's directory. Refuses SHA-256 repositories (STORE_UNSUPPORTED). Host
+ * is borrowed. The caller owns *out. */
+int objects_open(struct objects **out, const char *path, const struct host *host,
+                 struct store_error *error);
+void objects_close(struct objects *objects); /* accepts NULL */
+
+/* An object's content, owned by the caller. */
+struct object_data {
+    const uint8_t *data;
+    size_t length;
+    void *owner;
+};
+void object_data_release(struct object_data *data);
+
+/* STORE_NOT_FOUND, STORE_CORRUPT (also: another type), STORE_NO_MEMORY, STORE_IO. Finds packs
+ * that others made since. */
+int objects_read(struct objects *objects, const struct object_id *id, enum object_type type,
+                 struct object_data *out, struct store_error *error);
+bool objects_exist(struct objects *objects, const struct object_id *id);
+
+/* git's hash of "type length NUL data". */
+void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out);
+
+/* A set of new objects that becomes one pack. Objects already in the batch or the database are
+ * written only once. Objects of the batch can be read through objects_read() before it is
+ * written. Call order: new, add..., write (at most once), free. */
+struct object_batch;
+int object_batch_new(struct object_batch **out, struct objects *objects, struct store_error *error);
+int object_batch_add(struct object_batch *batch, enum object_type type, const void *data,
+                     size_t length, struct object_id *id, struct store_error *error);
+/* A large blob whose id is known (a spool's); data is borrowed until write or free. */
+int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,
+                          size_t length, struct store_error *error);
+/* Writes pack and index, durable (fsync of both files and of the directory) and visible to stock
+ * git on return; protected by a .keep file until object_batch_free(), which callers call after
+ * the references are moved. Nothing is left behind on failure. An empty batch writes nothing. */
+int object_batch_write(struct object_batch *batch, struct store_error *error);
+void object_batch_free(struct object_batch *batch); /* accepts NULL */
+
+/* Merges small packs geometrically when there are many, and unlinks packs merged away once they
+ * are older than a grace. A bounded amount of work a call. */
+void objects_maintain(struct objects *objects);
+
+#endif

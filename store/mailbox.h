@@ -1,0 +1,124 @@
+/* One mailbox: a branch, its newest snapshot and the operations on it.
+ *
+ * Each operation is atomic and one commit: on failure the mailbox is as it was. A change is in
+ * mailbox_snapshot() at once, and survives power loss when store_sync() has returned 0: whoever
+ * acknowledges it to a client does so only after that. All calls block on the disk and belong to
+ * the thread of the account.
+ */
+#ifndef ANNAL_STORE_MAILBOX_H
+#define ANNAL_STORE_MAILBOX_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/error.h"
+#include "store/snapshot.h"
+#include "store/spool.h"
+
+enum {
+    STORE_APPEND_MAX = 1000,              /* messages in one mailbox_append() */
+    MESSAGE_SIZE_MAX = 256 * 1024 * 1024, /* octets; the server's own limit is lower */
+};
+
+/* Who changes something, and how: it becomes the commit's author date and trailers. Text from
+ * the network may stand here: the store makes control characters harmless. */
+struct origin {
+    const char *client;  /* e.g. "Thunderbird 128.4 (192.0.2.7)"; NULL: left out */
+    const char *session; /* session id, as in the logs; NULL: left out */
+    const char *command; /* e.g. "UID STORE" */
+    int64_t time;        /* microseconds since the Unix epoch */
+};
+
+struct mailbox;
+
+struct mailbox *mailbox_ref(struct mailbox *mailbox);
+void mailbox_unref(struct mailbox *mailbox); /* accepts NULL */
+
+const char *mailbox_name(const struct mailbox *mailbox); /* UTF-8; follows a RENAME */
+/* The branch is gone (deleted here or from outside): the last snapshot stays readable, every
+ * change fails with STORE_NOT_FOUND. */
+bool mailbox_is_deleted(const struct mailbox *mailbox);
+
+/* The newest state known; borrowed until the next call on this mailbox's account. */
+const struct snapshot *mailbox_snapshot(const struct mailbox *mailbox);
+
+/* Notices what others (stock git, another process) did to the branch: a stat when nothing
+ * changed. STORE_CORRUPT when the branch now holds something that is no mailbox: the last good
+ * snapshot stays, and changes are refused until it is mended. */
+int mailbox_refresh(struct mailbox *mailbox, struct store_error *error);
+
+/* \Recent (RFC 3501 2.3.2): messages with a UID from this on have not been shown as recent to
+ * any session. A session that SELECTs takes them: returns the first UID it may show as recent
+ * and moves the mark to UIDNEXT. Kept in memory only. */
+uint32_t mailbox_recent_from(const struct mailbox *mailbox);
+uint32_t mailbox_take_recent(struct mailbox *mailbox);
+
+struct append {
+    struct spool *spool;         /* complete; borrowed */
+    const char *const *keywords; /* NULL-terminated; may be NULL */
+    uint8_t flags;               /* enum message_flag */
+    int64_t internal_date;       /* seconds since the epoch */
+    int16_t zone;                /* minutes east of UTC */
+    bool binary;                 /* NUL octets are allowed (literal8, RFC 3516) */
+};
+
+/* Appends all of the messages or none. *first_uid gets the first one's UID; the others follow
+ * on without a gap. STORE_BAD_MESSAGE, STORE_TOO_BIG, STORE_LIMIT (keywords, UIDs used up). */
+int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
+                   const struct origin *origin, uint32_t *first_uid, struct store_error *error);
+
+enum flag_mode { FLAG_MODE_REPLACE, FLAG_MODE_ADD, FLAG_MODE_REMOVE };
+
+struct flag_change {
+    enum flag_mode mode;
+    uint8_t flags;
+    const char *const *keywords; /* NULL-terminated; may be NULL */
+    /* RFC 7162 3.1.3: a message whose modseq is greater is left alone. UINT64_MAX: no test. */
+    uint64_t unchanged_since;
+};
+
+/* Changes the flags of the messages with these UIDs (ascending, unique); a UID that is not there
+ * is skipped. A message that already has the wanted flags keeps its modseq; if none changes
+ * there is no commit. *unchanged (may be NULL) gets the UIDs that failed unchanged_since: a new
+ * array of uint32_t that the caller owns. */
+int mailbox_store_flags(struct mailbox *mailbox, const uint32_t *uids, size_t count,
+                        const struct flag_change *change, const struct origin *origin,
+                        GArray **unchanged, struct store_error *error);
+
+/* Removes those of these UIDs (ascending, unique) that are there; with only_deleted just those
+ * that have \Deleted. No commit if there is nothing to remove. */
+int mailbox_expunge(struct mailbox *mailbox, const uint32_t *uids, size_t count, bool only_deleted,
+                    const struct origin *origin, struct store_error *error);
+
+/* UIDs of what was copied or moved; position i of one belongs to position i of the other. */
+struct uid_pairs {
+    GArray *from; /* uint32_t, ascending */
+    GArray *to;   /* uint32_t, ascending */
+};
+void uid_pairs_release(struct uid_pairs *pairs);
+
+/* Copies the messages with these UIDs (ascending, unique; missing ones are skipped) with their
+ * flags, keywords and internal dates to another mailbox of the same account, which may be the
+ * same mailbox. *pairs is filled (release it even when empty). Move also removes them from the
+ * source in the same step: both mailboxes change together or not at all. */
+int mailbox_copy(struct mailbox *from, const uint32_t *uids, size_t count, struct mailbox *to,
+                 const struct origin *origin, struct uid_pairs *pairs, struct store_error *error);
+int mailbox_move(struct mailbox *from, const uint32_t *uids, size_t count, struct mailbox *to,
+                 const struct origin *origin, struct uid_pairs *pairs, struct store_error *error);
+
+/* A message's exact octets. Owned by the caller; released with message_bytes_release(). */
+struct message_bytes {
+    const uint8_t *data;
+    size_t length;
+    void *owner;
+};
+
+/* Any blob of the account's repository, also one that was expunged meanwhile. STORE_NOT_FOUND,
+ * STORE_CORRUPT, STORE_NO_MEMORY, STORE_IO. */
+int mailbox_read(struct mailbox *mailbox, const struct object_id *blob, struct message_bytes *out,
+                 struct store_error *error);
+void message_bytes_release(struct message_bytes *bytes);
+
+#endif

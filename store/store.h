@@ -1,0 +1,52 @@
+/* A data directory's mail: opens accounts.
+ *
+ * DATA/mail/USER.git   the user's bare repository
+ * DATA/cache/USER/     derived state, deletable at any time
+ * DATA/spool/          messages on their way in; emptied at start
+ *
+ * A struct store belongs to one thread; several threads (and processes) may each open one on the
+ * same directory, but only one of them may have a given account open at a time within a process.
+ * Across processes, changes meet at git's own reference locks.
+ */
+#ifndef ANNAL_STORE_STORE_H
+#define ANNAL_STORE_STORE_H
+
+#include <stdbool.h>
+
+#include "store/account.h"
+#include "store/error.h"
+#include "store/host.h"
+
+enum { USER_NAME_MAX = 128 }; /* octets */
+
+struct store;
+
+/* Opens (and makes, with mode 0700) the directory. host: host_system() or a test's; borrowed. */
+int store_open(struct store **out, const char *directory, const struct host *host,
+               struct store_error *error);
+void store_close(struct store *store); /* accepts NULL; accounts must be closed before */
+const char *store_spool_directory(const struct store *store);
+
+/* A user name that can be a directory's: 1 to USER_NAME_MAX octets of UTF-8 without '/', NUL or
+ * control characters, not beginning with '.' or '-'. */
+bool store_user_name_valid(const char *user);
+
+/* Opens the account, once for each user: later calls share the object. STORE_NOT_FOUND if it has
+ * no repository; STORE_UNSUPPORTED for a SHA-256 repository or a newer format; STORE_CORRUPT. */
+int store_open_account(struct store *store, const char *user, struct account **out,
+                       struct store_error *error);
+
+/* Makes the repository with INBOX and one each of Archive, Drafts, Junk, Sent and Trash.
+ * STORE_EXISTS, STORE_BAD_NAME. All or nothing: a half-made one is never seen. */
+int store_create_account(struct store *store, const char *user, const struct origin *origin,
+                         struct store_error *error);
+
+/* Makes every change so far durable. On failure nothing since the last success may be
+ * acknowledged. Cheap when nothing changed. */
+int store_sync(struct store *store, struct store_error *error);
+
+/* Housekeeping that is due (merging packs, unlinking old ones): call now and then when idle.
+ * Bounded to tens of milliseconds a call. */
+void store_maintain(struct store *store);
+
+#endif
