@@ -8,8 +8,9 @@
 #include "store/error.h"
 
 /* Encodes a valid UTF-8 mailbox name ("Sent Items" -> "Sent_Items"). *out is a new string to
- * g_free(). INBOX in any case becomes INBOX. STORE_BAD_NAME: empty, empty level, not UTF-8, NUL
- * or control characters, too deep (MAILBOX_DEPTH_MAX), too long (MAILBOX_NAME_MAX). */
+ * g_free(). INBOX in any case, alone or as the first level, becomes INBOX. STORE_BAD_NAME: empty,
+ * empty level, not UTF-8, control characters (C0, DEL, C1, U+2028, U+2029), too deep
+ * (MAILBOX_DEPTH_MAX), too long (MAILBOX_NAME_MAX). */
 int branch_name_encode(char **out, const char *mailbox, struct store_error *error);
 
 /* The inverse; only exact results of branch_name_encode() are accepted (STORE_BAD_NAME). */
