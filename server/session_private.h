@@ -1,10 +1,16 @@
 /* Inside the session: its state, and what the command files share. Only session*.c and the
  * command files of the core include this.
  *
- * session.c        the state machine, input and output, greeting, time-outs
+ * session.c        the state machine, input, greeting, time-outs
+ * session_output.c output, the end of a command, errors of the store as responses
  * session_sync.c   the one place that tells of EXISTS, EXPUNGE, FETCH flags
  * command_table.c  which command may run when, and what it does to sequence numbers
  * command_*.c      the commands by family
+ *
+ * A command function is called when its command may run here: the table has been asked for the
+ * state and, for commands that change messages, whether the mailbox is open for writing. It
+ * writes untagged responses to session_out(), then returns session_finish() or session_fail(),
+ * or RUN_AGAIN whenever session_should_yield() says so, having kept its place in run->state.
  */
 #ifndef ANNAL_SERVER_SESSION_PRIVATE_H
 #define ANNAL_SERVER_SESSION_PRIVATE_H
@@ -31,7 +37,7 @@ enum sync_mode {
 enum run_status {
     RUN_DONE,  /* the tagged response is written */
     RUN_AGAIN, /* the slice is over or the output high: call again with the same run */
-    RUN_WAIT, /* waits for input or for an event (authentication, DONE); the session goes on then */
+    RUN_WAIT,  /* waits for input or for an event (authentication, DONE): called again then */
 };
 
 /* A command under way. Its function may keep what it needs in state. */
@@ -48,12 +54,21 @@ struct command_spec {
     unsigned states;         /* mask of enum session_state in which it is allowed */
     enum sync_mode sync;     /* of the plain form */
     enum sync_mode uid_sync; /* of the UID form */
+    bool changes;            /* refused in a mailbox opened by EXAMINE */
     enum run_status (*run)(struct session *session, struct run *run);
 };
 
 const struct command_spec *command_spec(enum command_kind kind);
+/* What to say to a verb that is not offered: a hint for well-known extensions, else NULL. */
+const char *command_unknown_hint(const char *verb);
 
-/* One session. Fields above the blank lines are set in the order of its life. */
+/* The answer to host.authenticate, kept until the session's next step. */
+enum login_answer { LOGIN_NONE, LOGIN_PENDING, LOGIN_GOOD, LOGIN_BAD };
+
+/* A change of the transport that waits for the edge. */
+enum handover { HANDOVER_NONE, HANDOVER_STARTTLS, HANDOVER_COMPRESS };
+
+/* One session. Blank lines part what is set at different times of its life. */
 struct session {
     const struct session_settings *settings;
     const struct session_host *host;
@@ -65,13 +80,32 @@ struct session {
     enum session_state state;
 
     struct parser *parser;
-    GByteArray *input; /* not yet parsed */
-    struct run run;    /* run.command NULL: none */
+    GByteArray *input;   /* NULL: empty */
+    size_t input_parsed; /* octets of input already used */
+    struct run run;      /* run.command NULL: none */
+    enum run_status ran; /* what run's function returned last */
+    int64_t slice;       /* host time at which the present step began */
+    enum handover handover;
 
     GQueue output;        /* GBytes */
-    GString *out;         /* being written; becomes a piece */
+    GString *out;         /* being written; becomes a piece; NULL: empty */
     size_t output_octets; /* in output, not in out */
     size_t unsent;
+
+    int64_t created; /* host times */
+    int64_t active;  /* when the client last did something */
+    uint64_t octets_in;
+    uint64_t octets_out;
+    uint64_t commands;
+    unsigned bad_in_a_row;
+    unsigned failed_logins;
+    char *farewell; /* session_shut_down()'s text, until it is said */
+    bool idling;
+
+    enum login_answer login;
+    struct store *login_store;
+    char *login_user;
+    char *login_reason;
 
     struct store *store;
     char *user;
@@ -82,19 +116,33 @@ struct session {
     struct mailbox *mailbox; /* NULL: none selected */
     struct snapshot *view;   /* what the client has been told of */
     bool read_only;          /* EXAMINE */
-    uint32_t recent_from;    /* messages with a UID of at least this are \Recent here */
+    GArray *recent;          /* struct sequence_range of UIDs, ascending: \Recent here */
     size_t keywords_told;    /* of the mailbox, in the last FLAGS response */
-
-    struct session_private *private; /* session.c's own */
 };
 
-/* --- session.c: output --- */
+/* --- session.c --- */
+
+/* The one setter of session->state: asserts that the step from the present state is legal. */
+void session_set_state(struct session *session, enum session_state state);
+/* Ends the conversation: "* BYE [code] text" (code may be NULL), then SESSION_CLOSED. */
+void session_bye(struct session *session, const char *code, const char *text);
+/* For commands that read lines of their own (AUTHENTICATE, IDLE): true with the next line of
+ * input, valid until the next call; *too_long when it passed limit (the line is then no good). */
+bool session_read_line(struct session *session, size_t limit, const char **line, bool *too_long);
+/* Forgets all input not yet parsed (STARTTLS). */
+void session_drop_input(struct session *session);
+/* Takes what host.authenticate answered: LOGIN_GOOD opens the account and moves the session to
+ * the authenticated state. Writes the tagged response and returns RUN_DONE, or RUN_WAIT. */
+enum run_status session_finish_login(struct session *session, struct run *run);
+
+/* --- session_output.c --- */
 
 /* The buffer to append response lines to. */
 GString *session_out(struct session *session);
 /* Appends a piece without copying it: takes the reference. */
 void session_out_take(struct session *session, GBytes *piece);
-/* "TAG OK text". code: without brackets, or NULL. status: "OK", "NO", "BAD". */
+/* "TAG OK text", after session_sync() in the command's mode. code: without brackets, or NULL.
+ * status: "OK", "NO", "BAD". Always RUN_DONE. */
 enum run_status session_finish(struct session *session, struct run *run, const char *status,
                                const char *code, const char *text);
 /* As session_finish(), for a failed store call: the right NO with its response code of RFC 5530
@@ -103,10 +151,13 @@ enum run_status session_fail(struct session *session, struct run *run,
                              const struct store_error *error, bool destination);
 /* True when a running command should give way: slice over, or output high. */
 bool session_should_yield(const struct session *session, const struct run *run);
+/* One line of key=value pairs. */
 void session_log(const struct session *session, enum session_log_level level, const char *format,
                  ...) __attribute__((format(printf, 3, 4)));
 /* Who and how, for a commit. The strings are borrowed from session and command. */
 void session_origin(const struct session *session, const struct run *run, struct origin *out);
+/* Appends the list of capabilities that hold now, without brackets. */
+void session_write_capabilities(const struct session *session, GString *out);
 
 /* --- session_sync.c --- */
 
@@ -127,7 +178,22 @@ void session_tell_keywords(struct session *session, const struct snapshot *snaps
 /* The messages of a set in the view: a new GArray of uint32_t indexes, ascending. With uid,
  * missing UIDs are skipped; without, a number beyond the last message makes it NULL: BAD. */
 GArray *session_resolve(struct session *session, const struct sequence_set *set, bool uid);
+/* Leaves the mailbox, if one is selected: back to the authenticated state. */
 void session_unselect(struct session *session);
+/* For every CONDSTORE enabling command (RFC 7162 3.1): from now on FETCH responses carry MODSEQ
+ * (and UID). The first one in a selected mailbox tells HIGHESTMODSEQ. */
+void session_enable_condstore(struct session *session);
+/* The untagged lines that SELECT and a change of keywords share: FLAGS and PERMANENTFLAGS. */
+void session_write_mailbox_flags(struct session *session, const struct snapshot *snapshot);
+/* The messages of [first, end) of a mailbox become \Recent in this session. */
+void session_add_recent(struct session *session, uint32_t first, uint32_t end);
+
+/* --- command_append.c: what comes before the whole APPEND is parsed --- */
+
+void append_message_begin(struct session *session);
+void append_message_data(struct session *session);
+void append_message_end(struct session *session);
+void append_message_free(void *message); /* what hangs on append_message.message */
 
 /* --- command_*.c: the functions of the command table --- */
 

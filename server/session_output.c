@@ -1,0 +1,204 @@
+/* Output: pieces, the end of a command, and errors of the store as responses. */
+#include <assert.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "protocol/response.h"
+#include "server/session_private.h"
+
+GString *session_out(struct session *session)
+{
+    if (session->out == NULL)
+        session->out = g_string_sized_new(256);
+    return session->out;
+}
+
+static void flush_out(struct session *session)
+{
+    if (session->out == NULL)
+        return;
+    size_t length = session->out->len;
+    GBytes *piece = g_string_free_to_bytes(session->out);
+    session->out = NULL;
+    if (length == 0) {
+        g_bytes_unref(piece);
+        return;
+    }
+    session->output_octets += length;
+    g_queue_push_tail(&session->output, piece);
+}
+
+void session_out_take(struct session *session, GBytes *piece)
+{
+    flush_out(session);
+    if (g_bytes_get_size(piece) == 0) {
+        g_bytes_unref(piece);
+        return;
+    }
+    session->output_octets += g_bytes_get_size(piece);
+    g_queue_push_tail(&session->output, piece);
+}
+
+GBytes *session_output_take(struct session *session)
+{
+    if (g_queue_is_empty(&session->output))
+        flush_out(session);
+    GBytes *piece = g_queue_pop_head(&session->output);
+    if (piece == NULL)
+        return NULL;
+    session->output_octets -= g_bytes_get_size(piece);
+    session->octets_out += g_bytes_get_size(piece);
+    /* A client that reads a long answer is not idle. */
+    if (session->run.command != NULL && !session->idling)
+        session->active = session->host->now(session->host->data);
+    return piece;
+}
+
+size_t session_output_waiting(const struct session *session)
+{
+    return session->output_octets + (session->out == NULL ? 0 : session->out->len);
+}
+
+void session_output_unsent(struct session *session, size_t octets)
+{
+    session->unsent = octets;
+}
+
+bool session_should_yield(const struct session *session, const struct run *run)
+{
+    return session_output_waiting(session) + session->unsent >= SESSION_OUTPUT_HIGH ||
+           session->host->now(session->host->data) - run->started > SESSION_SLICE;
+}
+
+void session_log(const struct session *session, enum session_log_level level, const char *format,
+                 ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *line = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    for (char *c = line; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    session->host->log(session->host->data, level, session->id, line);
+    g_free(line);
+}
+
+static void write_tagged(struct session *session, const struct run *run, const char *status,
+                         const char *code, const char *text)
+{
+    const struct command_spec *spec = run->spec;
+    session_sync(session, run->command->uid ? spec->uid_sync : spec->sync);
+    GString *out = session_out(session);
+    g_string_append_printf(out, "%s %s ", run->command->tag, status);
+    if (code != NULL) {
+        g_string_append_c(out, '[');
+        g_string_append(out, code);
+        g_string_append(out, "] ");
+    }
+    response_text(out, text, session->utf8);
+    g_string_append(out, "\r\n");
+}
+
+enum run_status session_finish(struct session *session, struct run *run, const char *status,
+                               const char *code, const char *text)
+{
+    write_tagged(session, run, status, code, text);
+    if (strcmp(status, "BAD") == 0)
+        session->bad_in_a_row++;
+    else
+        session->bad_in_a_row = 0;
+    if (strcmp(status, "OK") != 0)
+        session_log(session, SESSION_LOG_INFO, "event=failed command=\"%s\" status=%s code=%s",
+                    run->command->verb, status, code == NULL ? "-" : code);
+    return RUN_DONE;
+}
+
+struct store_answer {
+    const char *code;
+    const char *text;
+    bool ours; /* the admin has to look at it */
+};
+
+static struct store_answer answer_to(enum store_code code)
+{
+    switch (code) {
+    case STORE_OK:
+        break;
+    case STORE_NOT_FOUND:
+        return (struct store_answer){"NONEXISTENT", "No such mailbox", false};
+    case STORE_EXISTS:
+        return (struct store_answer){"ALREADYEXISTS", "That mailbox exists already", false};
+    case STORE_BAD_NAME:
+        return (struct store_answer){"CANNOT", "That mailbox name can't be used", false};
+    case STORE_FORBIDDEN:
+        return (struct store_answer){"CANNOT", "That can't be done with this mailbox", false};
+    case STORE_HAS_CHILDREN:
+        return (struct store_answer){"HASCHILDREN", "The name has others below it", false};
+    case STORE_LIMIT:
+        return (struct store_answer){"LIMIT", "That would pass a limit", false};
+    case STORE_TOO_BIG:
+        return (struct store_answer){"TOOBIG", "The message is too big", false};
+    case STORE_BAD_MESSAGE:
+        return (struct store_answer){"CANNOT", "The message holds octets that can't be kept",
+                                     false};
+    case STORE_CONFLICT:
+        return (struct store_answer){"INUSE", "Somebody else is changing it; try again", true};
+    case STORE_CORRUPT:
+        return (struct store_answer){"CORRUPTION", "The mailbox is damaged", true};
+    case STORE_UNSUPPORTED:
+        return (struct store_answer){"CONTACTADMIN", "The mailbox's format is not known", true};
+    case STORE_NO_SPACE:
+        return (struct store_answer){"OVERQUOTA", "There is no room left", true};
+    case STORE_NO_MEMORY:
+    case STORE_IO:
+        return (struct store_answer){"UNAVAILABLE", "It can't be done now; try again later", true};
+    }
+    assert(code != STORE_OK);
+    return (struct store_answer){"SERVERBUG", "Something went wrong", true};
+}
+
+enum run_status session_fail(struct session *session, struct run *run,
+                             const struct store_error *error, bool destination)
+{
+    struct store_answer answer = answer_to(error->code);
+    if (destination && error->code == STORE_NOT_FOUND)
+        answer.code = "TRYCREATE";
+    write_tagged(session, run, "NO", answer.code, answer.text);
+    session->bad_in_a_row = 0;
+    session_log(session, answer.ours ? SESSION_LOG_ERROR : SESSION_LOG_INFO,
+                "event=failed command=\"%s\" status=NO code=%s detail=\"%s\"", run->command->verb,
+                answer.code, error->detail);
+    return RUN_DONE;
+}
+
+void session_origin(const struct session *session, const struct run *run, struct origin *out)
+{
+    *out = (struct origin){
+        .client = session->client,
+        .session = session->id,
+        .command = run->command->verb,
+        .time = session->host->now(session->host->data),
+    };
+}
+
+void session_write_capabilities(const struct session *session, GString *out)
+{
+    if (session->state == SESSION_STATE_NOT_AUTHENTICATED) {
+        g_string_append(out, "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE");
+        if (session->settings->offer_starttls && !session->tls)
+            g_string_append(out, " STARTTLS");
+        if (session->tls || session->settings->allow_cleartext_login)
+            g_string_append(out, " AUTH=PLAIN");
+        else
+            g_string_append(out, " LOGINDISABLED");
+        return;
+    }
+    g_string_append(out, "IMAP4rev1 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
+                         "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
+                         "STATUS=SIZE ESEARCH CONDSTORE WITHIN UTF8=ACCEPT MULTIAPPEND");
+    g_string_append_printf(out, " APPENDLIMIT=%" G_GUINT64_FORMAT, session->settings->append_limit);
+    if (!session->compressed)
+        g_string_append(out, " COMPRESS=DEFLATE");
+}
