@@ -42,9 +42,13 @@ bool objects_exist(struct objects *objects, const struct object_id *id);
 /* git's hash of "type length NUL data". */
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out);
 
-/* A set of new objects that becomes one pack. Objects already in the batch or the database are
- * written only once. Objects of the batch can be read through objects_read() before it is
- * written. Call order: new, add..., write (at most once), free. */
+enum { OBJECT_DEDUPLICATE_MIN = 64 * 1024 };
+
+/* A set of new objects that becomes one pack. An object is in a batch only once; one of at least
+ * OBJECT_DEDUPLICATE_MIN octets that the database holds already is not written again (for smaller
+ * ones looking, safely beside a `git gc`, costs more than writing; merging packs drops the second
+ * copy). Objects of the batch can be read through objects_read() before it is written. Call
+ * order: new, add..., write (at most once), free. */
 struct object_batch;
 int object_batch_new(struct object_batch **out, struct objects *objects, struct store_error *error);
 int object_batch_add(struct object_batch *batch, enum object_type type, const void *data,
@@ -53,8 +57,9 @@ int object_batch_add(struct object_batch *batch, enum object_type type, const vo
 int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,
                           size_t length, struct store_error *error);
 /* Writes pack and index, durable (fsync of both files and of the directory) and visible to stock
- * git on return; protected by a .keep file until object_batch_free(), which callers call after
- * the references are moved. Nothing is left behind on failure. An empty batch writes nothing. */
+ * git on return; protected by a .keep file until (a little after) object_batch_free(), which
+ * callers call after the references are moved. Nothing that git would see is left behind on
+ * failure. An empty batch writes nothing. STORE_NO_SPACE, STORE_IO. */
 int object_batch_write(struct object_batch *batch, struct store_error *error);
 void object_batch_free(struct object_batch *batch); /* accepts NULL */
 

@@ -1,0 +1,50 @@
+/* What the files of the object database share: objects.c reads, object_batch.c writes,
+ * pack_merge.c tidies up. */
+#ifndef ANNAL_STORE_INTERNAL_OBJECTS_PRIVATE_H
+#define ANNAL_STORE_INTERNAL_OBJECTS_PRIVATE_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "store/internal/git.h"
+#include "store/internal/objects.h"
+#include "store/internal/pack_merge.h"
+
+struct object_cache;
+
+struct objects {
+    const struct host *host;
+    char *path;           /* the repository */
+    char *directory;      /* PATH/objects */
+    char *pack_directory; /* PATH/objects/pack */
+    git_odb *odb;
+    struct object_cache *cache;
+    GPtrArray *batches; /* struct object_batch: not freed yet */
+    GPtrArray *kept;    /* names of packs whose .keep is still there, oldest first */
+    struct pack_merge merge;
+};
+
+/* An object of a batch. */
+struct pending {
+    struct object_id id;
+    enum object_type type;
+    const uint8_t *data;
+    size_t length;
+    GBytes *owned; /* NULL: data is the caller's */
+};
+
+struct object_batch {
+    struct objects *objects;
+    GPtrArray *order;  /* struct pending, owned */
+    GHashTable *by_id; /* struct object_id -> struct pending */
+    char *name;        /* of the pack, once written; NULL: none */
+    bool written;
+};
+
+/* Makes the library forget packs that are gone. */
+int objects_reopen(struct objects *objects, struct store_error *error);
+
+/* Takes .keep files away until no more than this many are left. */
+void objects_release_kept(struct objects *objects, guint left);
+
+#endif

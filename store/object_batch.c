@@ -1,0 +1,211 @@
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "store/internal/object_cache.h"
+#include "store/internal/objects_private.h"
+#include "store/internal/pack.h"
+
+/* A batch given up because a reference moved is soon followed by another with most of the same
+ * objects, which may find them in the first one's pack. Packs stay protected a little longer than
+ * their batch lives, so that no `git gc` takes them away in between. */
+enum { KEPT_MAX = 16 };
+
+static void pending_free(void *data)
+{
+    struct pending *pending = data;
+
+    if (pending->owned != NULL) {
+        g_bytes_unref(pending->owned);
+    }
+    g_free(pending);
+}
+
+int object_batch_new(struct object_batch **out, struct objects *objects, struct store_error *error)
+{
+    (void)error;
+    struct object_batch *batch = g_new0(struct object_batch, 1);
+
+    batch->objects = objects;
+    batch->order = g_ptr_array_new_with_free_func(pending_free);
+    batch->by_id = g_hash_table_new(object_id_hash, object_id_equal_keys);
+    g_ptr_array_add(objects->batches, batch);
+    *out = batch;
+    return 0;
+}
+
+static char *keep_path(const struct objects *objects, const char *name)
+{
+    return g_strdup_printf("%s/pack-%s.keep", objects->pack_directory, name);
+}
+
+void objects_release_kept(struct objects *objects, guint left)
+{
+    while (objects->kept->len > left) {
+        char *path = keep_path(objects, objects->kept->pdata[0]);
+
+        objects->host->unlink(objects->host->data, path);
+        g_free(path);
+        g_ptr_array_remove_index(objects->kept, 0);
+    }
+}
+
+static void release_later(struct objects *objects, char *name)
+{
+    guint index;
+
+    /* The same pack may have been written twice: its .keep is one file. */
+    if (g_ptr_array_find_with_equal_func(objects->kept, name, g_str_equal, &index)) {
+        g_ptr_array_remove_index(objects->kept, index);
+    }
+    g_ptr_array_add(objects->kept, name);
+    objects_release_kept(objects, KEPT_MAX);
+}
+
+void object_batch_free(struct object_batch *batch)
+{
+    if (batch == NULL) {
+        return;
+    }
+    g_ptr_array_remove(batch->objects->batches, batch);
+    if (batch->name != NULL) {
+        release_later(batch->objects, batch->name);
+    }
+    g_hash_table_destroy(batch->by_id);
+    g_ptr_array_free(batch->order, TRUE);
+    g_free(batch);
+}
+
+static bool gc_is_running(const struct objects *objects)
+{
+    struct stat status;
+    char *path = g_strdup_printf("%s/gc.pid", objects->path);
+    bool running = stat(path, &status) == 0;
+
+    g_free(path);
+    return running;
+}
+
+/* Asks the disk, not what was listed earlier: the object may have been pruned since. */
+static bool stands_on_disk(struct objects *objects, const struct object_id *id)
+{
+    git_odb *odb = NULL;
+    git_oid oid;
+    bool found = false;
+
+    if (gc_is_running(objects)) {
+        return false;
+    }
+    git_oid_fromraw(&oid, id->bytes);
+    if (git_odb_open(&odb, objects->directory) == 0) {
+        found = git_odb_exists(odb, &oid) == 1;
+    }
+    git_odb_free(odb);
+    return found;
+}
+
+static bool is_needless(struct object_batch *batch, const struct object_id *id, size_t length)
+{
+    return g_hash_table_contains(batch->by_id, id) ||
+           (length >= OBJECT_DEDUPLICATE_MIN && stands_on_disk(batch->objects, id));
+}
+
+static void add_pending(struct object_batch *batch, const struct object_id *id,
+                        enum object_type type, const void *data, size_t length, GBytes *owned)
+{
+    struct pending *pending = g_new0(struct pending, 1);
+
+    pending->id = *id;
+    pending->type = type;
+    pending->data = data;
+    pending->length = length;
+    pending->owned = owned;
+    g_ptr_array_add(batch->order, pending);
+    g_hash_table_insert(batch->by_id, &pending->id, pending);
+}
+
+int object_batch_add(struct object_batch *batch, enum object_type type, const void *data,
+                     size_t length, struct object_id *id, struct store_error *error)
+{
+    assert(!batch->written);
+    objects_hash(type, data, length, id);
+    if (is_needless(batch, id, length)) {
+        return 0;
+    }
+    void *copy = g_try_malloc(length + 1);
+    if (copy == NULL) {
+        return store_error_set(error, STORE_NO_MEMORY, "object of %zu octets", length);
+    }
+    if (length > 0) {
+        memcpy(copy, data, length);
+    }
+    add_pending(batch, id, type, copy, length, g_bytes_new_take(copy, length));
+    return 0;
+}
+
+int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,
+                          size_t length, struct store_error *error)
+{
+    (void)error;
+    assert(!batch->written);
+    if (!is_needless(batch, id, length)) {
+        add_pending(batch, id, OBJECT_BLOB, data, length, NULL);
+    }
+    return 0;
+}
+
+static int write_pack(struct object_batch *batch, struct pack_writer *writer,
+                      struct store_error *error)
+{
+    int result = 0;
+
+    for (guint i = 0; i < batch->order->len && result == 0; i++) {
+        const struct pending *pending = batch->order->pdata[i];
+
+        result = pack_writer_add(writer, &pending->id, pending->type, pending->data,
+                                 pending->length, error);
+    }
+    return result == 0 ? pack_writer_finish(writer, true, error) : result;
+}
+
+static void remember_objects(struct object_batch *batch)
+{
+    for (guint i = 0; i < batch->order->len; i++) {
+        const struct pending *pending = batch->order->pdata[i];
+
+        if (pending->length > OBJECT_CACHE_OBJECT_MAX) {
+            continue;
+        }
+        GBytes *content = pending->owned != NULL ? g_bytes_ref(pending->owned)
+                                                 : g_bytes_new(pending->data, pending->length);
+        object_cache_put(batch->objects->cache, &pending->id, pending->type, content);
+        g_bytes_unref(content);
+    }
+    g_hash_table_remove_all(batch->by_id);
+    g_ptr_array_set_size(batch->order, 0);
+}
+
+int object_batch_write(struct object_batch *batch, struct store_error *error)
+{
+    struct objects *objects = batch->objects;
+    struct pack_writer *writer = NULL;
+
+    assert(!batch->written);
+    batch->written = true;
+    if (batch->order->len == 0) {
+        return 0;
+    }
+    int result =
+        pack_writer_open(&writer, objects->pack_directory, objects->host, batch->order->len, error);
+    if (result == 0) {
+        result = write_pack(batch, writer, error);
+    }
+    if (result == 0) {
+        batch->name = g_strdup(pack_writer_name(writer));
+        remember_objects(batch);
+    }
+    pack_writer_free(writer);
+    return result;
+}
