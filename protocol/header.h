@@ -26,11 +26,13 @@ bool header_next(const uint8_t *data, size_t block_length, size_t *position,
 
 /* Appends to out the fields whose names are in the list (or are not, with invert; ASCII case
  * disregarded), exact octets, in message order, followed by the empty line: what
- * BODY[HEADER.FIELDS ...] returns (RFC 3501 6.4.5). */
+ * BODY[HEADER.FIELDS ...] returns (RFC 3501 6.4.5). The empty line is CRLF; a last field without a
+ * line end gets one; with invert, nameless lines are among the fields. */
 void header_fields_select(GString *out, const uint8_t *data, size_t block_length,
                           const char *const *names, size_t count, bool invert);
 
-/* A raw value unfolded: line ends removed, leading and trailing white space dropped. */
+/* A raw value unfolded: line ends removed, leading and trailing white space dropped. Octets are
+ * otherwise as they were, NUL and bare CR included. Appends to out, as the next does. */
 void header_unfold(GString *out, const char *value, size_t length);
 
 /* An unstructured value for people and SEARCH: unfolded, encoded-words (RFC 2047) decoded, valid

@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 /* nstring: NIL for NULL, else quoted where possible (7-bit, or UTF-8 with utf8; short, no CR, LF,
- * NUL), else a literal. */
+ * NUL), else a literal. NUL, which no literal may hold (RFC 3501 9), becomes octet 80 hex. */
 void response_nstring(GString *out, const char *data, size_t length, bool utf8);
 void response_string(GString *out, const char *data, size_t length, bool utf8);
 /* astring: an atom where it can stand as one and is not NIL, else as response_string(). */
 void response_astring(GString *out, const char *data, size_t length, bool utf8);
 /* A mailbox name, encoded for the wire. */
 void response_mailbox(GString *out, const char *name, bool utf8);
-/* resp-text: printable ASCII (UTF-8 with utf8), everything else replaced, never empty. */
+/* resp-text: printable ASCII (UTF-8 with utf8), everything else replaced by "?", never empty. */
 void response_text(GString *out, const char *text, bool utf8);
 
 /* "{n}\r\n"; the n octets follow. */

@@ -1,4 +1,9 @@
-/* Substring search as SEARCH wants it: case disregarded over all of Unicode. */
+/* Substring search as SEARCH wants it: case disregarded over all of Unicode.
+ *
+ * Characters compare as in i;unicode-casemap (RFC 5051): by title case, fully decomposed, so that
+ * composed and decomposed accents, full-width and ordinary letters are equal. Foldings to more
+ * than one letter are not made: sharp s is not "ss".
+ */
 #ifndef ANNAL_PROTOCOL_TEXT_MATCH_H
 #define ANNAL_PROTOCOL_TEXT_MATCH_H
 
