@@ -1,0 +1,178 @@
+/* SEARCH and UID SEARCH (RFC 3501 6.4.4, RFC 4731, RFC 7162 3.1.5): first every message of the view
+ * is judged, then the answer is written; both give way in between. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "protocol/response.h"
+#include "server/search_evaluate.h"
+#include "server/session_message.h"
+
+/* With nothing but the snapshot to look at, the clock costs as much as the search: it is asked
+ * once in so many messages. */
+enum { SEARCH_CHECK_EVERY = 256, SEARCH_WRITE_EVERY = 1024 };
+
+struct search_state {
+    struct search *search;
+    size_t position; /* next message of the view */
+    GArray *found;   /* uint32_t, sequence numbers or UIDs, ascending */
+    uint64_t highest_modseq;
+    uint64_t first_modseq; /* of the first and the last message found */
+    uint64_t last_modseq;
+    bool written_start;
+    size_t written;
+};
+
+static void search_state_free(void *data)
+{
+    struct search_state *state = data;
+
+    search_free(state->search);
+    g_array_unref(state->found);
+    g_free(state);
+}
+
+static void search_begin(struct session *session, struct run *run)
+{
+    struct search_state *state = g_new0(struct search_state, 1);
+
+    run->state = state;
+    run->state_free = search_state_free;
+    state->found = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    state->search = search_new(session, &run->command->search);
+    if (search_has_modseq(state->search)) {
+        session_enable_condstore(session);
+    }
+}
+
+static void search_add(struct search_state *state, const struct message *message, uint32_t number)
+{
+    if (state->found->len == 0) {
+        state->first_modseq = message->modseq;
+    }
+    state->last_modseq = message->modseq;
+    state->highest_modseq = MAX(state->highest_modseq, message->modseq);
+    g_array_append_val(state->found, number);
+}
+
+/* False: to be called again. */
+static bool search_judge(struct session *session, const struct run *run, struct search_state *state)
+{
+    const struct search_arguments *arguments = &run->command->search;
+    bool costly = search_cost(state->search) > SEARCH_COST_SNAPSHOT;
+    bool only_first = arguments->extended && arguments->returns == SEARCH_RETURN_MIN;
+    size_t count = snapshot_count(session->view);
+
+    while (state->position < count) {
+        size_t index = state->position++;
+
+        if (search_matches(state->search, index)) {
+            const struct message *message = snapshot_message(session->view, index);
+
+            search_add(state, message, run->command->uid ? message->uid : (uint32_t)(index + 1));
+            if (only_first) {
+                state->position = count;
+            }
+        }
+        if ((costly || state->position % SEARCH_CHECK_EVERY == 0) && state->position < count &&
+            session_should_yield(session, run)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* RFC 4731 3.2: which messages the MODSEQ of the answer speaks for. */
+static uint64_t search_result_modseq(const struct search_state *state, uint32_t returns)
+{
+    if (returns == SEARCH_RETURN_MIN) {
+        return state->first_modseq;
+    }
+    if (returns == SEARCH_RETURN_MAX) {
+        return state->last_modseq;
+    }
+    if (returns == (SEARCH_RETURN_MIN | SEARCH_RETURN_MAX)) {
+        return MAX(state->first_modseq, state->last_modseq);
+    }
+    return state->highest_modseq;
+}
+
+static void search_write_extended(struct session *session, const struct run *run,
+                                  const struct search_state *state)
+{
+    GString *out = session_out(session);
+    uint32_t returns = run->command->search.returns;
+    const uint32_t *found = (const uint32_t *)(void *)state->found->data;
+    size_t count = state->found->len;
+
+    g_string_append(out, "* ESEARCH (TAG ");
+    response_string(out, run->command->tag, strlen(run->command->tag), session->utf8);
+    g_string_append(out, run->command->uid ? ") UID" : ")");
+    if ((returns & SEARCH_RETURN_MIN) != 0 && count > 0) {
+        g_string_append_printf(out, " MIN %" PRIu32, found[0]);
+    }
+    if ((returns & SEARCH_RETURN_MAX) != 0 && count > 0) {
+        g_string_append_printf(out, " MAX %" PRIu32, found[count - 1]);
+    }
+    if ((returns & SEARCH_RETURN_COUNT) != 0) {
+        g_string_append_printf(out, " COUNT %zu", count);
+    }
+    if ((returns & SEARCH_RETURN_ALL) != 0 && count > 0) {
+        g_string_append(out, " ALL ");
+        sequence_set_format(out, found, count);
+    }
+    if (search_has_modseq(state->search) && count > 0) {
+        g_string_append_printf(out, " MODSEQ %" PRIu64, search_result_modseq(state, returns));
+    }
+    g_string_append(out, "\r\n");
+}
+
+/* False: to be called again. */
+static bool search_write_plain(struct session *session, const struct run *run,
+                               struct search_state *state)
+{
+    if (!state->written_start) {
+        g_string_append(session_out(session), "* SEARCH");
+        state->written_start = true;
+    }
+    while (state->written < state->found->len) {
+        g_string_append_printf(session_out(session), " %" PRIu32,
+                               g_array_index(state->found, uint32_t, state->written));
+        state->written++;
+        if (state->written % SEARCH_WRITE_EVERY == 0 && session_should_yield(session, run)) {
+            return false;
+        }
+    }
+    if (search_has_modseq(state->search) && state->found->len > 0) {
+        g_string_append_printf(session_out(session), " (MODSEQ %" PRIu64 ")",
+                               state->highest_modseq);
+    }
+    g_string_append(session_out(session), "\r\n");
+    return true;
+}
+
+enum run_status run_search(struct session *session, struct run *run)
+{
+    const struct search_arguments *arguments = &run->command->search;
+
+    if (arguments->bad_charset) {
+        return session_finish(session, run, "NO", "BADCHARSET (US-ASCII UTF-8)",
+                              "That charset is not known here");
+    }
+    if (run->state == NULL) {
+        search_begin(session, run);
+    }
+    struct search_state *state = run->state;
+    if (!search_judge(session, run, state)) {
+        return RUN_AGAIN;
+    }
+    if (arguments->extended) {
+        search_write_extended(session, run, state);
+    } else if (!search_write_plain(session, run, state)) {
+        return RUN_AGAIN;
+    }
+    if (search_failures(state->search) > 0) {
+        return session_finish(session, run, "OK", "CORRUPTION",
+                              "Search completed, but some messages could not be read");
+    }
+    return session_finish(session, run, "OK", NULL, "Search completed");
+}

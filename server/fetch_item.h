@@ -1,0 +1,17 @@
+/* One data item of a FETCH response (RFC 3501 7.4.2). */
+#ifndef ANNAL_SERVER_FETCH_ITEM_H
+#define ANNAL_SERVER_FETCH_ITEM_H
+
+#include "server/session_message.h"
+
+/* What an item asks of the message, beyond what the snapshot knows. */
+bool fetch_item_needs_octets(const struct fetch_item *item);
+bool fetch_item_needs_structure(const struct fetch_item *item);
+/* RFC 3501 6.4.5: fetching this sets \Seen. */
+bool fetch_item_sets_seen(const struct fetch_item *item);
+
+/* Writes "NAME value" to the session's output; a large literal goes as a piece that refers to the
+ * message's octets. What the item needs has been got before (asserted). */
+void fetch_item_write(struct session_message *message, const struct fetch_item *item);
+
+#endif

@@ -1,0 +1,271 @@
+#include "server/search_evaluate.h"
+
+#include "protocol/datetime.h"
+#include "protocol/text_match.h"
+#include "server/search_source.h"
+
+/* A key made ready. */
+struct search_leaf {
+    GArray *ranges;           /* SEQUENCE, UID: resolved */
+    uint64_t keywords;        /* KEYWORD: its bit, or none */
+    struct text_match *match; /* HEADER, BODY, TEXT */
+    size_t field;             /* HEADER, SENT*: its place in the source */
+};
+
+struct search {
+    struct session *session;
+    const struct search_key *keys;
+    size_t count;
+    struct search_program *program;
+    struct search_leaf *leaves;
+    struct search_source source;
+    int64_t now; /* seconds */
+    bool has_body;
+    bool has_modseq;
+    size_t failures;
+
+    size_t index; /* of the message at hand */
+    const struct message *message;
+};
+
+static enum search_cost key_cost(const struct search_key *key)
+{
+    switch (key->kind) {
+    case SEARCH_AND:
+    case SEARCH_OR:
+    case SEARCH_NOT:
+    case SEARCH_ALL:
+    case SEARCH_SEQUENCE:
+    case SEARCH_UID:
+    case SEARCH_FLAG:
+    case SEARCH_RECENT:
+    case SEARCH_NEW:
+    case SEARCH_KEYWORD:
+    case SEARCH_BEFORE:
+    case SEARCH_ON:
+    case SEARCH_SINCE:
+    case SEARCH_LARGER:
+    case SEARCH_SMALLER:
+    case SEARCH_OLDER:
+    case SEARCH_YOUNGER:
+    case SEARCH_MODSEQ:
+    case SEARCH_KEY_COUNT:
+        return SEARCH_COST_SNAPSHOT;
+    case SEARCH_HEADER:
+        return search_source_keeps(key->header) ? SEARCH_COST_STRUCTURE : SEARCH_COST_HEADER;
+    case SEARCH_SENTBEFORE:
+    case SEARCH_SENTON:
+    case SEARCH_SENTSINCE:
+        return SEARCH_COST_STRUCTURE;
+    case SEARCH_BODY:
+    case SEARCH_TEXT:
+        return SEARCH_COST_TEXT;
+    }
+    return SEARCH_COST_SNAPSHOT;
+}
+
+static void prepare_leaf(struct search *search, const struct search_key *key,
+                         struct search_leaf *leaf)
+{
+    const struct snapshot *view = search->session->view;
+    size_t count = snapshot_count(view);
+    size_t keyword;
+
+    if (key->kind == SEARCH_SEQUENCE) {
+        leaf->ranges = sequence_set_resolve(&key->set, (uint32_t)count);
+    } else if (key->kind == SEARCH_UID) {
+        leaf->ranges = sequence_set_resolve(
+            &key->set, count == 0 ? 0 : snapshot_message(view, count - 1)->uid);
+    } else if (key->kind == SEARCH_KEYWORD) {
+        if (snapshot_keyword_find(view, key->text, &keyword)) {
+            leaf->keywords = UINT64_C(1) << keyword;
+        }
+    } else if (key->kind == SEARCH_HEADER) {
+        leaf->field = search_source_use(&search->source, key->header);
+        leaf->match = text_match_new(key->text, key->text_length);
+    } else if (key->kind == SEARCH_BODY || key->kind == SEARCH_TEXT) {
+        search->has_body |= key->kind == SEARCH_BODY;
+        leaf->match = text_match_new(key->text, key->text_length);
+    } else if (key->kind == SEARCH_SENTBEFORE || key->kind == SEARCH_SENTON ||
+               key->kind == SEARCH_SENTSINCE) {
+        leaf->field = search_source_use(&search->source, "date");
+    } else if (key->kind == SEARCH_MODSEQ) {
+        search->has_modseq = true;
+    }
+}
+
+struct search *search_new(struct session *session, const struct search_arguments *arguments)
+{
+    struct search *search = g_new0(struct search, 1);
+
+    search->session = session;
+    search->keys = (const struct search_key *)(void *)arguments->program->data;
+    search->count = arguments->program->len;
+    search->now = session->host->now(session->host->data) / 1000000;
+    search->program = search_program_new(search->keys, search->count, key_cost);
+    search->leaves = g_new0(struct search_leaf, search->count);
+    search_source_init(&search->source, session);
+    for (size_t i = 0; i < search->count; i++) {
+        prepare_leaf(search, &search->keys[i], &search->leaves[i]);
+    }
+    return search;
+}
+
+void search_free(struct search *search)
+{
+    if (search == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < search->count; i++) {
+        g_clear_pointer(&search->leaves[i].ranges, g_array_unref);
+        text_match_free(search->leaves[i].match);
+    }
+    g_free(search->leaves);
+    search_program_free(search->program);
+    search_source_release(&search->source);
+    g_free(search);
+}
+
+static bool test_header(struct search *search, const struct search_key *key,
+                        const struct search_leaf *leaf)
+{
+    const GString *value = search_source_field(&search->source, leaf->field);
+
+    return value != NULL &&
+           (key->text_length == 0 || text_match_find(leaf->match, value->str, value->len));
+}
+
+/* False for a message without a date that can be understood, whatever is asked. */
+static bool test_sent(struct search *search, const struct search_key *key,
+                      const struct search_leaf *leaf)
+{
+    const GString *value = search_source_field(&search->source, leaf->field);
+    int64_t seconds;
+    int16_t zone;
+
+    if (value == NULL || !datetime_parse_rfc5322(&seconds, &zone, value->str, value->len)) {
+        return false;
+    }
+    int32_t day = date_of(seconds, zone);
+    return key->kind == SEARCH_SENTBEFORE ? day < key->day
+           : key->kind == SEARCH_SENTON   ? day == key->day
+                                          : day >= key->day;
+}
+
+static bool test_text(struct search *search, const struct search_leaf *leaf, enum search_text which)
+{
+    GBytes *text = search_source_text(&search->source, which);
+    size_t length;
+
+    if (text == NULL) {
+        return false;
+    }
+    const char *data = g_bytes_get_data(text, &length);
+    return text_match_find(leaf->match, length > 0 ? data : "", length);
+}
+
+static bool test_snapshot(const struct search *search, const struct search_key *key,
+                          const struct search_leaf *leaf)
+{
+    const struct message *message = search->message;
+
+    switch (key->kind) {
+    case SEARCH_ALL:
+        return true;
+    case SEARCH_SEQUENCE:
+        return sequence_ranges_contain(leaf->ranges, (uint32_t)search->index + 1);
+    case SEARCH_UID:
+        return sequence_ranges_contain(leaf->ranges, message->uid);
+    case SEARCH_FLAG:
+        return (message->flags & key->number) != 0;
+    case SEARCH_RECENT:
+        return session_is_recent(search->session, message);
+    case SEARCH_NEW:
+        return session_is_recent(search->session, message) && (message->flags & MESSAGE_SEEN) == 0;
+    case SEARCH_KEYWORD:
+        return (message->keywords & leaf->keywords) != 0;
+    case SEARCH_BEFORE:
+        return date_of(message->internal_date, message->zone) < key->day;
+    case SEARCH_ON:
+        return date_of(message->internal_date, message->zone) == key->day;
+    case SEARCH_SINCE:
+        return date_of(message->internal_date, message->zone) >= key->day;
+    case SEARCH_LARGER:
+        return message->size > key->number;
+    case SEARCH_SMALLER:
+        return message->size < key->number;
+    case SEARCH_OLDER:
+        return message->internal_date <= search->now - (int64_t)key->number;
+    case SEARCH_YOUNGER:
+        return message->internal_date >= search->now - (int64_t)key->number;
+    case SEARCH_MODSEQ:
+        return message->modseq >= key->number;
+    case SEARCH_AND:
+    case SEARCH_OR:
+    case SEARCH_NOT:
+    case SEARCH_HEADER:
+    case SEARCH_BODY:
+    case SEARCH_TEXT:
+    case SEARCH_SENTBEFORE:
+    case SEARCH_SENTON:
+    case SEARCH_SENTSINCE:
+    case SEARCH_KEY_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool test_key(void *data, size_t at)
+{
+    struct search *search = data;
+    const struct search_key *key = &search->keys[at];
+    const struct search_leaf *leaf = &search->leaves[at];
+
+    if (key->kind == SEARCH_HEADER) {
+        return test_header(search, key, leaf);
+    }
+    if (key->kind == SEARCH_SENTBEFORE || key->kind == SEARCH_SENTON ||
+        key->kind == SEARCH_SENTSINCE) {
+        return test_sent(search, key, leaf);
+    }
+    if (key->kind == SEARCH_BODY) {
+        return test_text(search, leaf, SEARCH_TEXT_BODY_ONLY);
+    }
+    if (key->kind == SEARCH_TEXT) {
+        /* With BODY keys about, the body's text is at hand or will be: only the header is new. */
+        return search->has_body ? test_text(search, leaf, SEARCH_TEXT_HEADER_ONLY) ||
+                                      test_text(search, leaf, SEARCH_TEXT_BODY_ONLY)
+                                : test_text(search, leaf, SEARCH_TEXT_ALL);
+    }
+    return test_snapshot(search, key, leaf);
+}
+
+bool search_matches(struct search *search, size_t index)
+{
+    bool matches;
+
+    search->index = index;
+    search->message = snapshot_message(search->session->view, index);
+    search_source_set(&search->source, search->message);
+    matches = search_program_run(search->program, test_key, search);
+    if (search_source_failed(&search->source)) {
+        search->failures++;
+        return false;
+    }
+    return matches;
+}
+
+enum search_cost search_cost(const struct search *search)
+{
+    return search_program_cost(search->program);
+}
+
+size_t search_failures(const struct search *search)
+{
+    return search->failures;
+}
+
+bool search_has_modseq(const struct search *search)
+{
+    return search->has_modseq;
+}

@@ -1,0 +1,147 @@
+#include "server/session_message.h"
+
+#include <string.h>
+
+void session_message_init(struct session_message *message, struct session *session)
+{
+    memset(message, 0, sizeof(*message));
+    message->session = session;
+}
+
+static void session_message_forget(struct session_message *message)
+{
+    g_clear_pointer(&message->octets, g_bytes_unref);
+    g_clear_pointer(&message->structure, structure_free);
+    message->structure_final = false;
+}
+
+void session_message_release(struct session_message *message)
+{
+    session_message_forget(message);
+}
+
+void session_message_set(struct session_message *message, const struct message *of)
+{
+    session_message_forget(message);
+    message->message = *of;
+}
+
+static void message_bytes_free(void *data)
+{
+    struct message_bytes *bytes = data;
+
+    message_bytes_release(bytes);
+    g_free(bytes);
+}
+
+int session_message_octets(struct session_message *message, const uint8_t **data, size_t *length,
+                           struct store_error *error)
+{
+    if (message->octets == NULL) {
+        struct message_bytes *bytes = g_new0(struct message_bytes, 1);
+        int result = mailbox_read(message->session->mailbox, &message->message.blob, bytes, error);
+
+        if (result != 0) {
+            g_free(bytes);
+            return result;
+        }
+        message->octets =
+            g_bytes_new_with_free_func(bytes->data, bytes->length, message_bytes_free, bytes);
+    }
+    *data = g_bytes_get_data(message->octets, length);
+    return 0;
+}
+
+/* The record kept for this blob, if there is one that can be decoded. */
+static bool structure_from_cache(struct session_message *message)
+{
+    GBytes *record;
+
+    if (!account_derived_get(message->session->account, &message->message.blob, STRUCTURE_KIND,
+                             &record)) {
+        return false;
+    }
+    message->structure = structure_decode(record, message->message.size);
+    message->structure_final = true;
+    g_bytes_unref(record);
+    return message->structure != NULL;
+}
+
+static int structure_from_host(struct session_message *message, struct store_error *error)
+{
+    const struct session_host *host = message->session->host;
+    const uint8_t *data;
+    size_t length;
+    bool final = true;
+    int result = session_message_octets(message, &data, &length, error);
+
+    if (result != 0) {
+        return result;
+    }
+    GBytes *record = host->structure(host->data, data, length, &final);
+    message->structure = structure_decode(record, length);
+    if (message->structure != NULL && final) {
+        size_t record_length;
+        const void *record_data = g_bytes_get_data(record, &record_length);
+
+        account_derived_put(message->session->account, &message->message.blob, STRUCTURE_KIND,
+                            record_data, record_length);
+    }
+    g_bytes_unref(record);
+    message->structure_final = message->structure != NULL && final;
+    if (message->structure == NULL) {
+        record = structure_plain(data, length);
+        message->structure = structure_decode(record, length);
+        g_bytes_unref(record);
+    }
+    if (message->structure == NULL) {
+        return store_error_set(error, STORE_UNSUPPORTED,
+                               "no structure can be made of this message");
+    }
+    return 0;
+}
+
+int session_message_structure(struct session_message *message, const struct structure **out,
+                              struct store_error *error)
+{
+    if (message->structure == NULL && !structure_from_cache(message)) {
+        int result = structure_from_host(message, error);
+
+        if (result != 0) {
+            return result;
+        }
+    }
+    *out = message->structure;
+    return 0;
+}
+
+GArray *session_message_uids(const struct session *session, const GArray *indexes)
+{
+    GArray *uids = g_array_sized_new(FALSE, FALSE, sizeof(uint32_t), indexes->len);
+
+    for (size_t i = 0; i < indexes->len; i++) {
+        size_t index = g_array_index(indexes, uint32_t, i);
+
+        g_array_append_val(uids, snapshot_message(session->view, index)->uid);
+    }
+    return uids;
+}
+
+bool session_messages_gone(const struct session *session, const GArray *uids)
+{
+    const struct snapshot *newest = mailbox_snapshot(session->mailbox);
+
+    for (size_t i = 0; i < uids->len; i++) {
+        size_t index;
+
+        if (!snapshot_find(newest, g_array_index(uids, uint32_t, i), &index)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum run_status session_finish_bad_set(struct session *session, struct run *run)
+{
+    return session_finish(session, run, "BAD", NULL, "No message has that sequence number");
+}

@@ -1,0 +1,45 @@
+/* A message of the selected mailbox while a command looks at it: its octets and its structure are
+ * got at the first need and at most once. And what the message commands have in common.
+ *
+ * Not for the edge. Blocking: the store is read, and the host is asked to parse.
+ */
+#ifndef ANNAL_SERVER_SESSION_MESSAGE_H
+#define ANNAL_SERVER_SESSION_MESSAGE_H
+
+#include "server/session_private.h"
+
+struct session_message {
+    struct session *session;
+    struct message message; /* a copy: it survives a change of the view */
+    GBytes *octets;         /* NULL until read */
+    struct structure *structure;
+    bool structure_final; /* false: made in a hurry, it may say less than there is */
+};
+
+/* session is borrowed. */
+void session_message_init(struct session_message *message, struct session *session);
+void session_message_release(struct session_message *message);
+
+/* Turns to another message; forgets the last one's octets and structure. */
+void session_message_set(struct session_message *message, const struct message *of);
+
+/* Reads the octets if that has not been done. Fails as mailbox_read() does. They are borrowed until
+ * the next set or release; message->octets may be referenced for longer. */
+int session_message_octets(struct session_message *message, const uint8_t **data, size_t *length,
+                           struct store_error *error);
+
+/* Gets the structure: the kept record, or a new one from the host, which is then kept. Fails only
+ * when the octets are needed and can't be read. Borrowed until the next set or release. */
+int session_message_structure(struct session_message *message, const struct structure **out,
+                              struct store_error *error);
+
+/* The UIDs (a new array of uint32_t) of messages of the view, given by their indexes. */
+GArray *session_message_uids(const struct session *session, const GArray *indexes);
+
+/* True if the mailbox has lost any of these UIDs: another session expunged them. */
+bool session_messages_gone(const struct session *session, const GArray *uids);
+
+/* The tagged BAD for a sequence number that does not exist. */
+enum run_status session_finish_bad_set(struct session *session, struct run *run);
+
+#endif

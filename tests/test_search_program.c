@@ -1,0 +1,225 @@
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/search_program.h"
+
+enum { LEAVES = 5, KEYS_MAX = 64, DEEP = 20000 };
+
+/* A tree as text, in prefix order: '&' and '|' with children up to '.', '!' with one child, and
+ * leaves 'a' to 'e' of rising cost ('e' costs as 'd'). */
+struct tree {
+    struct search_key keys[KEYS_MAX];
+    size_t count;
+};
+
+static size_t tree_parse(struct tree *tree, const char **text)
+{
+    size_t at = tree->count++;
+    char c = *(*text)++;
+
+    ck_assert_uint_lt(at, KEYS_MAX);
+    if (c == '&' || c == '|') {
+        tree->keys[at].kind = c == '&' ? SEARCH_AND : SEARCH_OR;
+        while (**text != '.') {
+            tree_parse(tree, text);
+        }
+        (*text)++;
+    } else if (c == '!') {
+        tree->keys[at].kind = SEARCH_NOT;
+        tree_parse(tree, text);
+    } else {
+        tree->keys[at].kind = SEARCH_FLAG;
+        tree->keys[at].number = (uint64_t)(c - 'a');
+    }
+    tree->keys[at].skip = (uint32_t)tree->count;
+    return at;
+}
+
+/* The plain meaning of a tree, to compare with. */
+static bool tree_holds(const struct tree *tree, size_t at, unsigned values)
+{
+    const struct search_key *key = &tree->keys[at];
+    bool all = true;
+    bool any = false;
+
+    if (key->kind == SEARCH_FLAG) {
+        return (values >> key->number & 1) != 0;
+    }
+    for (size_t child = at + 1; child < key->skip; child = tree->keys[child].skip) {
+        bool holds = tree_holds(tree, child, values);
+
+        all = all && holds;
+        any = any || holds;
+    }
+    return key->kind == SEARCH_AND ? all : key->kind == SEARCH_OR ? any : !any;
+}
+
+static enum search_cost cost_of(const struct search_key *key)
+{
+    return key->number < SEARCH_COST_COUNT ? (enum search_cost)key->number : SEARCH_COST_TEXT;
+}
+
+struct asked {
+    const struct search_key *keys;
+    unsigned values;
+    unsigned times[DEEP + 1];
+    size_t order[KEYS_MAX];
+    size_t count;
+};
+
+static bool answer(void *data, size_t at)
+{
+    struct asked *asked = data;
+
+    asked->times[at]++;
+    if (asked->count < KEYS_MAX) {
+        asked->order[asked->count++] = at;
+    }
+    return (asked->values >> asked->keys[at].number & 1) != 0;
+}
+
+static const char *const trees[] = {
+    "a",
+    "&.",
+    "&ab.",
+    "|ab.",
+    "!a",
+    "!!a",
+    "!&ab.",
+    "!|ab.",
+    "&a|bc.d.",
+    "|a&bc.d.",
+    "&!ab!c.",
+    "|!&a!b.!|cd..",
+    "&|ab.|cd.!e.",
+    "|d&eca.!b.",
+    "&e|dc.!&ba..",
+    "!|!a&b!c..",
+    "|!!!a!!b.",
+    "&&&&a.b.c.d.",
+    "|a|b|c|de....",
+    "&d&c&b&a......",
+};
+
+START_TEST(holds_when_the_tree_does)
+{
+    const char *text = trees[_i];
+    struct tree tree = {.count = 0};
+    struct asked *asked = calloc(1, sizeof(*asked));
+
+    tree_parse(&tree, &text);
+    struct search_program *program = search_program_new(tree.keys, tree.count, cost_of);
+    for (unsigned values = 0; values < 1u << LEAVES; values++) {
+        memset(asked, 0, sizeof(*asked));
+        asked->keys = tree.keys;
+        asked->values = values;
+        ck_assert_msg(search_program_run(program, answer, asked) == tree_holds(&tree, 0, values),
+                      "%s with %x", trees[_i], values);
+        for (size_t i = 0; i < tree.count; i++) {
+            ck_assert_uint_le(asked->times[i], 1);
+        }
+    }
+    search_program_free(program);
+    free(asked);
+}
+END_TEST
+
+START_TEST(asks_the_cheap_first)
+{
+    static const struct {
+        const char *tree;
+        unsigned values;
+        const char *order;
+    } cases[] = {
+        {"&dcba.", 0x1f, "abcd"}, {"|dcba.", 0, "abcd"},     {"&dcba.", 0, "a"},
+        {"|dcba.", 1, "a"},       {"&da.", 1, "ad"},         {"&|da.b.", 0, "b"},
+        {"&ea!d.", 1, "ae"},      {"|&da.&ca..", 1, "acad"},
+    };
+    struct asked *asked = calloc(1, sizeof(*asked));
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *text = cases[i].tree;
+        struct tree tree = {.count = 0};
+        char order[KEYS_MAX] = "";
+
+        tree_parse(&tree, &text);
+        struct search_program *program = search_program_new(tree.keys, tree.count, cost_of);
+        memset(asked, 0, sizeof(*asked));
+        asked->keys = tree.keys;
+        asked->values = cases[i].values;
+        search_program_run(program, answer, asked);
+        for (size_t j = 0; j < asked->count; j++) {
+            order[j] = (char)('a' + (char)tree.keys[asked->order[j]].number);
+        }
+        ck_assert_str_eq(order, cases[i].order);
+        search_program_free(program);
+    }
+    free(asked);
+}
+END_TEST
+
+START_TEST(knows_the_dearest_cost)
+{
+    static const struct {
+        const char *tree;
+        enum search_cost cost;
+    } cases[] = {
+        {"a", SEARCH_COST_SNAPSHOT},      {"&.", SEARCH_COST_SNAPSHOT},
+        {"&a!b.", SEARCH_COST_STRUCTURE}, {"|a&!c..", SEARCH_COST_HEADER},
+        {"!!!d", SEARCH_COST_TEXT},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *text = cases[i].tree;
+        struct tree tree = {.count = 0};
+
+        tree_parse(&tree, &text);
+        struct search_program *program = search_program_new(tree.keys, tree.count, cost_of);
+        ck_assert_int_eq(search_program_cost(program), cases[i].cost);
+        search_program_free(program);
+    }
+}
+END_TEST
+
+/* OR NOT OR NOT ...: as deep as a program can be. */
+START_TEST(depth_uses_no_stack)
+{
+    struct search_key *keys = calloc(DEEP + 1, sizeof(*keys));
+    struct asked *asked = calloc(1, sizeof(*asked));
+
+    for (size_t i = 0; i < DEEP; i++) {
+        keys[i].kind = SEARCH_NOT;
+        keys[i].skip = DEEP + 1;
+    }
+    keys[DEEP].kind = SEARCH_FLAG;
+    keys[DEEP].skip = DEEP + 1;
+    struct search_program *program = search_program_new(keys, DEEP + 1, cost_of);
+    asked->keys = keys;
+    asked->values = 1;
+    ck_assert(search_program_run(program, answer, asked));
+    asked->values = 0;
+    ck_assert(!search_program_run(program, answer, asked));
+    ck_assert_uint_eq(asked->times[DEEP], 2);
+    search_program_free(program);
+    free(asked);
+    free(keys);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("search_program");
+    TCase *tcase = tcase_create("search_program");
+
+    tcase_add_loop_test(tcase, holds_when_the_tree_does, 0, sizeof(trees) / sizeof(trees[0]));
+    tcase_add_test(tcase, asks_the_cheap_first);
+    tcase_add_test(tcase, knows_the_dearest_cost);
+    tcase_add_test(tcase, depth_uses_no_stack);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
