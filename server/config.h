@@ -45,8 +45,16 @@ bool config_read(struct config *config, const char *path, char **problem);
 /* Parses "ADDRESS:PORT", "[v6]:PORT" or "PORT" (loopback) and appends it to listens. */
 bool config_add_listen(GArray *listens, const char *text);
 
-/* Checks what does not depend on the file's syntax (ranges, at least one listener, readable key and
- * certificate); fills in the paths that follow from data. *problem as above. */
+/* Makes data absolute and fills in the paths that follow from it: certificate, key, users. */
+void config_resolve(struct config *config);
+
+/* Whether the certificate is DATA/tls/certificate.pem, which annal serve makes when it is missing.
+ * Only after config_resolve(). */
+bool config_certificate_is_default(const struct config *config);
+
+/* Resolves, and checks what does not depend on the file's syntax: ranges, at least one listener, a
+ * certificate and a key that can be read and belong together. Where neither file of the default
+ * certificate exists that is no problem: annal serve makes one. *problem is a new string. */
 bool config_check(struct config *config, char **problem);
 
 #endif

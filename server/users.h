@@ -7,7 +7,11 @@
 #include <glib.h>
 #include <stdbool.h>
 
-enum { USERS_PASSWORD_MAX = 512 }; /* octets */
+enum {
+    USERS_NAME_MAX = 128,     /* octets */
+    USERS_PASSWORD_MAX = 511, /* octets; crypt(5) takes no more */
+    USERS_FILE_MAX = 64 * 1024 * 1024,
+};
 
 struct users;
 
@@ -20,6 +24,9 @@ void users_free(struct users *users); /* accepts NULL */
  * and compares in constant time. Blocks for tens of milliseconds (the hash). A file that became
  * unreadable or malformed keeps the last good state. */
 bool users_check(struct users *users, const char *user, const char *password);
+
+/* The cost of hashes made from now on, 1 to 11 as in crypt(5); 0 is the library's choice. */
+void users_set_cost(struct users *users, unsigned long cost);
 
 bool users_exists(struct users *users, const char *user);
 /* New array of char *, sorted. */
@@ -34,8 +41,10 @@ enum users_result {
     USERS_FAILED
 };
 
-/* Change the file: under a lock, through a new file that is fsynced and renamed over the old one.
- * On USERS_FAILED *problem is a new string. */
+/* A name: 1 to USERS_NAME_MAX octets without ':' or control characters, not beginning with '#'. A
+ * password: 1 to USERS_PASSWORD_MAX octets. Change the file, other lines and comments kept: under a
+ * lock, through a new file that is fsynced and renamed over the old one. On USERS_FAILED *problem
+ * is a new string. */
 enum users_result users_add(struct users *users, const char *user, const char *password,
                             char **problem);
 enum users_result users_set_password(struct users *users, const char *user, const char *password,

@@ -1,0 +1,15 @@
+/* TLS certificates as files: making a self-signed one, checking what is there. */
+#ifndef ANNAL_SERVER_CERTIFICATE_H
+#define ANNAL_SERVER_CERTIFICATE_H
+
+#include <stdbool.h>
+
+/* Makes a self-signed certificate (EC P-256, ten years; for localhost, 127.0.0.1, ::1 and this
+ * host's name) and its key as PEM files, the key with mode 0600; directories that are missing are
+ * made with mode 0700. Existing files are replaced. On failure *problem is a new string. */
+bool certificate_generate(const char *certificate, const char *private_key, char **problem);
+
+/* Whether both files can be read as PEM and belong together. *problem as above. */
+bool certificate_check(const char *certificate, const char *private_key, char **problem);
+
+#endif

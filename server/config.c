@@ -1,0 +1,368 @@
+#include "server/config.h"
+
+#include <arpa/inet.h>
+#include <confuse.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/certificate.h"
+
+enum {
+    DEFAULT_APPEND_LIMIT_MIB = 64,
+    DEFAULT_IDLE_MINUTES = 30,
+    DEFAULT_LOGIN_SECONDS = 60,
+    DEFAULT_CONNECTIONS = 20000,
+    DEFAULT_CONNECTIONS_PER_USER = 50,
+    DEFAULT_CONNECTIONS_PER_ADDRESS = 100,
+    APPEND_LIMIT_MIB_MAX = 256, /* MESSAGE_SIZE_MAX of the store */
+    WORKERS_MAX = 64,
+    LISTENERS_MAX = 32,
+};
+
+static const char DEFAULT_DATA[] = "/var/lib/annal";
+static const char DEFAULT_IMAPS[] = "127.0.0.1:993";
+
+/* libconfuse's error callback takes no data: while a file is read, where its problem goes. */
+static _Thread_local char **reading_problem;
+
+static void listen_clear(void *data)
+{
+    struct config_listen *listen = data;
+
+    g_free(listen->address);
+}
+
+static GArray *listens_new(void)
+{
+    GArray *listens = g_array_new(FALSE, FALSE, sizeof(struct config_listen));
+
+    g_array_set_clear_func(listens, listen_clear);
+    return listens;
+}
+
+void config_init(struct config *config)
+{
+    *config = (struct config){
+        .data = g_strdup(DEFAULT_DATA),
+        .imaps = listens_new(),
+        .imap = listens_new(),
+        .append_limit = (uint64_t)DEFAULT_APPEND_LIMIT_MIB * 1024 * 1024,
+        .idle_minutes = DEFAULT_IDLE_MINUTES,
+        .login_seconds = DEFAULT_LOGIN_SECONDS,
+        .connections = DEFAULT_CONNECTIONS,
+        .connections_per_user = DEFAULT_CONNECTIONS_PER_USER,
+        .connections_per_address = DEFAULT_CONNECTIONS_PER_ADDRESS,
+        .log_target = CONFIG_LOG_STDERR,
+    };
+    config_add_listen(config->imaps, DEFAULT_IMAPS);
+}
+
+void config_release(struct config *config)
+{
+    g_free(config->data);
+    g_free(config->certificate);
+    g_free(config->private_key);
+    g_free(config->users);
+    if (config->imaps != NULL)
+        g_array_unref(config->imaps);
+    if (config->imap != NULL)
+        g_array_unref(config->imap);
+    *config = (struct config){0};
+}
+
+static bool parse_port(uint16_t *out, const char *text)
+{
+    unsigned long port = 0;
+
+    if (*text == '\0' || strlen(text) > 5)
+        return false;
+    for (; *text != '\0'; text++) {
+        if (!g_ascii_isdigit(*text))
+            return false;
+        port = port * 10 + (unsigned long)(*text - '0');
+    }
+    if (port > UINT16_MAX)
+        return false;
+    *out = (uint16_t)port;
+    return true;
+}
+
+static bool is_address(const char *text, int family)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+
+    return inet_pton(family, text, address) == 1;
+}
+
+bool config_add_listen(GArray *listens, const char *text)
+{
+    struct config_listen listen = {0};
+    const char *port = strrchr(text, ':');
+    size_t length = strlen(text);
+
+    if (port == NULL) {
+        listen.address = g_strdup("127.0.0.1");
+        port = text;
+    } else if (text[0] == '[' && port > text + 1 && port[-1] == ']') {
+        listen.address = g_strndup(text + 1, (size_t)(port - text) - 2);
+        port++;
+    } else {
+        listen.address = g_strndup(text, (size_t)(port - text));
+        port++;
+    }
+    if (length > 0 && parse_port(&listen.port, port) &&
+        is_address(listen.address, text[0] == '[' ? AF_INET6 : AF_INET) &&
+        listens->len < LISTENERS_MAX) {
+        g_array_append_val(listens, listen);
+        return true;
+    }
+    g_free(listen.address);
+    return false;
+}
+
+static void reading_error(cfg_t *cfg, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void reading_error(cfg_t *cfg, const char *format, va_list arguments)
+{
+    char *text;
+
+    if (reading_problem == NULL || *reading_problem != NULL)
+        return;
+    text = g_strdup_vprintf(format, arguments);
+    *reading_problem =
+        g_strdup_printf("%s:%d: %s", cfg->filename != NULL ? cfg->filename : "?", cfg->line, text);
+    g_free(text);
+}
+
+/* A number's name in the file and its bounds. */
+struct number_option {
+    const char *name;
+    long low;
+    long high;
+};
+
+static const struct number_option number_options[] = {
+    {"workers", 0, WORKERS_MAX},
+    {"mime_workers", 0, WORKERS_MAX},
+    {"append_limit_mib", 1, APPEND_LIMIT_MIB_MAX},
+    {"idle_minutes", 30, 24 * 60},
+    {"login_seconds", 5, 3600},
+    {"connections", 1, 1000000},
+    {"connections_per_user", 1, 1000000},
+    {"connections_per_address", 1, 1000000},
+};
+
+static int validate_number(cfg_t *cfg, cfg_opt_t *opt)
+{
+    long value = cfg_opt_getnint(opt, 0);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(number_options); i++) {
+        const struct number_option *number = &number_options[i];
+
+        if (strcmp(number->name, cfg_opt_name(opt)) != 0)
+            continue;
+        if (value < number->low || value > number->high) {
+            cfg_error(cfg, "%s must be %ld to %ld", number->name, number->low, number->high);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int validate_listen(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
+    GArray *scratch = listens_new();
+    bool good = config_add_listen(scratch, text);
+
+    g_array_unref(scratch);
+    if (!good)
+        cfg_error(cfg, "%s: '%s' is no ADDRESS:PORT", cfg_opt_name(opt), text);
+    return good ? 0 : -1;
+}
+
+static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, 0);
+
+    if (strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0)
+        return 0;
+    cfg_error(cfg, "log must be 'stderr' or 'syslog'");
+    return -1;
+}
+
+static void take_string(char **out, cfg_t *cfg, const char *name)
+{
+    const char *value = cfg_getstr(cfg, name);
+
+    if (cfg_size(cfg, name) == 0 || value == NULL)
+        return;
+    g_free(*out);
+    *out = g_strdup(value);
+}
+
+static void take_number(unsigned *out, cfg_t *cfg, const char *name)
+{
+    if (cfg_size(cfg, name) > 0)
+        *out = (unsigned)cfg_getint(cfg, name);
+}
+
+static void take_bool(bool *out, cfg_t *cfg, const char *name)
+{
+    if (cfg_size(cfg, name) > 0)
+        *out = cfg_getbool(cfg, name) == cfg_true;
+}
+
+/* A list that stands in the file replaces the default, an empty one too. */
+static void take_listens(GArray *listens, cfg_t *cfg, const char *name)
+{
+    cfg_opt_t *opt = cfg_getopt(cfg, name);
+
+    if ((opt->flags & CFGF_MODIFIED) == 0)
+        return;
+    g_array_set_size(listens, 0);
+    for (unsigned i = 0; i < cfg_opt_size(opt); i++)
+        config_add_listen(listens, cfg_opt_getnstr(opt, i));
+}
+
+static void take_values(struct config *config, cfg_t *cfg)
+{
+    unsigned append_limit_mib = 0;
+
+    take_string(&config->data, cfg, "data");
+    take_string(&config->certificate, cfg, "certificate");
+    take_string(&config->private_key, cfg, "private_key");
+    take_string(&config->users, cfg, "users");
+    take_listens(config->imaps, cfg, "imaps");
+    take_listens(config->imap, cfg, "imap");
+    take_bool(&config->cleartext_login, cfg, "cleartext_login");
+    take_bool(&config->log_debug, cfg, "log_debug");
+    take_number(&config->workers, cfg, "workers");
+    take_number(&config->mime_workers, cfg, "mime_workers");
+    take_number(&append_limit_mib, cfg, "append_limit_mib");
+    if (append_limit_mib > 0)
+        config->append_limit = (uint64_t)append_limit_mib * 1024 * 1024;
+    take_number(&config->idle_minutes, cfg, "idle_minutes");
+    take_number(&config->login_seconds, cfg, "login_seconds");
+    take_number(&config->connections, cfg, "connections");
+    take_number(&config->connections_per_user, cfg, "connections_per_user");
+    take_number(&config->connections_per_address, cfg, "connections_per_address");
+    if (cfg_size(cfg, "log") > 0 && cfg_getstr(cfg, "log") != NULL)
+        config->log_target =
+            strcmp(cfg_getstr(cfg, "log"), "syslog") == 0 ? CONFIG_LOG_SYSLOG : CONFIG_LOG_STDERR;
+}
+
+bool config_read(struct config *config, const char *path, char **problem)
+{
+    cfg_opt_t options[] = {
+        CFG_STR("data", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("imaps", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("imap", NULL, CFGF_NODEFAULT),
+        CFG_STR("certificate", NULL, CFGF_NODEFAULT),
+        CFG_STR("private_key", NULL, CFGF_NODEFAULT),
+        CFG_STR("users", NULL, CFGF_NODEFAULT),
+        CFG_BOOL("cleartext_login", cfg_false, CFGF_NODEFAULT),
+        CFG_INT("workers", 0, CFGF_NODEFAULT),
+        CFG_INT("mime_workers", 0, CFGF_NODEFAULT),
+        CFG_INT("append_limit_mib", 0, CFGF_NODEFAULT),
+        CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),
+        CFG_INT("login_seconds", 0, CFGF_NODEFAULT),
+        CFG_INT("connections", 0, CFGF_NODEFAULT),
+        CFG_INT("connections_per_user", 0, CFGF_NODEFAULT),
+        CFG_INT("connections_per_address", 0, CFGF_NODEFAULT),
+        CFG_STR("log", NULL, CFGF_NODEFAULT),
+        CFG_BOOL("log_debug", cfg_false, CFGF_NODEFAULT),
+        CFG_END(),
+    };
+    cfg_t *cfg = cfg_init(options, CFGF_NONE);
+    int result;
+
+    *problem = NULL;
+    if (cfg == NULL) {
+        *problem = g_strdup_printf("%s: out of memory", path);
+        return false;
+    }
+    reading_problem = problem;
+    cfg_set_error_function(cfg, reading_error);
+    for (size_t i = 0; i < G_N_ELEMENTS(number_options); i++)
+        cfg_set_validate_func(cfg, number_options[i].name, validate_number);
+    cfg_set_validate_func(cfg, "imaps", validate_listen);
+    cfg_set_validate_func(cfg, "imap", validate_listen);
+    cfg_set_validate_func(cfg, "log", validate_log);
+    errno = 0;
+    result = cfg_parse(cfg, path);
+    reading_problem = NULL;
+    if (result == CFG_FILE_ERROR && *problem == NULL)
+        *problem = g_strdup_printf("%s: %s", path, strerror(errno));
+    else if (result != CFG_SUCCESS && *problem == NULL)
+        *problem = g_strdup_printf("%s: can't be parsed", path);
+    if (result == CFG_SUCCESS && *problem == NULL)
+        take_values(config, cfg);
+    cfg_free(cfg);
+    return *problem == NULL;
+}
+
+static void make_absolute(char **path)
+{
+    char directory[PATH_MAX];
+    char *absolute;
+
+    if (*path == NULL || **path == '/' || getcwd(directory, sizeof(directory)) == NULL)
+        return;
+    absolute = g_strdup_printf("%s/%s", directory, *path);
+    g_free(*path);
+    *path = absolute;
+}
+
+void config_resolve(struct config *config)
+{
+    make_absolute(&config->data);
+    if (config->certificate == NULL && config->private_key == NULL) {
+        config->certificate = g_strdup_printf("%s/tls/certificate.pem", config->data);
+        config->private_key = g_strdup_printf("%s/tls/key.pem", config->data);
+    }
+    if (config->users == NULL)
+        config->users = g_strdup_printf("%s/users", config->data);
+    make_absolute(&config->certificate);
+    make_absolute(&config->private_key);
+    make_absolute(&config->users);
+}
+
+bool config_certificate_is_default(const struct config *config)
+{
+    char *expected = g_strdup_printf("%s/tls/certificate.pem", config->data);
+    bool is_default = config->certificate != NULL && strcmp(expected, config->certificate) == 0;
+
+    g_free(expected);
+    return is_default;
+}
+
+bool config_check(struct config *config, char **problem)
+{
+    *problem = NULL;
+    config_resolve(config);
+    if (config->imaps->len + config->imap->len == 0)
+        *problem = g_strdup("nothing to listen on: set imaps or imap");
+    else if (config->certificate == NULL || config->private_key == NULL)
+        *problem = g_strdup("certificate and private_key must be set together");
+    else if (config->append_limit < 1 ||
+             config->append_limit > (uint64_t)APPEND_LIMIT_MIB_MAX * 1024 * 1024)
+        *problem = g_strdup("append limit out of range");
+    else if (config->workers > WORKERS_MAX || config->mime_workers > WORKERS_MAX)
+        *problem = g_strdup_printf("at most %d workers", WORKERS_MAX);
+    else if (config->idle_minutes < 30)
+        *problem = g_strdup("idle_minutes must be at least 30 (RFC 3501 5.4)");
+    else if (config->connections == 0 || config->connections_per_user == 0 ||
+             config->connections_per_address == 0 || config->login_seconds == 0)
+        *problem = g_strdup("limits must not be 0");
+    else if (!(config_certificate_is_default(config) && access(config->certificate, F_OK) != 0 &&
+               access(config->private_key, F_OK) != 0))
+        certificate_check(config->certificate, config->private_key, problem);
+    return *problem == NULL;
+}

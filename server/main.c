@@ -1,0 +1,52 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "server/commands.h"
+
+static const struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary; /* NULL: not for people */
+} subcommands[] = {
+    {"serve", command_serve, "run the server"},
+    {"sandbox", command_sandbox, "run a throw-away server for tests"},
+    {"user", command_user, "add, list and remove users, set passwords"},
+    {"import", command_import, "bring in an mbox or a Maildir"},
+    {"log", command_log, "show a mailbox's history"},
+    {"verify", command_verify, "check repositories"},
+    {"mime-worker", command_mime_worker, NULL},
+};
+
+enum { SUBCOMMAND_COUNT = sizeof(subcommands) / sizeof(subcommands[0]) };
+
+static void print_usage(FILE *stream)
+{
+    fputs("usage: annal COMMAND [options]\n\n", stream);
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        if (subcommands[i].summary != NULL)
+            fprintf(stream, "  %-9s %s\n", subcommands[i].name, subcommands[i].summary);
+    fputs("\n\"annal COMMAND --help\" tells more; \"annal --version\" prints the version.\n",
+          stream);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("annal " ANNAL_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return subcommands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "annal: no such command; see annal --help\n");
+    return 2;
+}
