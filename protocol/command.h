@@ -112,6 +112,9 @@ struct append_message {
 struct append_arguments {
     char *mailbox;
     GArray *messages; /* struct append_message */
+    /* Frees the message of each when the command is freed; parser_set_message_free(). May be NULL.
+     * A caller that takes a message away sets it to NULL. */
+    void (*message_free)(void *message);
 };
 
 enum fetch_item_kind {
@@ -228,7 +231,7 @@ struct command {
     char *tag;
     enum command_kind kind;
     bool uid;   /* UID FETCH, UID STORE, ... */
-    char *verb; /* as sent, cleaned, upper case: for logs, trailers and BAD answers */
+    char *verb; /* as sent, cleaned, cut, upper case, with "UID ": for logs, trailers, answers */
     union {
         struct {
             char *mechanism; /* upper case */

@@ -35,16 +35,19 @@ enum parser_event {
     PARSER_MESSAGE_DATA,  /* octets of an accepted message: parser_message_data() */
     PARSER_MESSAGE_END,   /* that message has all its octets */
     PARSER_BAD,   /* a syntax error: parser_error(). The rest of the line, and the octets of its
-                     non-synchronising literals, are skipped before the next command */
+                     non-synchronising literals, are skipped before the next command. Comes during a
+                     message too (a NUL in it): what was accepted of the APPEND is released */
     PARSER_FATAL, /* an error after which the stream can't be followed (an endless line): answer
                      BYE and close */
 };
 
-/* Takes input until something is to be said. *used is how many octets were taken. */
+/* Takes input until something is to be said. *used is how many octets were taken. Call it until it
+ * answers PARSER_MORE, also when no input is left: an event may come without any. Between
+ * PARSER_MESSAGE_BEGIN and the session's decision it takes nothing. */
 enum parser_event parser_feed(struct parser *parser, const uint8_t *data, size_t length,
                               size_t *used);
 
-/* After PARSER_COMMAND: the caller owns it. */
+/* After PARSER_COMMAND: the caller owns it. Taken before the next feed, or lost. */
 struct command *parser_take_command(struct parser *parser);
 
 /* After PARSER_BAD or PARSER_FATAL: the tag ("*" if there was none to be read), a text for the
@@ -67,13 +70,15 @@ bool parser_message_synchronising(const struct parser *parser);
 void parser_message_accept(struct parser *parser);
 /* The session has answered (or will answer) the command with NO: no PARSER_COMMAND comes for it. A
  * synchronising literal is not sent by the client; the octets of others are skipped, with the
- * rest of the command and its further literals. */
+ * rest of the command and its further literals. May also be called after an accept, up to and
+ * including PARSER_MESSAGE_END. */
 void parser_message_refuse(struct parser *parser);
 void parser_message_data(const struct parser *parser, const uint8_t **data, size_t *length);
 
 /* Between commands, for AUTHENTICATE, IDLE and the like: the next line is not a command. Returns
  * true with a whole line (without its end) in *line, valid until the next call; false when more
- * input is needed; *too_long when it passes limit. *used as in parser_feed(). */
+ * input is needed, or with *too_long when it passes limit: the rest of that line is skipped by the
+ * next feed of either kind. A NUL stands as "?" in it. *used as in parser_feed(). */
 bool parser_feed_line(struct parser *parser, const uint8_t *data, size_t length, size_t limit,
                       size_t *used, const char **line, bool *too_long);
 
