@@ -377,6 +377,7 @@ void session_authenticated(struct session *session, struct store *store, const c
     assert(session->login == LOGIN_PENDING);
     session->login = LOGIN_GOOD;
     session->login_store = store;
+    g_free(session->login_user);
     session->login_user = g_strdup(user);
 }
 

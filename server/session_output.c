@@ -109,7 +109,7 @@ enum run_status session_finish(struct session *session, struct run *run, const c
         session->bad_in_a_row++;
     else
         session->bad_in_a_row = 0;
-    if (strcmp(status, "OK") != 0)
+    if (strcmp(status, "OK") != 0 && !run->logged)
         session_log(session, SESSION_LOG_INFO, "event=failed command=\"%s\" status=%s code=%s",
                     run->command->verb, status, code == NULL ? "-" : code);
     return RUN_DONE;

@@ -47,6 +47,7 @@ struct run {
     void *state;
     void (*state_free)(void *state);
     int64_t started; /* host time of the present slice */
+    bool logged;     /* its failure has a log line of its own */
 };
 
 struct command_spec {
@@ -74,7 +75,7 @@ struct session {
     const struct session_host *host;
     char *id;
     char *peer;
-    char *client; /* name and version from ID, made printable, or NULL */
+    char *client; /* for commits: "name version (peer)" after an ID, else the peer */
     bool tls;
     bool compressed;
     enum session_state state;
@@ -104,7 +105,7 @@ struct session {
 
     enum login_answer login;
     struct store *login_store;
-    char *login_user;
+    char *login_user; /* as tried, then as the host names it */
     char *login_reason;
 
     struct store *store;
@@ -131,10 +132,6 @@ void session_bye(struct session *session, const char *code, const char *text);
 bool session_read_line(struct session *session, size_t limit, const char **line, bool *too_long);
 /* Forgets all input not yet parsed (STARTTLS). */
 void session_drop_input(struct session *session);
-/* Takes what host.authenticate answered: LOGIN_GOOD opens the account and moves the session to
- * the authenticated state. Writes the tagged response and returns RUN_DONE, or RUN_WAIT. */
-enum run_status session_finish_login(struct session *session, struct run *run);
-
 /* --- session_output.c --- */
 
 /* The buffer to append response lines to. */
@@ -185,8 +182,16 @@ void session_unselect(struct session *session);
 void session_enable_condstore(struct session *session);
 /* The untagged lines that SELECT and a change of keywords share: FLAGS and PERMANENTFLAGS. */
 void session_write_mailbox_flags(struct session *session, const struct snapshot *snapshot);
-/* The messages of [first, end) of a mailbox become \Recent in this session. */
+/* EXISTS and RECENT of the view. */
+void session_write_exists(struct session *session);
+/* Messages with a UID in [first, end) become \Recent in this session. */
 void session_add_recent(struct session *session, uint32_t first, uint32_t end);
+
+/* --- command_mailbox.c --- */
+
+/* "* STATUS name (items)": 0 or the store's error. */
+int session_write_status(struct session *session, const char *name, uint32_t items,
+                         struct store_error *error);
 
 /* --- command_append.c: what comes before the whole APPEND is parsed --- */
 

@@ -1,0 +1,258 @@
+/* Commands on mailboxes: SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE NAMESPACE
+ * STATUS CLOSE UNSELECT. */
+#include "protocol/response.h"
+#include "server/session_private.h"
+
+/* --- SELECT and EXAMINE --- */
+
+static void write_unseen(struct session *session)
+{
+    size_t index = 0;
+    if (snapshot_first_unseen(session->view, &index))
+        g_string_append_printf(session_out(session), "* OK [UNSEEN %zu] First unseen\r\n",
+                               index + 1);
+}
+
+static void describe_mailbox(struct session *session)
+{
+    const struct snapshot *view = session->view;
+    session_write_mailbox_flags(session, view);
+    session_write_exists(session);
+    write_unseen(session);
+    g_string_append_printf(session_out(session),
+                           "* OK [UIDVALIDITY %" G_GUINT32_FORMAT "] UIDs valid\r\n"
+                           "* OK [UIDNEXT %" G_GUINT32_FORMAT "] Predicted next UID\r\n"
+                           "* OK [HIGHESTMODSEQ %" G_GUINT64_FORMAT "] Highest\r\n",
+                           snapshot_uid_validity(view), snapshot_uid_next(view),
+                           snapshot_highest_modseq(view));
+}
+
+static int open_fresh(struct session *session, const char *name, struct mailbox **out,
+                      struct store_error *error)
+{
+    int code = account_open_mailbox(session->account, name, out, error);
+    if (code != STORE_OK)
+        return code;
+    code = mailbox_refresh(*out, error);
+    if (code == STORE_OK && mailbox_is_deleted(*out))
+        code = store_error_set(error, STORE_NOT_FOUND, "mailbox %s was deleted", name);
+    if (code != STORE_OK) {
+        mailbox_unref(*out);
+        *out = NULL;
+    }
+    return code;
+}
+
+/* A SELECT that fails leaves no mailbox selected (RFC 3501 6.3.1). */
+enum run_status run_select(struct session *session, struct run *run)
+{
+    const struct select_arguments *arguments = &run->command->select;
+    session_unselect(session);
+    struct store_error error = {STORE_OK, ""};
+    struct mailbox *mailbox = NULL;
+    if (open_fresh(session, arguments->mailbox, &mailbox, &error) != 0)
+        return session_fail(session, run, &error, false);
+    session->mailbox = mailbox;
+    session->view = snapshot_ref(mailbox_snapshot(mailbox));
+    session->read_only = run->command->kind == COMMAND_EXAMINE;
+    if (arguments->condstore)
+        session->condstore = true;
+    uint32_t recent =
+        session->read_only ? mailbox_recent_from(mailbox) : mailbox_take_recent(mailbox);
+    session_add_recent(session, recent, snapshot_uid_next(session->view));
+    session_set_state(session, SESSION_STATE_SELECTED);
+    describe_mailbox(session);
+    return session_finish(session, run, "OK", session->read_only ? "READ-ONLY" : "READ-WRITE",
+                          session->read_only ? "Mailbox open for reading" : "Mailbox open");
+}
+
+static GArray *deleted_uids(const struct snapshot *snapshot)
+{
+    GArray *uids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    if (snapshot_deleted(snapshot) == 0)
+        return uids;
+    for (size_t i = 0; i < snapshot_count(snapshot); i++) {
+        const struct message *message = snapshot_message(snapshot, i);
+        if ((message->flags & MESSAGE_DELETED) != 0)
+            g_array_append_val(uids, message->uid);
+    }
+    return uids;
+}
+
+static int expunge_silently(struct session *session, const struct run *run,
+                            struct store_error *error)
+{
+    GArray *uids = deleted_uids(mailbox_snapshot(session->mailbox));
+    int code = STORE_OK;
+    if (uids->len > 0) {
+        struct origin origin;
+        session_origin(session, run, &origin);
+        code = mailbox_expunge(session->mailbox, (const uint32_t *)(void *)uids->data, uids->len,
+                               true, &origin, error);
+    }
+    g_array_unref(uids);
+    return code;
+}
+
+enum run_status run_close(struct session *session, struct run *run)
+{
+    struct store_error error = {STORE_OK, ""};
+    int code = STORE_OK;
+    if (run->command->kind == COMMAND_CLOSE && !session->read_only &&
+        !mailbox_is_deleted(session->mailbox))
+        code = expunge_silently(session, run, &error);
+    session_unselect(session);
+    if (code != STORE_OK)
+        return session_fail(session, run, &error, false);
+    return session_finish(session, run, "OK", NULL, "Mailbox closed");
+}
+
+/* --- changing the set of mailboxes --- */
+
+static enum run_status finish_change(struct session *session, struct run *run, int code,
+                                     const struct store_error *error, const char *text)
+{
+    if (code != STORE_OK)
+        return session_fail(session, run, error, false);
+    return session_finish(session, run, "OK", NULL, text);
+}
+
+enum run_status run_create(struct session *session, struct run *run)
+{
+    const char *special_use = run->command->create.special_use;
+    enum special_use use = SPECIAL_USE_NONE;
+    if (run->command->create.many_uses)
+        return session_finish(session, run, "NO", "USEATTR", "A mailbox has one special use");
+    if (special_use != NULL && !special_use_parse(&use, special_use))
+        return session_finish(session, run, "NO", "USEATTR", "That special use is not known");
+    struct origin origin;
+    session_origin(session, run, &origin);
+    struct store_error error = {STORE_OK, ""};
+    int code = account_create_mailbox(session->account, run->command->create.mailbox, use, &origin,
+                                      &error);
+    if (code == STORE_FORBIDDEN && use != SPECIAL_USE_NONE)
+        return session_finish(session, run, "NO", "USEATTR",
+                              "Another mailbox has that special use");
+    return finish_change(session, run, code, &error, "Mailbox created");
+}
+
+enum run_status run_delete(struct session *session, struct run *run)
+{
+    struct origin origin;
+    session_origin(session, run, &origin);
+    struct store_error error = {STORE_OK, ""};
+    int code = account_delete_mailbox(session->account, run->command->mailbox, &origin, &error);
+    return finish_change(session, run, code, &error, "Mailbox deleted");
+}
+
+enum run_status run_rename(struct session *session, struct run *run)
+{
+    struct origin origin;
+    session_origin(session, run, &origin);
+    struct store_error error = {STORE_OK, ""};
+    int code = account_rename_mailbox(session->account, run->command->rename.from,
+                                      run->command->rename.to, &origin, &error);
+    return finish_change(session, run, code, &error, "Mailbox renamed");
+}
+
+enum run_status run_subscribe(struct session *session, struct run *run)
+{
+    bool subscribed = run->command->kind == COMMAND_SUBSCRIBE;
+    struct origin origin;
+    session_origin(session, run, &origin);
+    struct store_error error = {STORE_OK, ""};
+    int code =
+        account_subscribe(session->account, run->command->mailbox, subscribed, &origin, &error);
+    return finish_change(session, run, code, &error, subscribed ? "Subscribed" : "Unsubscribed");
+}
+
+enum run_status run_namespace(struct session *session, struct run *run)
+{
+    g_string_append(session_out(session), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+    return session_finish(session, run, "OK", NULL, "One namespace");
+}
+
+/* --- STATUS --- */
+
+static uint64_t status_value(const struct session *session, const struct mailbox *mailbox,
+                             enum status_item item)
+{
+    const struct snapshot *snapshot = mailbox_snapshot(mailbox);
+    switch (item) {
+    case STATUS_MESSAGES:
+        return snapshot_count(snapshot);
+    case STATUS_RECENT:
+        return snapshot_count(snapshot) -
+               snapshot_lower_bound(snapshot, mailbox_recent_from(mailbox));
+    case STATUS_UIDNEXT:
+        return snapshot_uid_next(snapshot);
+    case STATUS_UIDVALIDITY:
+        return snapshot_uid_validity(snapshot);
+    case STATUS_UNSEEN:
+        return snapshot_unseen(snapshot);
+    case STATUS_DELETED:
+        return snapshot_deleted(snapshot);
+    case STATUS_SIZE:
+        return snapshot_size(snapshot);
+    case STATUS_HIGHESTMODSEQ:
+        return snapshot_highest_modseq(snapshot);
+    case STATUS_APPENDLIMIT:
+        return session->settings->append_limit;
+    case STATUS_MAILBOXID:
+        break;
+    }
+    return 0;
+}
+
+static const struct {
+    enum status_item item;
+    const char *name;
+} status_names[] = {
+    {STATUS_MESSAGES, "MESSAGES"},
+    {STATUS_RECENT, "RECENT"},
+    {STATUS_UIDNEXT, "UIDNEXT"},
+    {STATUS_UIDVALIDITY, "UIDVALIDITY"},
+    {STATUS_UNSEEN, "UNSEEN"},
+    {STATUS_DELETED, "DELETED"},
+    {STATUS_SIZE, "SIZE"},
+    {STATUS_HIGHESTMODSEQ, "HIGHESTMODSEQ"},
+    {STATUS_APPENDLIMIT, "APPENDLIMIT"},
+    {STATUS_MAILBOXID, "MAILBOXID"},
+};
+
+int session_write_status(struct session *session, const char *name, uint32_t items,
+                         struct store_error *error)
+{
+    struct mailbox *mailbox = NULL;
+    int code = open_fresh(session, name, &mailbox, error);
+    if (code != STORE_OK)
+        return code;
+    if ((items & STATUS_HIGHESTMODSEQ) != 0)
+        session_enable_condstore(session);
+    GString *out = session_out(session);
+    g_string_append(out, "* STATUS ");
+    response_mailbox(out, name, session->utf8);
+    const char *separator = " (";
+    for (size_t i = 0; i < G_N_ELEMENTS(status_names); i++) {
+        if ((items & status_names[i].item) == 0)
+            continue;
+        g_string_append_printf(out, "%s%s ", separator, status_names[i].name);
+        separator = " ";
+        if (status_names[i].item == STATUS_MAILBOXID)
+            g_string_append_printf(out, "(%s)", snapshot_mailbox_id(mailbox_snapshot(mailbox)));
+        else
+            response_number(out, status_value(session, mailbox, status_names[i].item));
+    }
+    g_string_append(out, items == 0 ? " ()\r\n" : ")\r\n");
+    mailbox_unref(mailbox);
+    return STORE_OK;
+}
+
+enum run_status run_status(struct session *session, struct run *run)
+{
+    struct store_error error = {STORE_OK, ""};
+    if (session_write_status(session, run->command->status.mailbox, run->command->status.items,
+                             &error) != 0)
+        return session_fail(session, run, &error, false);
+    return session_finish(session, run, "OK", NULL, "Status told");
+}
