@@ -1,0 +1,56 @@
+/* The sockets of the event loop: TLS, compression, back-pressure, time-outs. What is read goes to
+ * the link, what the link brings is written. One thread. */
+#ifndef ANNAL_SERVER_CONNECTION_H
+#define ANNAL_SERVER_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/limits.h"
+#include "server/tls.h"
+#include "server/worker.h"
+
+struct event_base;
+struct sockaddr;
+
+enum {
+    /* What one connection may hold, beside a session's SESSION_INPUT_MAX and SESSION_OUTPUT_HIGH
+     * and the TLS library's buffers. */
+    CONNECTION_WIRE_HIGH = 64 * 1024, /* compressed octets not yet sent; no more is made beyond */
+    CONNECTION_RAW_MAX = 4 * 1024,    /* compressed octets read and not yet expanded */
+
+    CONNECTION_HANDSHAKE_SECONDS = 30, /* for a TLS handshake */
+    CONNECTION_STALL_SECONDS = 300,    /* without being able to write what waits */
+    CONNECTION_CLOSE_SECONDS = 30,     /* the same, when it is the last */
+    CONNECTION_LINGER_SECONDS = 2,     /* for the peer to close after our last octet */
+    CONNECTION_REFUSALS_MAX = 32,      /* that are told so at a time; others are just closed */
+};
+
+struct connections_settings {
+    struct event_base *base; /* all borrowed */
+    struct tls *tls;         /* NULL: no TLS */
+    struct workers *workers;
+    struct limits *limits;
+    void (*empty)(void *data); /* after connections_shut_down(): the last one is gone */
+    void *data;
+};
+
+struct connections;
+
+/* NULL with *problem (a new string). */
+struct connections *connections_new(const struct connections_settings *settings, char **problem);
+/* Closes all at once. Accepts NULL. */
+void connections_close(struct connections *connections);
+/* After connections_close(), and after the workers, which may still put links into its queue.
+ * Accepts NULL. */
+void connections_free(struct connections *connections);
+
+/* A socket that was accepted, non-blocking; takes it. tls: at once. cleartext_login: from loopback
+ * it is allowed without TLS. */
+void connections_open(struct connections *connections, int fd, const struct sockaddr *peer,
+                      bool tls, bool cleartext_login);
+
+/* Lets every session end its command, say BYE and go. */
+void connections_shut_down(struct connections *connections);
+
+#endif

@@ -1,0 +1,470 @@
+#include "server/link.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct link_queue {
+    pthread_mutex_t lock;
+    GPtrArray *links; /* owned; NULL when empty */
+    int fd;
+};
+
+struct link {
+    gatomicrefcount references;
+    char *id;
+    char *peer;
+    char *penalty_key;
+    bool tls;
+    bool starttls;
+    bool cleartext_login;
+    void *connection;
+    struct link_queue *event_loop;
+    void *member;
+    bool over;
+
+    pthread_mutex_t lock; /* guards all that follows */
+    struct link_queue *worker;
+    bool at_worker;     /* queued there */
+    bool at_event_loop; /* queued there */
+
+    GByteArray *input; /* NULL when empty */
+    size_t room;       /* that the session had when it delivered */
+    bool wants_room;
+    bool end;
+    bool gone;
+    bool shut_down;
+    bool tls_started;
+    bool compressed;
+    enum link_login login;
+    char *user;
+
+    GQueue output; /* GBytes */
+    size_t output_octets;
+    size_t unsent; /* with output_octets */
+    bool resume;
+    enum link_after after;
+};
+
+/* --- the queue --- */
+
+struct link_queue *link_queue_new(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    if (fd < 0)
+        return NULL;
+    struct link_queue *queue = g_new0(struct link_queue, 1);
+
+    pthread_mutex_init(&queue->lock, NULL);
+    queue->fd = fd;
+    return queue;
+}
+
+void link_queue_free(struct link_queue *queue)
+{
+    if (queue == NULL)
+        return;
+    if (queue->links != NULL)
+        g_ptr_array_unref(queue->links);
+    close(queue->fd);
+    pthread_mutex_destroy(&queue->lock);
+    g_free(queue);
+}
+
+int link_queue_fd(const struct link_queue *queue)
+{
+    return queue->fd;
+}
+
+void link_queue_wake(struct link_queue *queue)
+{
+    /* It can only fail when the counter is full, and then the descriptor is readable anyway. */
+    (void)!eventfd_write(queue->fd, 1);
+}
+
+static void link_drop(void *link)
+{
+    link_unref(link);
+}
+
+/* Takes the reference. */
+static void push(struct link_queue *queue, struct link *link)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool first = queue->links == NULL;
+
+    if (first)
+        queue->links = g_ptr_array_new_with_free_func(link_drop);
+    g_ptr_array_add(queue->links, link);
+    pthread_mutex_unlock(&queue->lock);
+    if (first)
+        link_queue_wake(queue);
+}
+
+GPtrArray *link_queue_take(struct link_queue *queue)
+{
+    eventfd_t value;
+
+    /* Before the links: one that comes between leaves the descriptor readable. */
+    (void)!eventfd_read(queue->fd, &value);
+    pthread_mutex_lock(&queue->lock);
+    GPtrArray *links = queue->links;
+
+    queue->links = NULL;
+    pthread_mutex_unlock(&queue->lock);
+    return links;
+}
+
+/* --- the link --- */
+
+struct link *link_new(const struct link_settings *settings)
+{
+    struct link *link = g_new0(struct link, 1);
+
+    g_atomic_ref_count_init(&link->references);
+    link->id = g_strdup(settings->id);
+    link->peer = g_strdup(settings->peer);
+    link->penalty_key = g_strdup(settings->penalty_key);
+    link->tls = settings->tls;
+    link->starttls = settings->starttls;
+    link->cleartext_login = settings->cleartext_login;
+    link->connection = settings->connection;
+    link->event_loop = settings->event_loop;
+    link->room = SESSION_INPUT_MAX;
+    pthread_mutex_init(&link->lock, NULL);
+    g_queue_init(&link->output);
+    return link;
+}
+
+struct link *link_ref(struct link *link)
+{
+    g_atomic_ref_count_inc(&link->references);
+    return link;
+}
+
+static void piece_drop(void *piece)
+{
+    g_bytes_unref(piece);
+}
+
+static void drop_input(struct link *link)
+{
+    if (link->input == NULL)
+        return;
+    /* A password may have been in it. */
+    explicit_bzero(link->input->data, link->input->len);
+    g_byte_array_unref(link->input);
+    link->input = NULL;
+}
+
+void link_unref(struct link *link)
+{
+    if (link == NULL || !g_atomic_ref_count_dec(&link->references))
+        return;
+    assert(link->member == NULL);
+    g_queue_clear_full(&link->output, piece_drop);
+    drop_input(link);
+    pthread_mutex_destroy(&link->lock);
+    g_free(link->user);
+    g_free(link->id);
+    g_free(link->peer);
+    g_free(link->penalty_key);
+    g_free(link);
+}
+
+const char *link_id(const struct link *link)
+{
+    return link->id;
+}
+
+const char *link_peer(const struct link *link)
+{
+    return link->peer;
+}
+
+const char *link_penalty_key(const struct link *link)
+{
+    return link->penalty_key;
+}
+
+bool link_is_tls(const struct link *link)
+{
+    return link->tls;
+}
+
+bool link_offers_starttls(const struct link *link)
+{
+    return link->starttls;
+}
+
+bool link_allows_cleartext_login(const struct link *link)
+{
+    return link->cleartext_login;
+}
+
+void *link_connection(const struct link *link)
+{
+    return link->connection;
+}
+
+void link_forget_connection(struct link *link)
+{
+    link->connection = NULL;
+}
+
+/* With the lock held. */
+static void tell_worker(struct link *link)
+{
+    if (link->at_worker || link->worker == NULL)
+        return;
+    link->at_worker = true;
+    push(link->worker, link_ref(link));
+}
+
+/* With the lock held. */
+static void tell_event_loop(struct link *link)
+{
+    if (link->at_event_loop)
+        return;
+    link->at_event_loop = true;
+    push(link->event_loop, link_ref(link));
+}
+
+/* --- the connection's side --- */
+
+static size_t held(const struct link *link)
+{
+    return link->input != NULL ? link->input->len : 0;
+}
+
+size_t link_room(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    size_t room = link->room > held(link) ? link->room - held(link) : 0;
+
+    link->wants_room = room == 0;
+    pthread_mutex_unlock(&link->lock);
+    return room;
+}
+
+void link_send(struct link *link, const void *data, size_t length)
+{
+    pthread_mutex_lock(&link->lock);
+    if (link->input == NULL)
+        link->input = g_byte_array_new();
+    assert(link->input->len + length <= SESSION_INPUT_MAX);
+    g_byte_array_append(link->input, data, (guint)length);
+    tell_worker(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+static void mark(struct link *link, bool *which)
+{
+    pthread_mutex_lock(&link->lock);
+    *which = true;
+    tell_worker(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void link_send_end(struct link *link)
+{
+    mark(link, &link->end);
+}
+
+void link_send_gone(struct link *link)
+{
+    mark(link, &link->gone);
+}
+
+void link_send_shut_down(struct link *link)
+{
+    mark(link, &link->shut_down);
+}
+
+void link_send_tls_started(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    drop_input(link);
+    link->tls_started = true;
+    tell_worker(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void link_send_compressed(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    drop_input(link);
+    link->compressed = true;
+    tell_worker(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+void link_report_unsent(struct link *link, size_t octets)
+{
+    pthread_mutex_lock(&link->lock);
+    link->unsent = link->output_octets + octets;
+    if (link->resume && link->unsent < LINK_RESUME_BELOW) {
+        link->resume = false;
+        tell_worker(link);
+    }
+    pthread_mutex_unlock(&link->lock);
+}
+
+static void move_pieces(GQueue *to, GQueue *from)
+{
+    GList *node;
+
+    while ((node = g_queue_pop_head_link(from)) != NULL)
+        g_queue_push_tail_link(to, node);
+}
+
+enum link_after link_collect(struct link *link, GQueue *out)
+{
+    pthread_mutex_lock(&link->lock);
+    enum link_after after = link->after;
+
+    link->at_event_loop = false;
+    link->after = LINK_AFTER_NOTHING;
+    link->output_octets = 0;
+    move_pieces(out, &link->output);
+    pthread_mutex_unlock(&link->lock);
+    return after;
+}
+
+/* --- the worker's side --- */
+
+void link_assign(struct link *link, struct link_queue *worker)
+{
+    pthread_mutex_lock(&link->lock);
+    link->worker = worker;
+    /* It may still be queued for the one before, which will find it is no longer its own. */
+    link->at_worker = true;
+    push(worker, link_ref(link));
+    pthread_mutex_unlock(&link->lock);
+}
+
+struct link_queue *link_assigned(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    struct link_queue *worker = link->worker;
+
+    pthread_mutex_unlock(&link->lock);
+    return worker;
+}
+
+void link_post_login(struct link *link, enum link_login login, const char *user)
+{
+    pthread_mutex_lock(&link->lock);
+    link->login = login;
+    g_free(link->user);
+    link->user = g_strdup(user);
+    tell_worker(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+bool link_is_gone(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool gone = link->gone;
+
+    pthread_mutex_unlock(&link->lock);
+    return gone;
+}
+
+void link_receive(struct link *link, struct link_news *news)
+{
+    pthread_mutex_lock(&link->lock);
+    *news = (struct link_news){
+        .end = link->end,
+        .gone = link->gone,
+        .shut_down = link->shut_down,
+        .tls_started = link->tls_started,
+        .compressed = link->compressed,
+        .login = link->login,
+        .user = g_steal_pointer(&link->user),
+        .unsent = link->unsent,
+        .has_input = link->input != NULL,
+    };
+    link->at_worker = false;
+    link->shut_down = false;
+    link->tls_started = false;
+    link->compressed = false;
+    link->login = LINK_LOGIN_NONE;
+    pthread_mutex_unlock(&link->lock);
+}
+
+void link_take_input(struct link *link, size_t max, GByteArray *out)
+{
+    pthread_mutex_lock(&link->lock);
+    size_t length = MIN(held(link), max);
+
+    if (length > 0) {
+        g_byte_array_append(out, link->input->data, (guint)length);
+        link->room -= MIN(link->room, length);
+        if (length == link->input->len)
+            drop_input(link);
+        else
+            g_byte_array_remove_range(link->input, 0, (guint)length);
+    }
+    pthread_mutex_unlock(&link->lock);
+}
+
+static size_t count(const GQueue *pieces)
+{
+    size_t octets = 0;
+
+    for (const GList *node = pieces->head; node != NULL; node = node->next)
+        octets += g_bytes_get_size(node->data);
+    return octets;
+}
+
+size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, size_t room,
+                    bool resume, bool *has_input)
+{
+    size_t octets = count(pieces);
+
+    pthread_mutex_lock(&link->lock);
+    move_pieces(&link->output, pieces);
+    link->output_octets += octets;
+    link->unsent += octets;
+    link->room = room;
+    link->resume = resume && link->unsent >= LINK_RESUME_BELOW;
+    if (after != LINK_AFTER_NOTHING)
+        link->after = after;
+    bool more_room = link->wants_room && room > held(link);
+
+    if (more_room)
+        link->wants_room = false;
+    if (octets > 0 || after != LINK_AFTER_NOTHING || more_room)
+        tell_event_loop(link);
+    size_t unsent = link->unsent;
+
+    *has_input = held(link) > 0;
+
+    pthread_mutex_unlock(&link->lock);
+    return unsent;
+}
+
+void link_set_member(struct link *link, void *member)
+{
+    link->member = member;
+}
+
+void *link_member(const struct link *link)
+{
+    return link->member;
+}
+
+void link_set_over(struct link *link)
+{
+    link->member = NULL;
+    link->over = true;
+}
+
+bool link_is_over(const struct link *link)
+{
+    return link->over;
+}

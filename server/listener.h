@@ -1,0 +1,19 @@
+/* The sockets that connections come from. One thread. */
+#ifndef ANNAL_SERVER_LISTENER_H
+#define ANNAL_SERVER_LISTENER_H
+
+#include <stdbool.h>
+
+#include "server/config.h"
+#include "server/connection.h"
+
+struct listener;
+
+/* Binds and listens; an IPv6 address takes IPv6 alone. listen->port 0 becomes the port it got.
+ * Connections go to connections_open(). NULL with *problem (a new string). */
+struct listener *listener_new(struct event_base *base, struct connections *connections,
+                              struct config_listen *listen, bool tls, bool cleartext_login,
+                              char **problem);
+void listener_free(struct listener *listener); /* accepts NULL */
+
+#endif

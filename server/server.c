@@ -1,0 +1,323 @@
+/* Puts the parts together, in the order in which they depend on each other:
+ *
+ *     MIME processes (before any thread), users, authenticator, workers, connections, listeners
+ */
+#include "server/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/authenticator.h"
+#include "server/connection.h"
+#include "server/limits.h"
+#include "server/listener.h"
+#include "server/log.h"
+#include "server/mime_pool.h"
+#include "server/tls.h"
+#include "server/users.h"
+#include "server/worker.h"
+
+enum {
+    SHUT_DOWN_SECONDS = 4, /* for running commands and for clients to take what is theirs */
+    WORKERS_MIN = 2,
+    WORKERS_MAX = 16,
+};
+
+struct server {
+    const struct config *config;
+    struct event_base *base;
+    struct event *signals[3];
+    struct event *limit; /* of a shut-down */
+    struct mime_pool *mime;
+    struct users *users;
+    struct authenticator *authenticator;
+    struct tls *tls;
+    struct workers *workers;
+    struct limits *limits;
+    struct connections *connections;
+    GPtrArray *listeners;
+    GArray *imaps; /* struct config_listen, with the real ports; the strings are the config's */
+    GArray *imap;
+    bool stopping;
+};
+
+/* --- signals --- */
+
+static void on_empty(void *data)
+{
+    const struct server *server = data;
+
+    event_base_loopexit(server->base, NULL);
+}
+
+static void on_limit(evutil_socket_t fd, short events, void *data)
+{
+    const struct server *server = data;
+
+    (void)fd;
+    (void)events;
+    log_line(LOG_LEVEL_WARNING, NULL, "event=stop reason=\"sessions are cut off\"");
+    event_base_loopexit(server->base, NULL);
+}
+
+static void on_stop(evutil_socket_t number, short events, void *data)
+{
+    struct server *server = data;
+    const struct timeval time = {.tv_sec = SHUT_DOWN_SECONDS};
+
+    (void)events;
+    if (server->stopping)
+        return;
+    server->stopping = true;
+    log_line(LOG_LEVEL_INFO, NULL, "event=stopping signal=%d", (int)number);
+    g_ptr_array_set_size(server->listeners, 0);
+    event_add(server->limit, &time);
+    connections_shut_down(server->connections);
+}
+
+static void on_reload(evutil_socket_t number, short events, void *data)
+{
+    struct server *server = data;
+    char *problem = NULL;
+
+    (void)number;
+    (void)events;
+    if (server->tls == NULL)
+        return;
+    if (tls_reload(server->tls, &problem)) {
+        log_line(LOG_LEVEL_INFO, NULL, "event=reload certificate=new");
+        return;
+    }
+    char *quoted = log_quote(problem);
+
+    log_line(LOG_LEVEL_ERROR, NULL, "event=reload certificate=kept reason=%s", quoted);
+    g_free(quoted);
+    g_free(problem);
+}
+
+static bool watch_signals(struct server *server)
+{
+    static const struct {
+        int number;
+        event_callback_fn run;
+    } watched[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(watched); i++) {
+        server->signals[i] = evsignal_new(server->base, watched[i].number, watched[i].run, server);
+        if (server->signals[i] == NULL || event_add(server->signals[i], NULL) != 0)
+            return false;
+    }
+    server->limit = evtimer_new(server->base, on_limit, server);
+    return server->limit != NULL;
+}
+
+/* --- the parts --- */
+
+static unsigned processors(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return count > 0 ? (unsigned)count : 1;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_line(LOG_LEVEL_WARNING, NULL, "event=limit name=descriptors reason=\"%s\"",
+                 g_strerror(errno));
+}
+
+static bool start_mime(struct server *server, char **problem)
+{
+    const struct config *config = server->config;
+
+    server->mime = mime_pool_new(
+        &(struct mime_pool_settings){
+            .program = "/proc/self/exe",
+            .argument = "mime-worker",
+            .processes = config->mime_workers > 0 ? config->mime_workers : processors(),
+            .request_timeout = MIME_POOL_REQUEST_TIMEOUT,
+            .wait_timeout = MIME_POOL_WAIT_TIMEOUT,
+        },
+        problem);
+    return server->mime != NULL;
+}
+
+/* Without TLS listeners and without files there is just no STARTTLS. */
+static bool start_tls(struct server *server, char **problem)
+{
+    const struct config *config = server->config;
+
+    if (config->imaps->len == 0 && access(config->certificate, F_OK) != 0)
+        return true;
+    server->tls = tls_new(config->certificate, config->private_key, problem);
+    return server->tls != NULL;
+}
+
+static bool start_workers(struct server *server, char **problem)
+{
+    const struct config *config = server->config;
+    unsigned count = config->workers;
+
+    if (count == 0)
+        count = CLAMP(processors(), WORKERS_MIN, WORKERS_MAX);
+    server->workers = workers_new(
+        &(struct workers_settings){
+            .count = count,
+            .data = config->data,
+            .authenticator = server->authenticator,
+            .mime = server->mime,
+            .append_limit = config->append_limit,
+            .idle_timeout = config->idle_minutes * INT64_C(60000000),
+            .login_timeout = config->login_seconds * INT64_C(1000000),
+            .connections_per_user = config->connections_per_user,
+        },
+        problem);
+    return server->workers != NULL;
+}
+
+static bool start_connections(struct server *server, char **problem)
+{
+    server->limits =
+        limits_new(server->config->connections, server->config->connections_per_address);
+    server->connections = connections_new(
+        &(struct connections_settings){
+            .base = server->base,
+            .tls = server->tls,
+            .workers = server->workers,
+            .limits = server->limits,
+            .empty = on_empty,
+            .data = server,
+        },
+        problem);
+    return server->connections != NULL;
+}
+
+static void drop_listener(void *listener)
+{
+    listener_free(listener);
+}
+
+static bool listen_all(struct server *server, const GArray *from, GArray *to, bool tls,
+                       char **problem)
+{
+    for (guint i = 0; i < from->len; i++) {
+        struct config_listen listen = g_array_index(from, struct config_listen, i);
+        struct listener *listener = listener_new(server->base, server->connections, &listen, tls,
+                                                 server->config->cleartext_login, problem);
+
+        if (listener == NULL)
+            return false;
+        g_ptr_array_add(server->listeners, listener);
+        g_array_append_val(to, listen);
+        log_line(LOG_LEVEL_INFO, NULL, "event=listen address=%s port=%u tls=%s", listen.address,
+                 (unsigned)listen.port, tls ? "yes" : "no");
+    }
+    return true;
+}
+
+static bool start_listeners(struct server *server, char **problem)
+{
+    return listen_all(server, server->config->imaps, server->imaps, true, problem) &&
+           listen_all(server, server->config->imap, server->imap, false, problem);
+}
+
+/* Threads leave signals to the main thread. */
+static bool start_threads(struct server *server, char **problem)
+{
+    sigset_t all;
+    sigset_t before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    server->authenticator = authenticator_new(server->users, problem);
+    bool started = server->authenticator != NULL && start_workers(server, problem);
+
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
+static bool start(struct server *server, char **problem)
+{
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    server->base = event_base_new();
+    if (server->base == NULL || !watch_signals(server)) {
+        *problem = g_strdup("event loop: out of memory");
+        return false;
+    }
+    if (!start_mime(server, problem) || !start_tls(server, problem))
+        return false;
+    server->users = users_open(server->config->users, problem);
+    return server->users != NULL && start_threads(server, problem) &&
+           start_connections(server, problem) && start_listeners(server, problem);
+}
+
+static void stop(struct server *server)
+{
+    g_ptr_array_unref(server->listeners);
+    connections_close(server->connections);
+    /* What a worker may be waiting for ends before the worker, and is there until it has ended. */
+    if (server->mime != NULL)
+        mime_pool_stop(server->mime);
+    if (server->authenticator != NULL)
+        authenticator_stop(server->authenticator);
+    workers_free(server->workers);
+    connections_free(server->connections);
+    authenticator_free(server->authenticator);
+    limits_free(server->limits);
+    tls_free(server->tls);
+    users_free(server->users);
+    mime_pool_free(server->mime);
+    g_array_unref(server->imaps);
+    g_array_unref(server->imap);
+    for (size_t i = 0; i < G_N_ELEMENTS(server->signals); i++) {
+        if (server->signals[i] != NULL)
+            event_free(server->signals[i]);
+    }
+    if (server->limit != NULL)
+        event_free(server->limit);
+    if (server->base != NULL)
+        event_base_free(server->base);
+}
+
+int server_run(const struct config *config, void (*ready)(const struct server_ready *, void *),
+               void *data)
+{
+    struct server server = {.config = config};
+    char *problem = NULL;
+
+    server.listeners = g_ptr_array_new_with_free_func(drop_listener);
+    server.imaps = g_array_new(FALSE, FALSE, sizeof(struct config_listen));
+    server.imap = g_array_new(FALSE, FALSE, sizeof(struct config_listen));
+    bool started = start(&server, &problem);
+
+    if (started) {
+        const struct server_ready real = {.imaps = server.imaps, .imap = server.imap};
+
+        log_line(LOG_LEVEL_INFO, NULL, "event=ready");
+        if (ready != NULL)
+            ready(&real, data);
+        event_base_dispatch(server.base);
+    } else {
+        char *quoted = log_quote(problem);
+
+        log_line(LOG_LEVEL_ERROR, NULL, "event=start-failed reason=%s", quoted);
+        g_free(quoted);
+        g_free(problem);
+    }
+    stop(&server);
+    if (started)
+        log_line(LOG_LEVEL_INFO, NULL, "event=stopped");
+    return started ? 0 : 1;
+}

@@ -1,0 +1,732 @@
+/* A turn never waits for a client: what a session can't do now it does in a later turn.
+ *
+ * A session's member is in exactly one worker's members, or on its way in a queue after
+ * move_to_user(). Only the worker that a link is assigned to touches its member.
+ */
+#include "server/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/log.h"
+#include "server/session.h"
+#include "store/store.h"
+
+enum {
+    TICK = 1000 * 1000, /* microseconds between looks at clocks and outside changes */
+    MAINTAIN_EVERY = 5 * 1000 * 1000,
+    LOGIN_ATTEMPTS = 5,
+};
+
+static const char shut_down_text[] = "The server is stopping";
+
+struct worker {
+    struct workers *all;
+    struct link_queue *queue;
+    struct store *store;
+    pthread_t thread;
+    bool started;
+    atomic_bool stopped;
+
+    GPtrArray *members;  /* struct member *, owned */
+    GPtrArray *runnable; /* struct member *, to step in the next turn */
+    GPtrArray *touched;  /* struct member *, that may have output in this turn */
+    GHashTable *users;   /* name to number of sessions */
+    int64_t next_tick;
+    int64_t next_maintain;
+};
+
+struct workers {
+    struct workers_settings settings;
+    struct session_settings session_settings[4]; /* by settings_index() */
+    atomic_uint next;                            /* for links that come */
+    struct worker *workers;
+};
+
+/* One session and what the worker knows of it. */
+struct member {
+    struct worker *worker;
+    struct link *link;
+    struct session *session;
+    struct session_host host;
+    enum session_status status;
+    guint index; /* in members */
+    bool is_runnable;
+    bool is_touched;
+    bool checking; /* a password, elsewhere */
+    bool high;     /* stopped because its output was high */
+    bool told;     /* the connection knows of the change of transport */
+    size_t unsent; /* as the session was told */
+    bool end;      /* no more input will come */
+    char *user;    /* counted in users */
+};
+
+static int64_t now_host(void *data)
+{
+    struct timespec now;
+
+    (void)data;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* --- what a session asks for --- */
+
+static void authenticate(void *data, struct session *session, const char *user,
+                         const char *password)
+{
+    struct member *member = data;
+
+    member->checking = authenticator_submit(member->worker->all->settings.authenticator,
+                                            member->link, user, password);
+    if (!member->checking) {
+        log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-logins");
+        session_authentication_failed(session, "UNAVAILABLE");
+    }
+}
+
+static GBytes *make_structure(void *data, const uint8_t *message, size_t length, bool *final)
+{
+    const struct member *member = data;
+
+    return mime_pool_structure(member->worker->all->settings.mime, message, length, final);
+}
+
+static GBytes *make_text(void *data, const uint8_t *message, size_t length, bool header, bool body)
+{
+    const struct member *member = data;
+
+    return mime_pool_text(member->worker->all->settings.mime, message, length, header, body);
+}
+
+static void write_log(void *data, enum session_log_level level, const char *session_id,
+                      const char *message)
+{
+    static const enum log_level levels[] = {
+        [SESSION_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+        [SESSION_LOG_INFO] = LOG_LEVEL_INFO,
+        [SESSION_LOG_WARNING] = LOG_LEVEL_WARNING,
+        [SESSION_LOG_ERROR] = LOG_LEVEL_ERROR,
+    };
+
+    (void)data;
+    log_line(levels[level], session_id, "%s", message);
+}
+
+/* --- members --- */
+
+static void make_runnable(struct member *member)
+{
+    if (member->is_runnable)
+        return;
+    member->is_runnable = true;
+    g_ptr_array_add(member->worker->runnable, member);
+}
+
+static void touch(struct member *member)
+{
+    if (member->is_touched)
+        return;
+    member->is_touched = true;
+    g_ptr_array_add(member->worker->touched, member);
+}
+
+static void enter(struct worker *worker, struct member *member)
+{
+    member->worker = worker;
+    member->index = worker->members->len;
+    g_ptr_array_add(worker->members, member);
+}
+
+static void leave(struct member *member)
+{
+    struct worker *worker = member->worker;
+
+    if (member->is_runnable)
+        g_ptr_array_remove_fast(worker->runnable, member);
+    if (member->is_touched)
+        g_ptr_array_remove_fast(worker->touched, member);
+    member->is_runnable = false;
+    member->is_touched = false;
+    assert(g_ptr_array_index(worker->members, member->index) == member);
+    g_ptr_array_remove_index_fast(worker->members, member->index);
+    if (member->index < worker->members->len) {
+        struct member *moved = g_ptr_array_index(worker->members, member->index);
+
+        moved->index = member->index;
+    }
+}
+
+static size_t settings_index(bool starttls, bool cleartext_login)
+{
+    return (starttls ? 1 : 0) + (cleartext_login ? 2 : 0);
+}
+
+static struct member *member_new(struct worker *worker, struct link *link)
+{
+    struct member *member = g_new0(struct member, 1);
+    size_t settings = settings_index(link_offers_starttls(link), link_allows_cleartext_login(link));
+
+    member->link = link_ref(link);
+    member->host = (struct session_host){
+        .data = member,
+        .now = now_host,
+        .authenticate = authenticate,
+        .structure = make_structure,
+        .text = make_text,
+        .log = write_log,
+    };
+    enter(worker, member);
+    member->session = session_new(&worker->all->session_settings[settings], &member->host,
+                                  link_id(link), link_peer(link), link_is_tls(link));
+    link_set_member(link, member);
+    return member;
+}
+
+static unsigned user_sessions(const struct worker *worker, const char *user)
+{
+    return GPOINTER_TO_UINT(g_hash_table_lookup(worker->users, user));
+}
+
+static void count_user(struct member *member, const char *user)
+{
+    struct worker *worker = member->worker;
+
+    member->user = g_strdup(user);
+    g_hash_table_replace(worker->users, g_strdup(user),
+                         GUINT_TO_POINTER(user_sessions(worker, user) + 1));
+}
+
+static void uncount_user(struct member *member)
+{
+    struct worker *worker = member->worker;
+
+    if (member->user == NULL)
+        return;
+    unsigned count = user_sessions(worker, member->user);
+
+    if (count > 1)
+        g_hash_table_replace(worker->users, g_strdup(member->user), GUINT_TO_POINTER(count - 1));
+    else
+        g_hash_table_remove(worker->users, member->user);
+    g_free(member->user);
+}
+
+/* The session is over; the connection, if there still is one, has been told. */
+static void member_free(struct member *member)
+{
+    leave(member);
+    uncount_user(member);
+    session_free(member->session);
+    link_set_over(member->link);
+    link_unref(member->link);
+    g_free(member);
+}
+
+/* --- login --- */
+
+static struct worker *worker_of(struct workers *all, const char *user)
+{
+    return &all->workers[g_str_hash(user) % all->settings.count];
+}
+
+/* Opens the account, so that it is known to exist; makes it at the first login. */
+static int open_account(struct worker *worker, const struct member *member, const char *user,
+                        struct account **out, struct store_error *error)
+{
+    struct origin origin = {
+        .client = link_peer(member->link),
+        .session = link_id(member->link),
+        .command = "LOGIN",
+        .time = now_host(NULL),
+    };
+    int result = store_open_account(worker->store, user, out, error);
+
+    if (result != STORE_NOT_FOUND)
+        return result;
+    result = store_create_account(worker->store, user, &origin, error);
+    /* Another process may have been quicker. */
+    if (result != STORE_OK && result != STORE_EXISTS)
+        return result;
+    return store_open_account(worker->store, user, out, error);
+}
+
+/* On the worker of the user. */
+static void log_in(struct member *member, const char *user)
+{
+    struct worker *worker = member->worker;
+    struct account *account = NULL;
+    struct store_error error;
+
+    if (user_sessions(worker, user) >= worker->all->settings.connections_per_user) {
+        log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-sessions");
+        session_authentication_failed(member->session, "LIMIT");
+    } else if (open_account(worker, member, user, &account, &error) != STORE_OK) {
+        char *detail = log_quote(error.detail);
+
+        log_line(LOG_LEVEL_ERROR, link_id(member->link), "event=account-failed reason=%s", detail);
+        g_free(detail);
+        session_authentication_failed(member->session, "UNAVAILABLE");
+    } else {
+        count_user(member, user);
+        session_authenticated(member->session, worker->store, user);
+        session_step(member->session);
+    }
+    account_unref(account);
+}
+
+/* Gives the session to the user's worker; the link's news travel with it. */
+static void move_to_user(struct member *member, struct worker *to, const struct link_news *news)
+{
+    leave(member);
+    member->worker = NULL;
+    link_post_login(member->link, news->login, news->user);
+    if (news->shut_down)
+        link_send_shut_down(member->link);
+    link_assign(member->link, to->queue);
+}
+
+/* False if the member has moved away. */
+static bool take_login(struct member *member, const struct link_news *news)
+{
+    if (news->login == LINK_LOGIN_OK) {
+        struct worker *to = worker_of(member->worker->all, news->user);
+
+        if (to != member->worker) {
+            move_to_user(member, to, news);
+            return false;
+        }
+        member->checking = false;
+        log_in(member, news->user);
+    } else if (news->login == LINK_LOGIN_FAILED) {
+        member->checking = false;
+        session_authentication_failed(member->session, NULL);
+    }
+    return true;
+}
+
+/* --- a turn --- */
+
+static void set_unsent(struct member *member, size_t octets)
+{
+    member->unsent = octets;
+    session_output_unsent(member->session, octets);
+}
+
+static void take_news(struct member *member, const struct link_news *news)
+{
+    set_unsent(member, news->unsent);
+    if (news->tls_started) {
+        session_tls_started(member->session);
+        member->status = SESSION_WAITING;
+    }
+    if (news->compressed) {
+        session_compressed(member->session);
+        member->status = SESSION_WAITING;
+    }
+    if (news->shut_down)
+        session_shut_down(member->session, shut_down_text);
+    member->end = news->end;
+    make_runnable(member);
+}
+
+static void receive(struct worker *worker, struct link *link)
+{
+    struct link_news news;
+
+    /* Queued here before it moved: the other worker has it too. */
+    if (link_assigned(link) != worker->queue)
+        return;
+    link_receive(link, &news);
+    struct member *member = link_member(link);
+
+    if (member == NULL && !link_is_over(link) && !news.gone)
+        member = member_new(worker, link);
+    else if (member != NULL && member->worker == NULL)
+        enter(worker, member);
+    if (member != NULL && news.gone)
+        member_free(member);
+    else if (member != NULL && take_login(member, &news))
+        take_news(member, &news);
+    g_free(news.user);
+}
+
+static bool is_handing_over(const struct member *member)
+{
+    return member->status == SESSION_STARTTLS || member->status == SESSION_COMPRESS;
+}
+
+static void feed(struct member *member)
+{
+    size_t room = session_input_room(member->session);
+    GByteArray *input;
+
+    if (room == 0 || is_handing_over(member))
+        return;
+    input = g_byte_array_new();
+    link_take_input(member->link, room, input);
+    if (input->len > 0) {
+        session_input(member->session, input->data, input->len);
+        explicit_bzero(input->data, input->len);
+    }
+    g_byte_array_unref(input);
+}
+
+static void step(struct member *member)
+{
+    feed(member);
+    if (!is_handing_over(member))
+        member->status = session_step(member->session);
+    if (session_is_idling(member->session))
+        session_notify(member->session);
+    touch(member);
+}
+
+static void step_all(struct worker *worker)
+{
+    GPtrArray *now = worker->runnable;
+
+    worker->runnable = g_ptr_array_new();
+    for (guint i = 0; i < now->len; i++) {
+        struct member *member = g_ptr_array_index(now, i);
+
+        member->is_runnable = false;
+    }
+    for (guint i = 0; i < now->len; i++)
+        step(g_ptr_array_index(now, i));
+    g_ptr_array_unref(now);
+}
+
+/* Tells the idling sessions of these accounts (a set). */
+static void notify(struct worker *worker, GHashTable *accounts)
+{
+    for (guint i = 0; i < worker->members->len; i++) {
+        struct member *member = g_ptr_array_index(worker->members, i);
+        struct account *account = session_account(member->session);
+
+        if (account == NULL || !g_hash_table_contains(accounts, account) ||
+            !session_is_idling(member->session))
+            continue;
+        session_notify(member->session);
+        touch(member);
+    }
+}
+
+/* A session that was stepped may have changed its account. */
+static void notify_others(struct worker *worker)
+{
+    GHashTable *accounts = g_hash_table_new(NULL, NULL);
+
+    for (guint i = 0; i < worker->touched->len; i++) {
+        const struct member *member = g_ptr_array_index(worker->touched, i);
+        struct account *account = session_account(member->session);
+
+        if (account != NULL && member->user != NULL && user_sessions(worker, member->user) > 1)
+            g_hash_table_add(accounts, account);
+    }
+    if (g_hash_table_size(accounts) > 0)
+        notify(worker, accounts);
+    g_hash_table_unref(accounts);
+}
+
+static void sync_store(struct worker *worker)
+{
+    struct store_error error;
+
+    if (worker->touched->len == 0 || store_sync(worker->store, &error) == STORE_OK)
+        return;
+    char *detail = log_quote(error.detail);
+
+    log_line(LOG_LEVEL_ERROR, NULL, "event=sync-failed code=\"%s\" reason=%s",
+             store_code_name(error.code), detail);
+    g_free(detail);
+    for (guint i = 0; i < worker->touched->len; i++) {
+        struct member *member = g_ptr_array_index(worker->touched, i);
+
+        if (session_user(member->session) == NULL)
+            continue;
+        session_abort(member->session);
+        member->status = SESSION_CLOSED;
+    }
+}
+
+static enum link_after after_of(const struct member *member)
+{
+    switch (member->status) {
+    case SESSION_STARTTLS:
+        return LINK_AFTER_STARTTLS;
+    case SESSION_COMPRESS:
+        return LINK_AFTER_COMPRESS;
+    case SESSION_CLOSED:
+        return LINK_AFTER_CLOSE;
+    case SESSION_WAITING:
+    case SESSION_RUNNABLE:
+        break;
+    }
+    return LINK_AFTER_NOTHING;
+}
+
+/* The peer has sent all it will, and all of that is answered. */
+static bool is_finished(const struct member *member)
+{
+    return member->end && member->status == SESSION_WAITING && !member->checking && !member->high &&
+           !member->is_runnable;
+}
+
+/* Hands over the output and decides when the session has its next turn. */
+static void deliver(struct member *member)
+{
+    GQueue pieces = G_QUEUE_INIT;
+    enum link_after after = member->told ? LINK_AFTER_NOTHING : after_of(member);
+    size_t room = session_input_room(member->session);
+    bool has_input;
+    GBytes *piece;
+
+    member->told = is_handing_over(member);
+    member->high = session_output_waiting(member->session) + member->unsent >= SESSION_OUTPUT_HIGH;
+    while ((piece = session_output_take(member->session)) != NULL)
+        g_queue_push_tail(&pieces, piece);
+    set_unsent(member, link_deliver(member->link, &pieces, after, room, member->high, &has_input));
+    if (member->high && member->unsent < LINK_RESUME_BELOW)
+        make_runnable(member);
+    else if (member->status == SESSION_RUNNABLE || (has_input && room > 0 && !member->told))
+        make_runnable(member);
+}
+
+static void deliver_all(struct worker *worker)
+{
+    GPtrArray *now = worker->touched;
+
+    worker->touched = g_ptr_array_new();
+    for (guint i = 0; i < now->len; i++) {
+        struct member *member = g_ptr_array_index(now, i);
+
+        member->is_touched = false;
+        deliver(member);
+        if (is_finished(member)) {
+            member->status = SESSION_CLOSED;
+            deliver(member);
+        }
+        if (member->status == SESSION_CLOSED)
+            member_free(member);
+    }
+    g_ptr_array_unref(now);
+}
+
+/* --- the clock --- */
+
+static void refresh_accounts(struct worker *worker)
+{
+    GHashTable *seen = g_hash_table_new(NULL, NULL);
+    GHashTable *changed = g_hash_table_new(NULL, NULL);
+    struct store_error error;
+
+    for (guint i = 0; i < worker->members->len; i++) {
+        const struct member *member = g_ptr_array_index(worker->members, i);
+        struct account *account = session_account(member->session);
+        bool is_changed = false;
+
+        if (account == NULL || !g_hash_table_add(seen, account))
+            continue;
+        /* A failure shows, with its reason, in the next command that needs the mailbox. */
+        if (account_refresh(account, &is_changed, &error) == STORE_OK && is_changed)
+            g_hash_table_add(changed, account);
+    }
+    if (g_hash_table_size(changed) > 0)
+        notify(worker, changed);
+    g_hash_table_unref(changed);
+    g_hash_table_unref(seen);
+}
+
+static void tick(struct worker *worker, bool idle)
+{
+    int64_t now = now_host(NULL);
+
+    if (now < worker->next_tick && worker->next_tick - now <= TICK)
+        return;
+    worker->next_tick = now + TICK;
+    for (guint i = 0; i < worker->members->len; i++) {
+        struct member *member = g_ptr_array_index(worker->members, i);
+
+        if (session_deadline(member->session) <= now)
+            make_runnable(member);
+    }
+    refresh_accounts(worker);
+    if (idle && now >= worker->next_maintain) {
+        store_maintain(worker->store);
+        worker->next_maintain = now + MAINTAIN_EVERY;
+    }
+}
+
+/* Milliseconds that there is nothing to do for, as poll(2) has it. */
+static int time_to_wait(const struct worker *worker)
+{
+    if (worker->runnable->len > 0)
+        return 0;
+    if (worker->members->len == 0)
+        return -1;
+    int64_t left = worker->next_tick - now_host(NULL);
+
+    /* The clock may have been set back. */
+    return (int)(CLAMP(left, 0, TICK) / 1000) + 1;
+}
+
+static void wait_for_news(struct worker *worker)
+{
+    struct pollfd pollfd = {.fd = link_queue_fd(worker->queue), .events = POLLIN};
+
+    while (poll(&pollfd, 1, time_to_wait(worker)) < 0 && errno == EINTR)
+        ;
+}
+
+static void turn(struct worker *worker)
+{
+    GPtrArray *links = link_queue_take(worker->queue);
+    bool idle = links == NULL && worker->runnable->len == 0;
+
+    for (guint i = 0; links != NULL && i < links->len; i++)
+        receive(worker, g_ptr_array_index(links, i));
+    if (links != NULL)
+        g_ptr_array_unref(links);
+    tick(worker, idle);
+    step_all(worker);
+    notify_others(worker);
+    sync_store(worker);
+    deliver_all(worker);
+}
+
+static void *work(void *data)
+{
+    struct worker *worker = data;
+
+    while (!worker->stopped) {
+        wait_for_news(worker);
+        turn(worker);
+    }
+    while (worker->members->len > 0)
+        member_free(g_ptr_array_index(worker->members, 0));
+    return NULL;
+}
+
+/* --- all workers --- */
+
+static void set_session_settings(struct workers *all)
+{
+    for (size_t i = 0; i < sizeof all->session_settings / sizeof *all->session_settings; i++) {
+        all->session_settings[i] = (struct session_settings){
+            .append_limit = all->settings.append_limit,
+            .offer_starttls = i % 2 != 0,
+            .allow_cleartext_login = i / 2 != 0,
+            .idle_timeout = all->settings.idle_timeout,
+            .login_timeout = all->settings.login_timeout,
+            .login_attempts = LOGIN_ATTEMPTS,
+        };
+    }
+}
+
+static bool worker_start(struct workers *all, struct worker *worker, char **problem)
+{
+    struct store_error error;
+
+    worker->all = all;
+    worker->members = g_ptr_array_new();
+    worker->runnable = g_ptr_array_new();
+    worker->touched = g_ptr_array_new();
+    worker->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    worker->queue = link_queue_new();
+    if (worker->queue == NULL) {
+        *problem = g_strdup_printf("eventfd: %s", g_strerror(errno));
+        return false;
+    }
+    if (store_open(&worker->store, all->settings.data, host_system(), &error) != STORE_OK) {
+        *problem = g_strdup_printf("%s: %s", all->settings.data, error.detail);
+        return false;
+    }
+    int result = pthread_create(&worker->thread, NULL, work, worker);
+
+    if (result != 0)
+        *problem = g_strdup_printf("thread: %s", g_strerror(result));
+    worker->started = result == 0;
+    return worker->started;
+}
+
+static void worker_stop(struct worker *worker)
+{
+    if (!worker->started)
+        return;
+    worker->stopped = true;
+    link_queue_wake(worker->queue);
+    pthread_join(worker->thread, NULL);
+}
+
+/* A session that was on its way to this worker when it stopped. */
+static void drop_arrivals(struct worker *worker)
+{
+    GPtrArray *links = worker->queue != NULL ? link_queue_take(worker->queue) : NULL;
+
+    for (guint i = 0; links != NULL && i < links->len; i++) {
+        struct member *member = link_member(g_ptr_array_index(links, i));
+
+        if (member == NULL)
+            continue;
+        enter(worker, member);
+        member_free(member);
+    }
+    if (links != NULL)
+        g_ptr_array_unref(links);
+}
+
+static void worker_release(struct worker *worker)
+{
+    if (worker->members == NULL)
+        return;
+    drop_arrivals(worker);
+    link_queue_free(worker->queue);
+    store_close(worker->store);
+    g_hash_table_unref(worker->users);
+    g_ptr_array_unref(worker->members);
+    g_ptr_array_unref(worker->runnable);
+    g_ptr_array_unref(worker->touched);
+}
+
+struct workers *workers_new(const struct workers_settings *settings, char **problem)
+{
+    struct workers *all = g_new0(struct workers, 1);
+
+    assert(settings->count > 0);
+    all->settings = *settings;
+    all->workers = g_new0(struct worker, settings->count);
+    set_session_settings(all);
+    for (unsigned i = 0; i < settings->count; i++) {
+        if (!worker_start(all, &all->workers[i], problem)) {
+            workers_free(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+void workers_add(struct workers *workers, struct link *link)
+{
+    unsigned next = workers->next++ % workers->settings.count;
+
+    link_assign(link, workers->workers[next].queue);
+}
+
+void workers_free(struct workers *workers)
+{
+    if (workers == NULL)
+        return;
+    /* First all threads: a session may be on its way between two of them. */
+    for (unsigned i = 0; i < workers->settings.count; i++)
+        worker_stop(&workers->workers[i]);
+    for (unsigned i = 0; i < workers->settings.count; i++)
+        worker_release(&workers->workers[i]);
+    g_free(workers->workers);
+    g_free(workers);
+}

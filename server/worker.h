@@ -1,0 +1,38 @@
+/* The threads that run sessions. Each owns a struct store and the accounts of the users that are
+ * pinned to it; all that blocks for a mailbox happens here.
+ *
+ *     turn: take the links that have news -> step every runnable session once
+ *           -> tell idling sessions of the same accounts -> store_sync() once -> deliver output
+ */
+#ifndef ANNAL_SERVER_WORKER_H
+#define ANNAL_SERVER_WORKER_H
+
+#include <stdint.h>
+
+#include "server/authenticator.h"
+#include "server/link.h"
+#include "server/mime_pool.h"
+
+struct workers;
+
+struct workers_settings {
+    unsigned count;
+    const char *data;                    /* the store's directory */
+    struct authenticator *authenticator; /* borrowed, as the following */
+    struct mime_pool *mime;
+    uint64_t append_limit;
+    int64_t idle_timeout; /* microseconds */
+    int64_t login_timeout;
+    unsigned connections_per_user;
+};
+
+/* Opens the stores and starts the threads. NULL with *problem (a new string). */
+struct workers *workers_new(const struct workers_settings *settings, char **problem);
+
+/* Gives a new link to a worker; its session's greeting comes back as output. */
+void workers_add(struct workers *workers, struct link *link);
+
+/* Ends all sessions without a word and all threads. Accepts NULL. */
+void workers_free(struct workers *workers);
+
+#endif
