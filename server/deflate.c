@@ -63,6 +63,7 @@ void deflate_compress(struct deflate *codec, const void *in, size_t *in_length, 
 {
     z_stream *stream = &codec->compress;
 
+    assert(*out_length >= DEFLATE_OUT_MIN);
     set_buffers(stream, in, *in_length, out, *out_length);
     /* Z_BUF_ERROR only says that there was nothing to do. */
     int result = deflate(stream, flush ? Z_SYNC_FLUSH : Z_NO_FLUSH);
