@@ -1,0 +1,7 @@
+#!/bin/sh
+# Every shell script passes shellcheck.
+set -eu
+cd "$1"
+# shellcheck disable=SC2046
+shellcheck $(grep -lE "^#!/bin/(ba)?sh" scripts/* .ci/* tests/checks/* tests/e2e/* 2>/dev/null)
+echo good
