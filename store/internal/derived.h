@@ -13,6 +13,13 @@
 
 #include "store/object_id.h"
 
+enum {
+    DERIVED_FILE_MAX = 256 * 1024 * 1024,  /* octets */
+    DERIVED_MEMORY_MAX = 16 * 1024 * 1024, /* octets, where there is no file */
+    DERIVED_VALUE_MAX = 1024 * 1024,       /* octets; greater values are not kept */
+    DERIVED_KIND_MAX = 64,                 /* octets */
+};
+
 struct derived;
 
 /* Never fails: without a usable file it is a cache in memory only. directory is made if absent. */
