@@ -41,17 +41,27 @@ enum section_text {
     SECTION_TEXT_MIME,
 };
 
-/* Finds BODY[part.part.text] (RFC 3501 6.4.5): part 1 of a message that is no multipart is its
- * body; HEADER and TEXT after numbers are of a message/rfc822 part; MIME needs a number. False if
- * there is no such part (the answer is then NIL... or "" as RFC 3501 wants). */
+/* Finds BODY[part.part.text] (RFC 3501 6.4.5), as octets of the message:
+ *
+ *     no numbers   NONE: all; HEADER (with its empty line), TEXT: of the message; MIME: none
+ *     1            of a message that is no multipart: its body, as TEXT
+ *     n.n NONE     the part's body, transfer encoding and all
+ *     n.n MIME     the part's header block with its empty line; for part 1 of a message that is no
+ *                  multipart, that message's header
+ *     n.n HEADER, n.n TEXT   of the message in a message/rfc822 (or global) part, none elsewhere
+ *     n.n of a message/rfc822 part goes on with the parts of the message in it
+ *
+ * False if there is no such part: the answer is NIL. */
 bool structure_section(const struct structure *structure, const uint32_t *parts, size_t count,
                        enum section_text text, struct octet_range *out);
 
-/* Of a leaf part found by numbers: for BINARY later and SEARCH now. NULL where there is none. */
+/* Of a leaf part found by numbers: "text/plain", for BINARY later and SEARCH now. NULL where there
+ * is none and for multiparts and messages. Borrowed from the structure. */
 const char *structure_part_type(const struct structure *structure, const uint32_t *parts,
                                 size_t count);
 
-/* Envelope fields for SEARCH and logs: raw (undecoded, unfolded) values, or NULL. */
+/* Envelope fields for SEARCH and logs: raw (undecoded, unfolded) values, or NULL; not
+ * NUL-terminated. Address fields that are repeated are joined by ", ". */
 enum envelope_field {
     ENVELOPE_DATE,
     ENVELOPE_SUBJECT,
