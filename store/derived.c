@@ -317,12 +317,24 @@ static bool ensure_scanned(struct derived *derived)
     return derived->fd >= 0;
 }
 
+static void make_directories(const char *directory)
+{
+    for (const char *slash = strchr(directory + 1, '/'); slash != NULL;
+         slash = strchr(slash + 1, '/')) {
+        char *parent = g_strndup(directory, (size_t)(slash - directory));
+
+        mkdir(parent, 0700);
+        g_free(parent);
+    }
+    mkdir(directory, 0700);
+}
+
 static int open_file(const char *directory)
 {
     struct stat status;
     char *path = g_strdup_printf("%s/" FILE_NAME, directory);
 
-    g_mkdir_with_parents(directory, 0700);
+    make_directories(directory);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     g_free(path);
     if (fd >= 0 &&

@@ -127,6 +127,13 @@ char *ref_path(const struct refs *refs, const char *name, const char *suffix)
     return g_strdup_printf("%s/%s%s", refs->path, name, suffix);
 }
 
+char *ref_parent(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return g_strndup(path, slash != NULL ? (size_t)(slash - path) : 0);
+}
+
 /* git-check-ref-format(1), as far as files and our own text formats depend on it. */
 bool ref_name_valid(const char *name, size_t length)
 {
@@ -160,13 +167,13 @@ void refs_mark_dirty(struct refs *refs, const char *directory)
 
 void refs_mark_parent_dirty(struct refs *refs, const char *path)
 {
-    g_hash_table_add(refs->dirty, g_path_get_dirname(path));
+    g_hash_table_add(refs->dirty, ref_parent(path));
 }
 
 /* The directory that a reference's file is in, made known if it isn't. */
 static struct ref_directory *directory_of(struct refs *refs, const char *name)
 {
-    char *parent = g_path_get_dirname(name);
+    char *parent = ref_parent(name);
     struct ref_directory *directory = g_hash_table_lookup(refs->directories, parent);
 
     if (directory == NULL) {

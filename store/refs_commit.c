@@ -377,7 +377,7 @@ static int replace_packed(struct commit *commit)
 /* Directories that deletion emptied, up to refs/SOMETHING. */
 static void remove_empty_parents(struct refs *refs, const char *name)
 {
-    char *directory = g_path_get_dirname(name);
+    char *directory = ref_parent(name);
 
     while (strchr(directory + strlen("refs/"), '/') != NULL) {
         char *path = ref_path(refs, directory, "");
@@ -387,7 +387,7 @@ static void remove_empty_parents(struct refs *refs, const char *name)
             refs_mark_parent_dirty(refs, path);
         }
         g_free(path);
-        char *parent = g_path_get_dirname(directory);
+        char *parent = ref_parent(directory);
         g_free(directory);
         directory = parent;
         if (!removed) {

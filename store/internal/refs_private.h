@@ -70,6 +70,9 @@ void ref_changes_add(GArray *changes, const char *name, size_t name_length,
 struct ref_stamp ref_stamp_of(const struct stat *status);
 char *ref_path(const struct refs *refs, const char *name, const char *suffix);
 
+/* Without the last component and its slash; for g_free(). */
+char *ref_parent(const char *path);
+
 /* "refs/..." of which git and the file system can make one file. */
 bool ref_name_valid(const char *name, size_t length);
 
