@@ -22,13 +22,17 @@ enum {
     APPEND_LIMIT_MIB_MAX = 256, /* MESSAGE_SIZE_MAX of the store */
     WORKERS_MAX = 64,
     LISTENERS_MAX = 32,
+    CONFIG_FILE_MAX = 1024 * 1024,
 };
 
 static const char DEFAULT_DATA[] = "/var/lib/annal";
 static const char DEFAULT_IMAPS[] = "127.0.0.1:993";
 
-/* libconfuse's error callback takes no data: while a file is read, where its problem goes. */
-static _Thread_local char **reading_problem;
+/* libconfuse's error callback takes no data: the file being read, and where its problem goes. */
+static _Thread_local struct reading {
+    const char *path;
+    char **problem;
+} reading;
 
 static void listen_clear(void *data)
 {
@@ -132,11 +136,10 @@ static void reading_error(cfg_t *cfg, const char *format, va_list arguments)
 {
     char *text;
 
-    if (reading_problem == NULL || *reading_problem != NULL)
+    if (reading.problem == NULL || *reading.problem != NULL)
         return;
     text = g_strdup_vprintf(format, arguments);
-    *reading_problem =
-        g_strdup_printf("%s:%d: %s", cfg->filename != NULL ? cfg->filename : "?", cfg->line, text);
+    *reading.problem = g_strdup_printf("%s:%d: %s", reading.path, cfg->line, text);
     g_free(text);
 }
 
@@ -258,6 +261,60 @@ static void take_values(struct config *config, cfg_t *cfg)
             strcmp(cfg_getstr(cfg, "log"), "syslog") == 0 ? CONFIG_LOG_SYSLOG : CONFIG_LOG_STDERR;
 }
 
+/* Blanks comments but for their line ends. libconfuse 3.3 understands them but miscounts the lines
+ * they take, and problems are to be found by their line. */
+static void blank_comments(char *text)
+{
+    char quote = '\0';
+    char before = '\n';
+
+    for (char *c = text; *c != '\0'; before = *c++) {
+        bool starts_token = g_ascii_isspace(before) || strchr("={},", before) != NULL;
+
+        if (quote != '\0' && *c == '\\' && c[1] != '\0')
+            c++;
+        else if (quote != '\0')
+            quote = *c == quote ? '\0' : quote;
+        else if (*c == '"' || *c == '\'')
+            quote = *c;
+        else if (*c == '#' || (*c == '/' && c[1] == '/' && starts_token)) {
+            while (c[1] != '\0' && c[1] != '\n')
+                *c++ = ' ';
+            *c = ' ';
+        } else if (*c == '/' && c[1] == '*' && starts_token) {
+            const char *end = strstr(c + 2, "*/");
+
+            if (end == NULL)
+                return; /* libconfuse says so */
+            for (; c < end + 1; c++)
+                *c = *c == '\n' ? '\n' : ' ';
+            *c = ' ';
+        }
+    }
+}
+
+/* The whole file without comments; a new string, or NULL with *problem. */
+static char *read_text(const char *path, char **problem)
+{
+    FILE *file = fopen(path, "re");
+    GString *text = g_string_new(NULL);
+    char chunk[4096];
+    size_t got;
+
+    while (file != NULL && text->len <= CONFIG_FILE_MAX &&
+           (got = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        g_string_append_len(text, chunk, (gssize)got);
+    if (file == NULL || ferror(file))
+        *problem = g_strdup_printf("%s: %s", path, strerror(errno));
+    else if (text->len > CONFIG_FILE_MAX || memchr(text->str, '\0', text->len) != NULL)
+        *problem = g_strdup_printf("%s: is no configuration file", path);
+    if (file != NULL)
+        fclose(file);
+    if (*problem == NULL)
+        blank_comments(text->str);
+    return g_string_free(text, *problem != NULL);
+}
+
 bool config_read(struct config *config, const char *path, char **problem)
 {
     cfg_opt_t options[] = {
@@ -280,27 +337,28 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_BOOL("log_debug", cfg_false, CFGF_NODEFAULT),
         CFG_END(),
     };
-    cfg_t *cfg = cfg_init(options, CFGF_NONE);
+    cfg_t *cfg;
+    char *text;
     int result;
 
     *problem = NULL;
-    if (cfg == NULL) {
-        *problem = g_strdup_printf("%s: out of memory", path);
+    text = read_text(path, problem);
+    if (text == NULL)
         return false;
-    }
-    reading_problem = problem;
+    cfg = cfg_init(options, CFGF_NONE);
+    if (cfg == NULL)
+        abort();
+    reading = (struct reading){path, problem};
     cfg_set_error_function(cfg, reading_error);
     for (size_t i = 0; i < G_N_ELEMENTS(number_options); i++)
         cfg_set_validate_func(cfg, number_options[i].name, validate_number);
     cfg_set_validate_func(cfg, "imaps", validate_listen);
     cfg_set_validate_func(cfg, "imap", validate_listen);
     cfg_set_validate_func(cfg, "log", validate_log);
-    errno = 0;
-    result = cfg_parse(cfg, path);
-    reading_problem = NULL;
-    if (result == CFG_FILE_ERROR && *problem == NULL)
-        *problem = g_strdup_printf("%s: %s", path, strerror(errno));
-    else if (result != CFG_SUCCESS && *problem == NULL)
+    result = cfg_parse_buf(cfg, text);
+    reading = (struct reading){0};
+    g_free(text);
+    if (result != CFG_SUCCESS && *problem == NULL)
         *problem = g_strdup_printf("%s: can't be parsed", path);
     if (result == CFG_SUCCESS && *problem == NULL)
         take_values(config, cfg);

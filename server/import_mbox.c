@@ -27,7 +27,7 @@ static bool is_from(const char *data, size_t length, size_t position)
 
 static bool is_empty_line(const char *data, size_t start, size_t end)
 {
-    return end - start == 1 || (end - start == 2 && data[start] == '\r');
+    return data[end - 1] == '\n' && (end - start == 1 || (end - start == 2 && data[start] == '\r'));
 }
 
 /* ">From ", ">>From ", ... */
@@ -47,17 +47,22 @@ struct token {
     size_t length;
 };
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static size_t split_tokens(struct token *tokens, const char *line, size_t length)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < length && count < FROM_TOKENS_MAX;) {
-        if (line[i] == ' ' || line[i] == '\t') {
+        if (is_blank(line[i])) {
             i++;
             continue;
         }
         tokens[count].text = line + i;
-        while (i < length && line[i] != ' ' && line[i] != '\t')
+        while (i < length && !is_blank(line[i]))
             i++;
         tokens[count].length = (size_t)(line + i - tokens[count].text);
         count++;
@@ -218,8 +223,7 @@ static bool deliver(const char *data, size_t from_line, size_t start, size_t end
     message.data = text->str;
     message.length = text->len;
     message.keywords = g_ptr_array_new_with_free_func(g_free);
-    dated = import_mbox_date(&message.date, &message.zone, data + from_line,
-                             start - from_line - (start > from_line && data[start - 1] == '\n'));
+    dated = import_mbox_date(&message.date, &message.zone, data + from_line, start - from_line);
     read_header(&message, dated);
     g_ptr_array_add(message.keywords, NULL);
     go_on = sink->message(sink->data, &message);

@@ -17,7 +17,7 @@
 bool import_mbox(const char *data, size_t length, int64_t fallback, const struct import_sink *sink,
                  char **problem);
 
-/* A From_ line without its end: "From joe@example.org Thu Feb  4 05:06:07 2021", also with a zone
+/* A From_ line: "From joe@example.org Thu Feb  4 05:06:07 2021", also with a zone
  * ("+0100", "UTC") before or after the year. False if there is no date. */
 bool import_mbox_date(int64_t *seconds, int16_t *zone, const char *line, size_t length);
 

@@ -12,7 +12,7 @@ BANNED = {
 # GObject, GIO, GThread, the main loop, and GLib's own file, process and log functions.
 BANNED_PREFIXES = re.compile(
     r"\bg_(object|type|signal|value|main|io|file|thread|mutex|rec_mutex|rw_lock|cond|once|async"
-    r"|source|idle|timeout|spawn|log|message|warning|critical|error|print|printerr|dir|path"
+    r"|source|idle|timeout|spawn|log|message|warning|critical|error|print|printerr|dir"
     r"|build_filename|build_path|mkdir|remove|unlink|rename|open|fopen|key|option|regex|date"
     r"|time_zone|timer|variant|module|thread_pool)(_\w+)?\s*\(")
 CALL = re.compile(r"\b(" + "|".join(sorted(BANNED)) + r")\s*\(")
@@ -36,7 +36,7 @@ def main():
             for number, line in enumerate(code.splitlines(), 1):
                 for match in CALL.finditer(line):
                     found.append(f"{path}:{number}: {match.group(1)}() is banned")
-                if not GMIME_FILES.match(str(path)):
+                if directory != "tests" and not GMIME_FILES.match(str(path)):
                     for match in BANNED_PREFIXES.finditer(line):
                         found.append(f"{path}:{number}: {match.group().rstrip('( ')}() is banned")
             for number, line in enumerate(raw.splitlines(), 1):
