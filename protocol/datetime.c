@@ -178,7 +178,8 @@ void datetime_format(GString *out, int64_t seconds, int16_t zone)
     int of_day;
 
     /* Four digits must do for the year. */
-    local = CLAMP(seconds, first + SECONDS_A_DAY, last - SECONDS_A_DAY) + (int64_t)zone * 60;
+    local = CLAMP(seconds, first - SECONDS_A_DAY, last + SECONDS_A_DAY) + (int64_t)zone * 60;
+    local = CLAMP(local, first, last);
     civil_from_days(&civil, floor_days(local));
     of_day = (int)(local - floor_days(local) * SECONDS_A_DAY);
     g_string_append_printf(out, "%2d-%s-%04d %02d:%02d:%02d %c%02d%02d", civil.day,
