@@ -1,0 +1,116 @@
+/* Inside snapshots: leaves, the ids of written trees, and the builder of the next version. */
+#ifndef ANNAL_STORE_INTERNAL_SNAPSHOT_PRIVATE_H
+#define ANNAL_STORE_INTERNAL_SNAPSHOT_PRIVATE_H
+
+#include <glib.h>
+
+#include "store/internal/index_file.h"
+#include "store/internal/objects.h"
+#include "store/internal/properties.h"
+#include "store/snapshot.h"
+
+/* The messages with UIDs number * 100 to number * 100 + 99, at least one of them. Immutable once
+ * a second reference exists. */
+struct leaf {
+    unsigned references;
+    uint32_t number;
+    uint32_t count;
+    uint32_t unseen;
+    uint32_t deleted;
+    uint64_t size;         /* octets, sum */
+    uint64_t modseq_max;   /* of its messages */
+    struct object_id tree; /* zero while it was never written */
+    struct message messages[];
+};
+
+struct leaf *leaf_new(uint32_t number, size_t capacity);
+struct leaf *leaf_ref(struct leaf *leaf);
+void leaf_unref(struct leaf *leaf);
+/* Sets unseen, deleted, size and modseq_max from the messages. */
+void leaf_count(struct leaf *leaf);
+
+/* A written tree above the leaves. At level i, number is UID / DIRECTORY_SPAN[i]. */
+struct directory {
+    uint32_t number;
+    struct object_id tree;
+};
+
+enum { DIRECTORY_LEVELS = 3 };
+extern const uint32_t DIRECTORY_SPAN[DIRECTORY_LEVELS]; /* 10^8, 10^6, 10^4 */
+
+struct snapshot {
+    unsigned references;
+    char mailbox_id[MAILBOX_ID_MAX + 1];
+    uint32_t uid_validity;
+    uint32_t uid_next;
+    uint64_t highest_modseq;
+    struct object_id commit; /* zero while it has none */
+    GPtrArray *keywords;     /* shared between versions, never changed */
+    struct leaf **leaves;    /* ascending numbers */
+    uint32_t *starts;        /* index of each leaf's first message */
+    size_t leaf_count;
+    GArray *directories[DIRECTORY_LEVELS]; /* struct directory, ascending; NULL where only in
+                                              memory */
+    size_t count;
+    size_t unseen;
+    size_t deleted;
+    uint64_t size;
+};
+
+/* Takes the array and the references in leaves; computes starts and counts. The caller fills in
+ * the rest. */
+struct snapshot *snapshot_new(struct leaf **leaves, size_t leaf_count);
+
+/* Position of the first leaf whose number is at least this. */
+size_t leaves_lower_bound(struct leaf *const *leaves, size_t count, uint32_t number);
+
+/* Walks two snapshots side by side, skipping what they share: called for each message that is in
+ * only one of them (the other NULL) or whose copies are not in the same leaf object. after_index
+ * is the index in after, of b or of where it would stand. */
+typedef void (*snapshot_walk)(const struct message *a, const struct message *b, size_t after_index,
+                              void *data);
+void snapshot_walk_both(const struct snapshot *before, const struct snapshot *after,
+                        snapshot_walk visit, void *data);
+
+/* --- the next version --- */
+
+struct snapshot_builder {
+    const struct snapshot *before; /* NULL: a new mailbox */
+    char mailbox_id[MAILBOX_ID_MAX + 1];
+    uint32_t uid_validity;
+    uint32_t uid_next;
+    uint64_t modseq; /* of the commit to be; every changed message gets it */
+    GPtrArray *keywords;
+    bool keywords_own;
+    GPtrArray *leaves; /* struct leaf *; may hold emptied ones until written */
+    bool changed;
+};
+
+/* The builder for what comes after before (NULL: an empty new mailbox, whose id and uid_validity
+ * the caller sets), with the next modseq. */
+struct snapshot_builder *snapshot_builder_new(const struct snapshot *before);
+void snapshot_builder_free(struct snapshot_builder *builder); /* accepts NULL */
+
+/* Appends a message under the next UID and returns that; the builder sets uid and modseq. The
+ * caller has checked snapshot_builder_room(). */
+uint32_t snapshot_builder_append(struct snapshot_builder *builder, const struct message *message);
+/* How many UIDs are left. */
+size_t snapshot_builder_room(const struct snapshot_builder *builder);
+
+/* NULL if it is not there. Valid until the next change. */
+const struct message *snapshot_builder_find(const struct snapshot_builder *builder, uint32_t uid);
+/* The same to be altered (not its uid); its modseq is the builder's now. It must be there. */
+struct message *snapshot_builder_edit(struct snapshot_builder *builder, uint32_t uid);
+void snapshot_builder_remove(struct snapshot_builder *builder, uint32_t uid);
+
+/* The bit of a valid keyword, added if new. STORE_LIMIT. */
+int snapshot_builder_keyword(struct snapshot_builder *builder, const char *keyword, size_t *index,
+                             struct store_error *error);
+
+/* Adds the changed objects to the batch; *root is the root tree. *out is the new version, without
+ * a commit as yet; the builder is used up (but still to be freed). */
+int snapshot_builder_write(struct snapshot_builder *builder, struct object_batch *batch,
+                           struct snapshot **out, struct object_id *root,
+                           struct store_error *error);
+
+#endif

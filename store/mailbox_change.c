@@ -1,0 +1,357 @@
+#include <string.h>
+
+#include "store/internal/account_private.h"
+#include "store/internal/commit.h"
+
+/* Commits one mailbox's builder. */
+static int commit_change(struct transaction *transaction, struct mailbox *mailbox,
+                         struct snapshot_builder *builder, const char *subject,
+                         struct store_error *error)
+{
+    int rc = transaction_change(transaction, mailbox, builder, subject, error);
+
+    return rc < 0 ? rc : transaction_commit(transaction, error);
+}
+
+/* The same where nothing else has to be in the transaction. */
+static int commit_alone(struct mailbox *mailbox, struct snapshot_builder *builder,
+                        const struct origin *origin, const char *subject, struct store_error *error)
+{
+    struct transaction transaction;
+    int rc = transaction_begin(&transaction, mailbox->account, origin, error);
+
+    if (rc == 0) {
+        rc = commit_change(&transaction, mailbox, builder, subject, error);
+    }
+    transaction_end(&transaction);
+    return rc;
+}
+
+static int keyword_bits(struct snapshot_builder *builder, const char *const *keywords,
+                        uint64_t *bits, struct store_error *error)
+{
+    *bits = 0;
+    for (size_t i = 0; keywords != NULL && keywords[i] != NULL; i++) {
+        size_t index;
+        int rc = snapshot_builder_keyword(builder, keywords[i], &index, error);
+
+        if (rc < 0) {
+            return rc;
+        }
+        *bits |= UINT64_C(1) << index;
+    }
+    return 0;
+}
+
+/* --- append --- */
+
+struct append_task {
+    struct mailbox *mailbox;
+    const struct append *messages;
+    size_t count;
+    const struct origin *origin;
+    uint32_t *first_uid;
+};
+
+static int check_append(const struct append *append, size_t length, struct store_error *error)
+{
+    if (length > MESSAGE_SIZE_MAX) {
+        return store_error_set(error, STORE_TOO_BIG, "a message of %zu octets", length);
+    }
+    if (!append->binary && spool_has_nul(append->spool)) {
+        return store_error_set(error, STORE_BAD_MESSAGE, "a NUL octet in a message");
+    }
+    if (!index_date_valid(append->internal_date, append->zone)) {
+        return store_error_set(error, STORE_BAD_MESSAGE, "an internal date out of range");
+    }
+    return 0;
+}
+
+static int append_one(struct transaction *transaction, struct snapshot_builder *builder,
+                      const struct append *append, struct store_error *error)
+{
+    struct message message = {.internal_date = append->internal_date,
+                              .zone = append->zone,
+                              .flags = append->flags & MESSAGE_FLAGS_ALL};
+    const uint8_t *data;
+    size_t length;
+    int rc = spool_data(append->spool, &data, &length, error);
+
+    if (rc == 0) {
+        rc = check_append(append, length, error);
+    }
+    if (rc == 0) {
+        rc = keyword_bits(builder, append->keywords, &message.keywords, error);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    message.blob = *spool_id(append->spool);
+    message.size = (uint32_t)length;
+    snapshot_builder_append(builder, &message);
+    return object_batch_add_blob(transaction->batch, &message.blob, data, length, error);
+}
+
+static void append_subject(GString *subject, const struct append_task *task, uint32_t first)
+{
+    struct store_error ignored;
+    const uint8_t *data;
+    size_t length;
+
+    if (task->count > 1) {
+        g_string_printf(subject,
+                        "APPEND uid %" G_GUINT32_FORMAT ":%" G_GUINT32_FORMAT " (%zu messages)",
+                        first, first + (uint32_t)task->count - 1, task->count);
+        return;
+    }
+    g_string_printf(subject, "APPEND uid %" G_GUINT32_FORMAT ": ", first);
+    if (spool_data(task->messages[0].spool, &data, &length, &ignored) == 0) {
+        subject_append_from_message(subject, data, length);
+    }
+    if (g_str_has_suffix(subject->str, ": ")) {
+        g_string_truncate(subject, subject->len - 2);
+    }
+}
+
+static int append_attempt(void *data, struct store_error *error)
+{
+    struct append_task *task = data;
+    g_autoptr(GString) subject = g_string_new(NULL);
+    struct snapshot_builder *builder;
+    struct transaction transaction;
+    uint32_t first;
+    int rc = mailbox_prepare(task->mailbox, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    builder = snapshot_builder_new(task->mailbox->snapshot);
+    first = builder->uid_next;
+    rc = transaction_begin(&transaction, task->mailbox->account, task->origin, error);
+    if (rc == 0 && snapshot_builder_room(builder) < task->count) {
+        rc = store_error_set(error, STORE_LIMIT, "the mailbox has no UIDs left");
+    }
+    for (size_t i = 0; rc == 0 && i < task->count; i++) {
+        rc = append_one(&transaction, builder, &task->messages[i], error);
+    }
+    if (rc == 0) {
+        append_subject(subject, task, first);
+        rc = commit_change(&transaction, task->mailbox, builder, subject->str, error);
+    }
+    if (rc == 0) {
+        *task->first_uid = first;
+    }
+    transaction_end(&transaction);
+    snapshot_builder_free(builder);
+    return rc;
+}
+
+int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
+                   const struct origin *origin, uint32_t *first_uid, struct store_error *error)
+{
+    struct append_task task = {mailbox, messages, count, origin, first_uid};
+
+    if (count == 0 || count > STORE_APPEND_MAX) {
+        return store_error_set(error, STORE_LIMIT, "%zu messages in one append", count);
+    }
+    return transaction_retry(append_attempt, &task, error);
+}
+
+/* --- flags --- */
+
+struct store_task {
+    struct mailbox *mailbox;
+    const uint32_t *uids;
+    size_t count;
+    const struct flag_change *change;
+    const struct origin *origin;
+    GArray *changed;   /* UIDs, of the last attempt */
+    GArray *unchanged; /* the same */
+};
+
+static void wanted_flags(const struct flag_change *change, uint64_t bits,
+                         const struct message *message, uint8_t *flags, uint64_t *keywords)
+{
+    uint8_t given = change->flags & MESSAGE_FLAGS_ALL;
+
+    switch (change->mode) {
+    case FLAG_MODE_REPLACE:
+        *flags = given;
+        *keywords = bits;
+        break;
+    case FLAG_MODE_ADD:
+        *flags = message->flags | given;
+        *keywords = message->keywords | bits;
+        break;
+    case FLAG_MODE_REMOVE:
+        *flags = message->flags & (uint8_t)~given;
+        *keywords = message->keywords & ~bits;
+        break;
+    }
+}
+
+/* Keywords that a mailbox does not know can't be taken away: they need no bit. */
+static int change_bits(struct snapshot_builder *builder, const struct flag_change *change,
+                       uint64_t *bits, struct store_error *error)
+{
+    size_t index;
+
+    if (change->mode != FLAG_MODE_REMOVE) {
+        return keyword_bits(builder, change->keywords, bits, error);
+    }
+    *bits = 0;
+    for (size_t i = 0; change->keywords != NULL && change->keywords[i] != NULL; i++) {
+        if (keywords_find(builder->keywords, change->keywords[i], strlen(change->keywords[i]),
+                          &index)) {
+            *bits |= UINT64_C(1) << index;
+        }
+    }
+    return 0;
+}
+
+static void change_messages(struct store_task *task, struct snapshot_builder *builder,
+                            uint64_t bits)
+{
+    g_array_set_size(task->changed, 0);
+    g_array_set_size(task->unchanged, 0);
+    for (size_t i = 0; i < task->count; i++) {
+        const struct message *message = snapshot_builder_find(builder, task->uids[i]);
+        struct message *edited;
+        uint64_t keywords = 0;
+        uint8_t flags = 0;
+
+        if (message == NULL) {
+            continue;
+        }
+        if (message->modseq > task->change->unchanged_since) {
+            g_array_append_val(task->unchanged, task->uids[i]);
+            continue;
+        }
+        wanted_flags(task->change, bits, message, &flags, &keywords);
+        if (flags != message->flags || keywords != message->keywords) {
+            edited = snapshot_builder_edit(builder, task->uids[i]);
+            edited->flags = flags;
+            edited->keywords = keywords;
+            g_array_append_val(task->changed, task->uids[i]);
+        }
+    }
+}
+
+static void store_subject(GString *subject, const struct store_task *task)
+{
+    const struct flag_change *change = task->change;
+    const char *sign = change->mode == FLAG_MODE_ADD      ? "+"
+                       : change->mode == FLAG_MODE_REMOVE ? "-"
+                                                          : "=";
+    bool first = true;
+
+    g_string_append(subject, "STORE uid ");
+    subject_append_uids(subject, (const uint32_t *)(void *)task->changed->data, task->changed->len);
+    for (unsigned i = 0; i < 5; i++) {
+        uint8_t bit;
+        const char *name = message_flag_name(i, &bit);
+
+        if ((change->flags & bit) != 0) {
+            g_string_append_printf(subject, " %s%s", sign, name);
+            first = false;
+        }
+    }
+    for (size_t i = 0; change->keywords != NULL && change->keywords[i] != NULL; i++) {
+        g_string_append_printf(subject, " %s%s", sign, change->keywords[i]);
+        first = false;
+    }
+    if (first) {
+        g_string_append_printf(subject, " %s", sign);
+    }
+}
+
+static int store_attempt(void *data, struct store_error *error)
+{
+    struct store_task *task = data;
+    struct snapshot_builder *builder;
+    uint64_t bits;
+    int rc = mailbox_prepare(task->mailbox, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    builder = snapshot_builder_new(task->mailbox->snapshot);
+    rc = change_bits(builder, task->change, &bits, error);
+    if (rc == 0) {
+        change_messages(task, builder, bits);
+    }
+    if (rc == 0 && task->changed->len > 0) {
+        g_autoptr(GString) subject = g_string_new(NULL);
+
+        store_subject(subject, task);
+        rc = commit_alone(task->mailbox, builder, task->origin, subject->str, error);
+    }
+    snapshot_builder_free(builder);
+    return rc;
+}
+
+int mailbox_store_flags(struct mailbox *mailbox, const uint32_t *uids, size_t count,
+                        const struct flag_change *change, const struct origin *origin,
+                        GArray **unchanged, struct store_error *error)
+{
+    struct store_task task = {mailbox, uids, count, change, origin, NULL, NULL};
+    int rc;
+
+    task.changed = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    task.unchanged = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    rc = transaction_retry(store_attempt, &task, error);
+    g_array_unref(task.changed);
+    if (rc == 0 && unchanged != NULL) {
+        *unchanged = task.unchanged;
+    } else {
+        g_array_unref(task.unchanged);
+    }
+    return rc;
+}
+
+/* --- expunge --- */
+
+struct expunge_task {
+    struct mailbox *mailbox;
+    const uint32_t *uids;
+    size_t count;
+    bool only_deleted;
+    const struct origin *origin;
+};
+
+static int expunge_attempt(void *data, struct store_error *error)
+{
+    struct expunge_task *task = data;
+    g_autoptr(GArray) removed = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    struct snapshot_builder *builder;
+    int rc = mailbox_prepare(task->mailbox, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    builder = snapshot_builder_new(task->mailbox->snapshot);
+    for (size_t i = 0; i < task->count; i++) {
+        const struct message *message = snapshot_builder_find(builder, task->uids[i]);
+
+        if (message != NULL && (!task->only_deleted || (message->flags & MESSAGE_DELETED) != 0)) {
+            snapshot_builder_remove(builder, task->uids[i]);
+            g_array_append_val(removed, task->uids[i]);
+        }
+    }
+    if (removed->len > 0) {
+        g_autoptr(GString) subject = g_string_new("EXPUNGE uid ");
+
+        subject_append_uids(subject, (const uint32_t *)(void *)removed->data, removed->len);
+        rc = commit_alone(task->mailbox, builder, task->origin, subject->str, error);
+    }
+    snapshot_builder_free(builder);
+    return rc;
+}
+
+int mailbox_expunge(struct mailbox *mailbox, const uint32_t *uids, size_t count, bool only_deleted,
+                    const struct origin *origin, struct store_error *error)
+{
+    struct expunge_task task = {mailbox, uids, count, only_deleted, origin};
+
+    return transaction_retry(expunge_attempt, &task, error);
+}

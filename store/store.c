@@ -1,0 +1,297 @@
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/internal/account_private.h"
+#include "store/internal/pack.h"
+#include "store/internal/repository.h"
+
+enum { LEFTOVER_AGE = 3600 }; /* seconds after which a half-made thing has no maker any more */
+
+static const char TEMPORARY_PREFIX[] = ".tmp-";
+
+struct store {
+    const struct host *host;
+    char *mail;
+    char *cache;
+    char *spool;
+    GHashTable *accounts; /* user -> struct account *, not referenced */
+    GPtrArray *changed;   /* struct account *, referenced: not yet durable */
+};
+
+bool store_user_name_valid(const char *user)
+{
+    size_t length = strlen(user);
+
+    if (length == 0 || length > USER_NAME_MAX || *user == '.' || *user == '-' ||
+        strchr(user, '/') != NULL || !g_utf8_validate(user, -1, NULL)) {
+        return false;
+    }
+    for (const char *c = user; *c != '\0'; c = g_utf8_next_char(c)) {
+        gunichar character = g_utf8_get_char(c);
+
+        if (character < 0x20 || (character >= 0x7f && character < 0xa0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int make_directory(const struct host *host, const char *path, struct store_error *error)
+{
+    int rc = host->mkdir(host->data, path, 0700);
+
+    return rc < 0 && rc != -EEXIST ? host_fail(error, rc, "making a directory") : 0;
+}
+
+/* Removes what makers left that came to a sudden end: repositories begun, spool files. */
+static void remove_leftovers(const char *directory, const char *prefix)
+{
+    DIR *entries = opendir(directory);
+    const struct dirent *entry;
+    time_t now = time(NULL);
+
+    while (entries != NULL && (entry = readdir(entries)) != NULL) {
+        g_autofree char *path = g_strconcat(directory, "/", entry->d_name, NULL);
+        struct stat status;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            !g_str_has_prefix(entry->d_name, prefix) || lstat(path, &status) < 0 ||
+            status.st_mtime > now - LEFTOVER_AGE) {
+            continue;
+        }
+        repository_remove(path);
+    }
+    if (entries != NULL) {
+        closedir(entries);
+    }
+}
+
+int store_open(struct store **out, const char *directory, const struct host *host,
+               struct store_error *error)
+{
+    struct store *store = g_new0(struct store, 1);
+    int rc = make_directory(host, directory, error);
+
+    store->host = host;
+    store->mail = g_strconcat(directory, "/mail", NULL);
+    store->cache = g_strconcat(directory, "/cache", NULL);
+    store->spool = g_strconcat(directory, "/spool", NULL);
+    store->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    store->changed = g_ptr_array_new();
+    if (rc == 0) {
+        rc = make_directory(host, store->mail, error);
+    }
+    if (rc == 0) {
+        rc = make_directory(host, store->cache, error);
+    }
+    if (rc == 0) {
+        rc = make_directory(host, store->spool, error);
+    }
+    if (rc == 0) {
+        rc = host->fsync_directory(host->data, directory);
+        rc = rc < 0 ? host_fail(error, rc, "the data directory") : 0;
+    }
+    if (rc < 0) {
+        store_close(store);
+        return rc;
+    }
+    remove_leftovers(store->mail, TEMPORARY_PREFIX);
+    remove_leftovers(store->spool, "");
+    *out = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    struct store_error ignored;
+
+    if (store == NULL) {
+        return;
+    }
+    store_sync(store, &ignored);
+    while (store->changed->len > 0) {
+        account_unref(g_ptr_array_steal_index(store->changed, store->changed->len - 1));
+    }
+    g_assert(g_hash_table_size(store->accounts) == 0);
+    g_ptr_array_unref(store->changed);
+    g_hash_table_unref(store->accounts);
+    g_free(store->mail);
+    g_free(store->cache);
+    g_free(store->spool);
+    g_free(store);
+}
+
+const char *store_spool_directory(const struct store *store)
+{
+    return store->spool;
+}
+
+static char *repository_path(const struct store *store, const char *user)
+{
+    return g_strconcat(store->mail, "/", user, ".git", NULL);
+}
+
+int store_open_account(struct store *store, const char *user, struct account **out,
+                       struct store_error *error)
+{
+    g_autofree char *path = NULL;
+    g_autofree char *cache = NULL;
+    struct account *account;
+    struct stat status;
+    int rc;
+
+    if (!store_user_name_valid(user)) {
+        return store_error_set(error, STORE_NOT_FOUND, "no user can have this name");
+    }
+    account = g_hash_table_lookup(store->accounts, user);
+    if (account != NULL) {
+        *out = account_ref(account);
+        return 0;
+    }
+    path = repository_path(store, user);
+    cache = g_strconcat(store->cache, "/", user, NULL);
+    if (stat(path, &status) < 0) {
+        return errno == ENOENT ? store_error_set(error, STORE_NOT_FOUND, "%s has no mail", user)
+                               : host_fail(error, -errno, "opening a repository");
+    }
+    rc = account_open(&account, store, store->host, user, path, cache, error);
+    if (rc == STORE_NOT_FOUND) {
+        return store_error_set(error, STORE_CORRUPT, "no repository in %s", path);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    g_hash_table_insert(store->accounts, g_strdup(user), account);
+    *out = account;
+    return 0;
+}
+
+void store_forget_account(struct store *store, struct account *account)
+{
+    if (g_hash_table_lookup(store->accounts, account->user) == account) {
+        g_hash_table_remove(store->accounts, account->user);
+    }
+}
+
+void store_mark_changed(struct store *store, struct account *account)
+{
+    if (!g_ptr_array_find(store->changed, account, NULL)) {
+        g_ptr_array_add(store->changed, account_ref(account));
+    }
+}
+
+int store_sync(struct store *store, struct store_error *error)
+{
+    while (store->changed->len > 0) {
+        struct account *account = g_ptr_array_index(store->changed, store->changed->len - 1);
+        int rc = refs_sync(account->refs, error);
+
+        if (rc < 0) {
+            return rc;
+        }
+        g_ptr_array_set_size(store->changed, (gint)store->changed->len - 1);
+        account_unref(account);
+    }
+    return 0;
+}
+
+void store_maintain(struct store *store)
+{
+    GHashTableIter iterator;
+    void *account;
+
+    g_hash_table_iter_init(&iterator, store->accounts);
+    while (g_hash_table_iter_next(&iterator, NULL, &account)) {
+        objects_maintain(((struct account *)account)->objects);
+    }
+}
+
+/* --- creating an account --- */
+
+static char *temporary_path(const struct store *store, struct store_error *error)
+{
+    uint64_t number;
+    int rc = store->host->random(store->host->data, &number, sizeof(number));
+
+    if (rc < 0) {
+        host_fail(error, rc, "random octets");
+        return NULL;
+    }
+    return g_strdup_printf("%s/%s%016" G_GINT64_MODIFIER "x", store->mail, TEMPORARY_PREFIX,
+                           number);
+}
+
+/* Fills the repository with its first mailboxes. */
+static int fill(struct store *store, const char *user, const char *path,
+                const struct origin *origin, struct store_error *error)
+{
+    struct account *account;
+    int rc = account_open(&account, store, store->host, user, path, store->cache, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = account_initialize(account, origin, error);
+    if (rc == 0) {
+        rc = refs_sync(account->refs, error);
+    }
+    if (g_ptr_array_remove(store->changed, account)) {
+        account_unref(account);
+    }
+    account_unref(account);
+    return rc;
+}
+
+static int put_in_place(const struct store *store, const char *from, const char *to,
+                        struct store_error *error)
+{
+    const struct host *host = store->host;
+    int rc = host->rename(host->data, from, to);
+
+    if (rc == -ENOTEMPTY || rc == -EEXIST || rc == -ENOTDIR) {
+        return store_error_set(error, STORE_EXISTS, "the account exists");
+    }
+    if (rc == 0) {
+        rc = host->fsync_directory(host->data, store->mail);
+    }
+    return rc < 0 ? host_fail(error, rc, "creating an account") : 0;
+}
+
+int store_create_account(struct store *store, const char *user, const struct origin *origin,
+                         struct store_error *error)
+{
+    g_autofree char *path = NULL;
+    g_autofree char *temporary = NULL;
+    struct stat status;
+    int rc;
+
+    if (!store_user_name_valid(user)) {
+        return store_error_set(error, STORE_BAD_NAME, "not a user name");
+    }
+    path = repository_path(store, user);
+    if (lstat(path, &status) == 0) {
+        return store_error_set(error, STORE_EXISTS, "the account exists");
+    }
+    temporary = temporary_path(store, error);
+    if (temporary == NULL) {
+        return error->code;
+    }
+    rc = repository_make(temporary, store->host, error);
+    if (rc == 0) {
+        rc = fill(store, user, temporary, origin, error);
+    }
+    if (rc == 0) {
+        rc = put_in_place(store, temporary, path, error);
+    }
+    if (rc < 0) {
+        repository_remove(temporary);
+    }
+    return rc;
+}
