@@ -4,7 +4,7 @@
  * To search for new inputs, build the same target with clang's libFuzzer instead of this file:
  *
  *     clang -std=gnu17 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -I. \
- *         -o fuzz tests/fuzz_parser.c $(ls protocol/[a-z]*.c | grep -v mime) \
+ *         -o fuzz tests/fuzz_parser.c tests/parser_trace.c $(ls protocol/[a-z]*.c | grep -v mime) \
  *         $(pkg-config --cflags --libs glib-2.0)
  *     ./fuzz -max_total_time=60 tests/corpus/parser
  */
