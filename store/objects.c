@@ -28,6 +28,10 @@ static int check_extension(const git_config_entry *entry, void *data)
 {
     struct store_error *error = data;
 
+    /* Not a pattern given to git_config_foreach_match(): libgit2 1.5 leaks what it matches with. */
+    if (!g_str_has_prefix(entry->name, "extensions.")) {
+        return 0;
+    }
     if (strcmp(entry->name, "extensions.objectformat") == 0) {
         if (g_ascii_strcasecmp(entry->value, "sha1") == 0) {
             return 0;
@@ -58,7 +62,7 @@ static int check_format(const char *path, struct store_error *error)
         result = store_error_set(error, STORE_UNSUPPORTED, "repository format version %" PRId32,
                                  version);
     } else {
-        result = git_config_foreach_match(config, "^extensions\\.", check_extension, error);
+        result = git_config_foreach(config, check_extension, error);
     }
     git_config_free(config);
     return result;
