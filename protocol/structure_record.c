@@ -226,9 +226,12 @@ static struct octet_range get_range(struct reader *reader)
 static struct structure_text get_type(struct reader *reader)
 {
     struct structure_text type = get_text(reader);
-    const char *slash = type.data == NULL ? NULL : memchr(type.data, '/', type.length);
-    if (slash == NULL || slash == type.data || slash[1] == '\0' ||
-        memchr(type.data, '\0', type.length) != type.data + type.length - 1) {
+    if (type.length == 0 || memchr(type.data, '\0', type.length) != type.data + type.length - 1) {
+        reader->failed = true;
+        return (struct structure_text){0};
+    }
+    const char *slash = strchr(type.data, '/');
+    if (slash == NULL || slash == type.data || slash[1] == '\0') {
         reader->failed = true;
         return (struct structure_text){0};
     }
@@ -298,13 +301,16 @@ struct structure *structure_decode(GBytes *record, uint64_t message_length)
 {
     size_t size;
     const uint8_t *data = g_bytes_get_data(record, &size);
+    if (data == NULL || size > RECORD_MAX) {
+        return NULL;
+    }
     struct reader reader = {
         .data = data,
         .end = data + size,
         .message_length = message_length,
         .structure = structure_new(),
     };
-    if (data == NULL || size > RECORD_MAX || !get_all(&reader)) {
+    if (!get_all(&reader)) {
         structure_free(reader.structure);
         return NULL;
     }
