@@ -27,6 +27,7 @@ struct memory_client {
 
 struct memory_server {
     char *directory;
+    struct host disk; /* the system's without its flushes: nothing here is about durability */
     struct store *store;
     int64_t now;
     struct session_settings settings; /* may be changed before a client is opened */
