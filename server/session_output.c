@@ -109,9 +109,11 @@ enum run_status session_finish(struct session *session, struct run *run, const c
         session->bad_in_a_row++;
     else
         session->bad_in_a_row = 0;
+    /* What is no command may be a password that went astray: it is not logged. */
+    const char *verb = run->command->kind == COMMAND_UNKNOWN ? run->spec->name : run->command->verb;
     if (strcmp(status, "OK") != 0 && !run->logged)
         session_log(session, SESSION_LOG_INFO, "event=failed command=\"%s\" status=%s code=%s",
-                    run->command->verb, status, code == NULL ? "-" : code);
+                    verb, status, code == NULL ? "-" : code);
     return RUN_DONE;
 }
 

@@ -128,6 +128,8 @@ START_TEST(logs_logins_and_ends_but_never_a_password)
     say("2 LOGIN \"al ice\" correct-horse\r\n");
     /* NUL alice NUL battery-staple */
     say("3 AUTHENTICATE PLAIN AGFsaWNlAGJhdHRlcnktc3RhcGxl\r\n");
+    transport.open(transport.data, 0, true);
+    say("alice astray\r\n");
     take();
     transport.close(transport.data, 0);
     ck_assert(log_has("result=failed user=\"alice\""));
@@ -136,6 +138,8 @@ START_TEST(logs_logins_and_ends_but_never_a_password)
     ck_assert(!log_has("hunter2"));
     ck_assert(!log_has("correct-horse"));
     ck_assert(!log_has("battery"));
+    ck_assert(log_has("command=\"unknown\""));
+    ck_assert(!log_has("ASTRAY") && !log_has("astray"));
     ck_assert(!log_has("AGFsaWNl"));
     login();
     say("2 ID (\"name\" \"Nice\" \"version\" \"1.0\")\r\n");
