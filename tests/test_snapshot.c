@@ -1,0 +1,453 @@
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/internal/commit.h"
+#include "store/internal/objects.h"
+#include "store/internal/snapshot_load.h"
+#include "store/internal/snapshot_private.h"
+#include "tests/store_fixture.h"
+
+/* Snapshots are built against a real object database, so that each can be loaded again. */
+static char *directory;
+static struct objects *objects;
+
+static void set_up(void)
+{
+    struct store_error error;
+    char *path;
+
+    directory = fixture_directory();
+    path = fixture_path(directory, "r.git");
+    fixture_make_repository(path);
+    ck_assert_int_eq(objects_open(&objects, path, host_system(), &error), 0);
+    free(path);
+}
+
+static void tear_down(void)
+{
+    objects_close(objects);
+    fixture_remove(directory);
+}
+
+/* Writes the builder and frees it; the snapshot has a commit. */
+static struct snapshot *write_version(struct snapshot_builder *builder)
+{
+    struct origin origin = {.time = 0};
+    struct object_batch *batch;
+    struct store_error error;
+    struct snapshot *out = NULL;
+    struct object_id root;
+
+    ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+    ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), 0);
+    ck_assert_int_eq(commit_add(batch, &root, NULL, "alice", &origin, "x", &out->commit, &error),
+                     0);
+    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    object_batch_free(batch);
+    snapshot_builder_free(builder);
+    return out;
+}
+
+static struct snapshot_builder *new_mailbox(void)
+{
+    struct snapshot_builder *builder = snapshot_builder_new(NULL);
+
+    g_strlcpy(builder->mailbox_id, "M1", sizeof(builder->mailbox_id));
+    builder->uid_validity = 1;
+    return builder;
+}
+
+static struct message some_message(uint32_t i)
+{
+    struct message message = {.size = i, .internal_date = i, .flags = (uint8_t)(i & MESSAGE_SEEN)};
+    char text[32];
+    int length = snprintf(text, sizeof(text), "message %u", i);
+
+    objects_hash(OBJECT_BLOB, text, (size_t)length, &message.blob);
+    return message;
+}
+
+static struct snapshot *mailbox_of(uint32_t count)
+{
+    struct snapshot_builder *builder = new_mailbox();
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct message message = some_message(i);
+
+        snapshot_builder_append(builder, &message);
+    }
+    return write_version(builder);
+}
+
+static void assert_equal(const struct snapshot *a, const struct snapshot *b)
+{
+    ck_assert_uint_eq(a->count, b->count);
+    ck_assert_uint_eq(a->unseen, b->unseen);
+    ck_assert_uint_eq(a->deleted, b->deleted);
+    ck_assert_uint_eq(a->size, b->size);
+    ck_assert_uint_eq(a->uid_next, b->uid_next);
+    ck_assert_uint_eq(a->highest_modseq, b->highest_modseq);
+    ck_assert_uint_eq(a->leaf_count, b->leaf_count);
+    for (size_t i = 0; i < a->count; i++) {
+        ck_assert_int_eq(
+            memcmp(snapshot_message(a, i), snapshot_message(b, i), sizeof(struct message)), 0);
+    }
+    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
+        ck_assert_uint_eq(a->directories[i]->len, b->directories[i]->len);
+        ck_assert_int_eq(memcmp(a->directories[i]->data, b->directories[i]->data,
+                                a->directories[i]->len * sizeof(struct directory)),
+                         0);
+    }
+}
+
+static struct snapshot *load(const struct snapshot *snapshot, const struct snapshot *known)
+{
+    struct snapshot *loaded = NULL;
+    struct store_error error;
+    bool moved;
+
+    ck_assert_msg(snapshot_load(&loaded, &moved, objects, &snapshot->commit, known, &error) == 0,
+                  "%s", error.detail);
+    ck_assert(!moved);
+    return loaded;
+}
+
+START_TEST(test_snapshot__finds_messages_by_index_and_uid)
+{
+    struct snapshot *all = mailbox_of(1000);
+    struct snapshot_builder *builder = snapshot_builder_new(all);
+    struct snapshot *odd;
+    size_t index;
+
+    for (uint32_t uid = 2; uid <= 1000; uid += 2) {
+        snapshot_builder_remove(builder, uid);
+    }
+    odd = write_version(builder);
+    ck_assert_uint_eq(snapshot_count(odd), 500);
+    for (uint32_t uid = 1; uid <= 1000; uid++) {
+        ck_assert_uint_eq(snapshot_lower_bound(odd, uid), uid / 2);
+        ck_assert(snapshot_find(odd, uid, &index) == (uid % 2 == 1));
+    }
+    ck_assert_uint_eq(snapshot_lower_bound(odd, 0), 0);
+    ck_assert_uint_eq(snapshot_lower_bound(odd, UINT32_MAX), 500);
+    for (size_t i = 0; i < 500; i++) {
+        ck_assert_uint_eq(snapshot_message(odd, i)->uid, 2 * i + 1);
+    }
+    snapshot_unref(odd);
+    snapshot_unref(all);
+}
+END_TEST
+
+START_TEST(test_snapshot__shares_untouched_leaves)
+{
+    struct snapshot *before = mailbox_of(1000);
+    struct snapshot_builder *builder = snapshot_builder_new(before);
+    struct snapshot *after;
+    size_t shared = 0;
+
+    snapshot_builder_edit(builder, 555)->flags = MESSAGE_FLAGGED;
+    after = write_version(builder);
+    ck_assert_uint_eq(before->leaf_count, after->leaf_count);
+    for (size_t i = 0; i < after->leaf_count; i++) {
+        shared += after->leaves[i] == before->leaves[i];
+    }
+    ck_assert_uint_eq(shared, after->leaf_count - 1);
+    ck_assert_uint_eq(snapshot_message(before, 554)->flags, 554 & MESSAGE_SEEN);
+    ck_assert_uint_eq(snapshot_message(after, 554)->flags, MESSAGE_FLAGGED);
+    ck_assert_uint_eq(snapshot_message(after, 554)->modseq, 2);
+    snapshot_unref(before);
+    snapshot_unref(after);
+}
+END_TEST
+
+START_TEST(test_snapshot__loads_what_was_written)
+{
+    struct snapshot *first = mailbox_of(2345);
+    struct snapshot *loaded = load(first, NULL);
+    struct snapshot_builder *builder = snapshot_builder_new(first);
+    struct snapshot *second, *again;
+    struct store_error error;
+    size_t index, shared = 0;
+
+    assert_equal(first, loaded);
+    snapshot_unref(loaded);
+    for (uint32_t uid = 1000; uid < 1200; uid++) {
+        snapshot_builder_remove(builder, uid);
+    }
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "$Junk", &index, &error), 0);
+    snapshot_builder_edit(builder, 7)->keywords = UINT64_C(1) << index;
+    second = write_version(builder);
+    loaded = load(second, NULL);
+    assert_equal(second, loaded);
+    again = load(second, first);
+    assert_equal(second, again);
+    for (size_t i = 0; i < again->leaf_count; i++) {
+        size_t at = leaves_lower_bound(first->leaves, first->leaf_count, again->leaves[i]->number);
+
+        shared += first->leaves[at] == again->leaves[i];
+    }
+    ck_assert_uint_eq(shared, again->leaf_count - 1);
+    snapshot_unref(again);
+    snapshot_unref(loaded);
+    snapshot_unref(second);
+    snapshot_unref(first);
+}
+END_TEST
+
+START_TEST(test_snapshot__an_emptied_mailbox_has_no_trees)
+{
+    struct snapshot *first = mailbox_of(150);
+    struct snapshot_builder *builder = snapshot_builder_new(first);
+    struct snapshot *empty, *loaded;
+
+    for (uint32_t uid = 1; uid <= 150; uid++) {
+        snapshot_builder_remove(builder, uid);
+    }
+    empty = write_version(builder);
+    ck_assert_uint_eq(snapshot_count(empty), 0);
+    ck_assert_uint_eq(empty->directories[0]->len, 0);
+    ck_assert_uint_eq(snapshot_uid_next(empty), 151);
+    loaded = load(empty, first);
+    assert_equal(empty, loaded);
+    snapshot_unref(loaded);
+    snapshot_unref(empty);
+    snapshot_unref(first);
+}
+END_TEST
+
+START_TEST(test_snapshot__uids_reach_the_last_one)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct snapshot *snapshot, *loaded;
+    struct message message = some_message(1);
+
+    builder->uid_next = MESSAGE_UID_MAX - 150;
+    ck_assert_uint_eq(snapshot_builder_room(builder), 151);
+    while (snapshot_builder_room(builder) > 0) {
+        snapshot_builder_append(builder, &message);
+    }
+    snapshot = write_version(builder);
+    ck_assert_uint_eq(snapshot_uid_next(snapshot), UINT32_MAX);
+    ck_assert_uint_eq(snapshot_message(snapshot, 150)->uid, UINT32_MAX - 1);
+    loaded = load(snapshot, NULL);
+    assert_equal(snapshot, loaded);
+    snapshot_unref(loaded);
+    snapshot_unref(snapshot);
+}
+END_TEST
+
+START_TEST(test_snapshot__crosses_every_level_of_directories)
+{
+    static const uint32_t starts[] = {99, 9999, 999999, 99999999, 3999999999};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(starts); i++) {
+        struct snapshot_builder *builder = new_mailbox();
+        struct snapshot *snapshot, *loaded;
+        struct message message = some_message(1);
+
+        builder->uid_next = starts[i];
+        snapshot_builder_append(builder, &message);
+        snapshot_builder_append(builder, &message);
+        snapshot = write_version(builder);
+        ck_assert_uint_eq(snapshot->leaf_count, 2);
+        loaded = load(snapshot, NULL);
+        assert_equal(snapshot, loaded);
+        snapshot_unref(loaded);
+        builder = snapshot_builder_new(snapshot);
+        snapshot_builder_remove(builder, starts[i]);
+        snapshot_unref(snapshot);
+        snapshot = write_version(builder);
+        loaded = load(snapshot, NULL);
+        assert_equal(snapshot, loaded);
+        snapshot_unref(loaded);
+        snapshot_unref(snapshot);
+    }
+}
+END_TEST
+
+START_TEST(test_snapshot__limits_keywords)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct store_error error;
+    size_t index;
+
+    for (int i = 0; i < MAILBOX_KEYWORDS_MAX; i++) {
+        g_autofree char *keyword = g_strdup_printf("Key%d", i);
+
+        ck_assert_int_eq(snapshot_builder_keyword(builder, keyword, &index, &error), 0);
+        ck_assert_uint_eq(index, (size_t)i);
+    }
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "kEY7", &index, &error), 0);
+    ck_assert_uint_eq(index, 7);
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "Key64", &index, &error), STORE_LIMIT);
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "not one", &index, &error),
+                     STORE_BAD_MESSAGE);
+    snapshot_builder_free(builder);
+}
+END_TEST
+
+/* --- differences, against a plain model --- */
+
+static void random_change(struct snapshot_builder *builder, unsigned *seed)
+{
+    for (int i = rand_r(seed) % 8; i >= 0; i--) {
+        uint32_t uid = (uint32_t)rand_r(seed) % builder->uid_next;
+        struct message message = some_message(uid);
+
+        switch (rand_r(seed) % 3) {
+        case 0:
+            snapshot_builder_append(builder, &message);
+            break;
+        case 1:
+            if (snapshot_builder_find(builder, uid) != NULL) {
+                snapshot_builder_remove(builder, uid);
+            }
+            break;
+        default:
+            if (snapshot_builder_find(builder, uid) != NULL) {
+                snapshot_builder_edit(builder, uid)->flags ^= MESSAGE_DELETED;
+            }
+            break;
+        }
+    }
+}
+
+static void check_difference(const struct snapshot *before, const struct snapshot *after)
+{
+    struct snapshot_changes changes;
+    size_t expunged = 0, changed = 0, added = 0, index;
+
+    snapshot_compare(&changes, before, after);
+    for (size_t i = 0; i < before->count; i++) {
+        if (!snapshot_find(after, snapshot_message(before, i)->uid, &index)) {
+            ck_assert_uint_lt(expunged, changes.expunged->len);
+            ck_assert_uint_eq(g_array_index(changes.expunged, uint32_t, expunged++),
+                              snapshot_message(before, i)->uid);
+        }
+    }
+    for (size_t i = 0; i < after->count; i++) {
+        const struct message *message = snapshot_message(after, i);
+
+        if (!snapshot_find(before, message->uid, &index)) {
+            added++;
+            ck_assert_uint_ge(i, after->count - changes.added);
+        } else if (snapshot_message(before, index)->modseq != message->modseq) {
+            ck_assert_uint_lt(changed, changes.changed->len);
+            ck_assert_uint_eq(g_array_index(changes.changed, size_t, changed++), i);
+        }
+    }
+    ck_assert_uint_eq(changes.expunged->len, expunged);
+    ck_assert_uint_eq(changes.changed->len, changed);
+    ck_assert_uint_eq(changes.added, added);
+    snapshot_changes_release(&changes);
+}
+
+/* The kept view has newest's messages and those of told, nothing else, in order; telling of the
+ * expunges later leads to newest. */
+static void check_kept(const struct snapshot *told, const struct snapshot *newest)
+{
+    struct snapshot *kept = snapshot_keep_expunged(told, newest);
+    struct snapshot_changes to_kept, to_newest, all;
+    size_t index;
+
+    snapshot_compare(&to_kept, told, kept);
+    snapshot_compare(&to_newest, kept, newest);
+    snapshot_compare(&all, told, newest);
+    ck_assert_uint_eq(to_kept.expunged->len, 0);
+    ck_assert_uint_eq(to_kept.added, all.added);
+    ck_assert_uint_eq(to_kept.changed->len, all.changed->len);
+    ck_assert_uint_eq(to_newest.added, 0);
+    ck_assert_uint_eq(to_newest.changed->len, 0);
+    ck_assert_uint_eq(to_newest.expunged->len, all.expunged->len);
+    ck_assert(all.expunged->len > 0 || kept == newest);
+    for (size_t i = 0; i < told->count; i++) {
+        ck_assert(snapshot_find(kept, snapshot_message(told, i)->uid, &index));
+    }
+    for (size_t i = 1; i < kept->count; i++) {
+        ck_assert_uint_lt(snapshot_message(kept, i - 1)->uid, snapshot_message(kept, i)->uid);
+    }
+    ck_assert_uint_eq(kept->uid_next, newest->uid_next);
+    snapshot_changes_release(&to_kept);
+    snapshot_changes_release(&to_newest);
+    snapshot_changes_release(&all);
+    snapshot_unref(kept);
+}
+
+START_TEST(test_snapshot__compares_as_a_plain_search_does)
+{
+    enum { VERSIONS = 60 };
+    struct snapshot *versions[VERSIONS];
+    unsigned seed = 7;
+
+    versions[0] = mailbox_of(350);
+    for (int i = 1; i < VERSIONS; i++) {
+        struct snapshot_builder *builder = snapshot_builder_new(versions[i - 1]);
+
+        random_change(builder, &seed);
+        versions[i] = write_version(builder);
+    }
+    for (int i = 0; i < VERSIONS; i++) {
+        for (int k = i; k < VERSIONS; k += 1 + k % 5) {
+            check_difference(versions[i], versions[k]);
+            check_kept(versions[i], versions[k]);
+        }
+    }
+    for (int i = 0; i < VERSIONS; i++) {
+        snapshot_unref(versions[i]);
+    }
+}
+END_TEST
+
+START_TEST(test_snapshot__knows_its_first_unseen)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct message seen = some_message(0);
+    struct message unseen = seen;
+    struct snapshot *snapshot;
+    size_t index;
+
+    seen.flags = MESSAGE_SEEN;
+    unseen.flags = 0;
+    for (int i = 0; i < 250; i++) {
+        snapshot_builder_append(builder, i == 233 || i == 240 ? &unseen : &seen);
+    }
+    snapshot = write_version(builder);
+    ck_assert_uint_eq(snapshot_unseen(snapshot), 2);
+    ck_assert(snapshot_first_unseen(snapshot, &index));
+    ck_assert_uint_eq(index, 233);
+    builder = snapshot_builder_new(snapshot);
+    snapshot_unref(snapshot);
+    snapshot_builder_edit(builder, 234)->flags = MESSAGE_SEEN;
+    snapshot_builder_edit(builder, 241)->flags = MESSAGE_SEEN;
+    snapshot = write_version(builder);
+    ck_assert(!snapshot_first_unseen(snapshot, &index));
+    snapshot_unref(snapshot);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("snapshot");
+    TCase *cases = tcase_create("snapshot");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_set_timeout(cases, 60);
+    tcase_add_test(cases, test_snapshot__finds_messages_by_index_and_uid);
+    tcase_add_test(cases, test_snapshot__shares_untouched_leaves);
+    tcase_add_test(cases, test_snapshot__loads_what_was_written);
+    tcase_add_test(cases, test_snapshot__an_emptied_mailbox_has_no_trees);
+    tcase_add_test(cases, test_snapshot__uids_reach_the_last_one);
+    tcase_add_test(cases, test_snapshot__crosses_every_level_of_directories);
+    tcase_add_test(cases, test_snapshot__limits_keywords);
+    tcase_add_test(cases, test_snapshot__compares_as_a_plain_search_does);
+    tcase_add_test(cases, test_snapshot__knows_its_first_unseen);
+    suite_add_tcase(suite, cases);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
