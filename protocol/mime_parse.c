@@ -13,6 +13,7 @@ enum { BOUNDARY_MAX = 256 }; /* RFC 2046 5.1.1 allows 70 */
 struct frame {
     uint32_t part;
     struct structure_text boundary; /* data is NULL if no delimiter line belongs to it (any more) */
+    uint32_t hash;                  /* of the boundary */
     uint64_t newlines;              /* before its body */
 };
 
@@ -71,9 +72,35 @@ static struct frame *frame_at(const struct scanner *scanner, uint32_t index)
     return &g_array_index(scanner->frames, struct frame, index);
 }
 
+/* Goes on from the hash of what stands before (FNV-1a). */
+static uint32_t hash_text(uint32_t hash, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ (uint8_t)text[i]) * 16777619u;
+    }
+    return hash;
+}
+
+/* The innermost part with that boundary. A line of hyphens is compared with the boundaries of
+ * a hundred parts at worst, and there may be millions of such lines: hence the hash. */
+static bool find_boundary(const struct scanner *scanner, const char *text, size_t length,
+                          uint32_t hash, uint32_t *frame)
+{
+    for (uint32_t i = scanner->frames->len; i-- > 0;) {
+        const struct frame *candidate = frame_at(scanner, i);
+        if (candidate->hash == hash && candidate->boundary.data != NULL &&
+            candidate->boundary.length == length &&
+            memcmp(text, candidate->boundary.data, length) == 0) {
+            *frame = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* delimiter := CRLF "--" boundary; close-delimiter := delimiter "--"; then transport-padding. The
  * whole line must match, not just its beginning, so that a boundary that is the beginning of
- * another one is not taken for it; the innermost part wins where two have the same. */
+ * another one is not taken for it; the innermost part wins. */
 static bool find_delimiter(const struct scanner *scanner, const struct line *line, uint32_t *frame,
                            bool *closing)
 {
@@ -87,21 +114,18 @@ static bool find_delimiter(const struct scanner *scanner, const struct line *lin
     while (length > 0 && g_ascii_isspace(text[length - 1])) {
         length--;
     }
-    if (length > BOUNDARY_MAX + 2) {
+    if (length == 0 || length > BOUNDARY_MAX + 2) {
         return false;
     }
     bool dashes = length > 2 && text[length - 1] == '-' && text[length - 2] == '-';
-    for (uint32_t i = scanner->frames->len; i-- > 0;) {
-        struct structure_text boundary = frame_at(scanner, i)->boundary;
-        bool opens = length == boundary.length;
-        *closing = dashes && length == boundary.length + 2;
-        if (boundary.data != NULL && (opens || *closing) &&
-            memcmp(text, boundary.data, boundary.length) == 0) {
-            *frame = i;
-            return true;
-        }
-    }
-    return false;
+    uint32_t bare = hash_text(0, text, dashes ? length - 2 : length);
+    uint32_t closed = 0;
+    bool opens =
+        find_boundary(scanner, text, length, dashes ? hash_text(bare, "--", 2) : bare, frame);
+    *closing = dashes && find_boundary(scanner, text, length - 2, bare, &closed) &&
+               (!opens || closed > *frame);
+    *frame = *closing ? closed : *frame;
+    return opens || *closing;
 }
 
 /* The parts above that many frames end here: at a delimiter line, or at the message's end. */
@@ -283,6 +307,7 @@ static void classify(struct scanner *scanner, uint32_t index, struct frame *fram
             return;
         }
         frame->boundary = structure_keep(structure, boundary->str, boundary->len);
+        frame->hash = hash_text(0, boundary->str, boundary->len);
         part->kind = STRUCTURE_MULTIPART;
     } else if (has_type(part, "message/rfc822") || has_type(part, "message/global")) {
         part->kind = STRUCTURE_MESSAGE;

@@ -150,7 +150,9 @@ static const struct {
     {BYTES("(=?utf-8?Q?a?=)"), "(a)"},
     {BYTES("=?utf-8?Q?=41?="), "A"},
     {BYTES("=?utf-8?Q?=4?="), "=4"},
-    {BYTES("=?utf-8?Q?" "?="), ""},
+    {BYTES("=?utf-8?Q?"
+           "?="),
+     ""},
     {BYTES("=?ISO-2022-JP?B?GyRCRnxLXBsoQg==?="), "\xe6\x97\xa5\xe6\x9c\xac"},
     /* nobody's charset, and one that would be an option of iconv */
     {BYTES("=?x-no-such?Q?=E9?= z"), "=?x-no-such?Q?=E9?= z"},

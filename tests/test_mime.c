@@ -78,6 +78,11 @@ static const struct {
      "boundary=s\n\n--s\n\nx\n--s--\n--s\n\ny\n--s--\n",
      "((" PLAIN(1, 0) " \"related\" (\"boundary\" \"s\") NIL NIL NIL)" PLAIN(
          1, 0) " \"mixed\" (\"boundary\" \"s\") NIL NIL NIL)"},
+    /* the delimiter of the outer part is the close-delimiter of the inner one */
+    {"Content-Type: multipart/mixed; boundary=a--\n\n--a--\nContent-Type: multipart/related; "
+     "boundary=a\n\n--a\n\nx\n--a--\n--a--\n\ny\n--a----\n",
+     "((" PLAIN(1, 0) " \"related\" (\"boundary\" \"a\") NIL NIL NIL)" PLAIN(
+         1, 0) " \"mixed\" (\"boundary\" \"a--\") NIL NIL NIL)"},
     /* a boundary in pieces, and one that ends in hyphens */
     {"Content-Type: multipart/mixed; boundary*0=a; boundary*1*=%62\n\n--ab\n\nx\n--ab--\n",
      "(" PLAIN(1, 0) " \"mixed\" (\"boundary*0\" \"a\" \"boundary*1*\" \"%62\") NIL NIL NIL)"},
