@@ -1,0 +1,359 @@
+/* What scripts can't see of the message commands: how often the host is asked, how they give way,
+ * and what becomes of a message that can't be read. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "protocol/mime.h"
+#include "protocol/structure.h"
+#include "tests/session_memory.h"
+
+static struct memory_server server;
+static unsigned structures;
+static unsigned texts;
+
+static void setup(void)
+{
+    memory_server_init(&server);
+    structures = 0;
+    texts = 0;
+}
+
+static void teardown(void)
+{
+    memory_server_release(&server);
+}
+
+/* Runs a script given as text; fails the test with what went wrong. */
+static void run(const char *text)
+{
+    char *path = g_strdup_printf("%s/script.imap", server.directory);
+    struct script_transport transport = memory_server_transport(&server);
+    GString *report = g_string_new(NULL);
+
+    ck_assert(g_file_set_contents(path, text, -1, NULL));
+    enum script_result result = script_run(path, &transport, report);
+    ck_assert_msg(result == SCRIPT_PASSED, "%s", report->str);
+    g_string_free(report, TRUE);
+    remove(path);
+    g_free(path);
+}
+
+#define MESSAGE(NAME, SUBJECT, BODY) \
+    "message " NAME "\nFrom: a@example.org\nSubject: " SUBJECT "\n\n" BODY "\n.\n"
+#define SELECT_INBOX "A: s SELECT INBOX\nA> s OK $ANY\n"
+
+static GBytes *counted_structure(void *data, const uint8_t *message, size_t length, bool *final)
+{
+    (void)data;
+    structures++;
+    *final = true;
+    return mime_structure(message, length);
+}
+
+static GBytes *hurried_structure(void *data, const uint8_t *message, size_t length, bool *final)
+{
+    (void)data;
+    structures++;
+    *final = false;
+    return structure_plain(message, length);
+}
+
+static GBytes *broken_structure(void *data, const uint8_t *message, size_t length, bool *final)
+{
+    (void)data;
+    (void)message;
+    (void)length;
+    structures++;
+    *final = true;
+    return g_bytes_new_static("no record", 9);
+}
+
+static GBytes *counted_text(void *data, const uint8_t *message, size_t length, bool header,
+                            bool body)
+{
+    (void)data;
+    texts++;
+    return mime_text(message, length, header, body, 1024 * 1024);
+}
+
+static GBytes *no_text(void *data, const uint8_t *message, size_t length, bool header, bool body)
+{
+    (void)data;
+    (void)message;
+    (void)length;
+    (void)header;
+    (void)body;
+    texts++;
+    return NULL;
+}
+
+START_TEST(structure_is_made_once_and_kept)
+{
+    server.host.structure = counted_structure;
+    run(MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                               "A: 1 FETCH 1 (ENVELOPE BODYSTRUCTURE BODY.PEEK[1])\n"
+                               "A> 1 OK $ANY\n"
+                               "A: 2 COPY 1 Trash\nA> 2 OK $ANY\n"
+                               "A: 3 SEARCH OR SUBJECT s FROM x\nA< * SEARCH 1\nA< 3 OK $ANY\n");
+    ck_assert_uint_eq(structures, 1);
+    run("login A alice\nA: s SELECT Trash\nA> s OK $ANY\n"
+        "A: 1 FETCH 1 BODY\nA> 1 OK $ANY\n");
+    ck_assert_uint_eq(structures, 1);
+}
+END_TEST
+
+START_TEST(structure_is_not_asked_for_what_is_plain)
+{
+    server.host.structure = counted_structure;
+    run(MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                               "A: 1 FETCH 1 (FULL BODY[])\nA> 1 BAD $ANY\n"
+                               "A: 2 FETCH 1 (FLAGS UID INTERNALDATE RFC822.SIZE MODSEQ RFC822 "
+                               "BODY[HEADER] BODY[TEXT] BODY[HEADER.FIELDS (Subject)])\n"
+                               "A> 2 OK $ANY\n"
+                               "A: 3 SEARCH HEADER X-None \"\"\nA> 3 OK $ANY\n");
+    ck_assert_uint_eq(structures, 0);
+}
+END_TEST
+
+START_TEST(provisional_structure_is_not_kept_and_search_reads_the_header)
+{
+    server.host.structure = hurried_structure;
+    run(MESSAGE("m",
+                "=?utf-8?q?J=C3=BCrgen?=", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                                                "A: 1 FETCH 1 BODY[1]\n"
+                                                "A> 1 OK $ANY\n"
+                                                "A: 2 SEARCH CHARSET UTF-8 SUBJECT \"jürgen\""
+                                                " FROM a@example.org\n"
+                                                "A< * SEARCH 1\nA< 2 OK $ANY\n");
+    ck_assert_uint_eq(structures, 2);
+    server.host.structure = counted_structure;
+    run("login A alice\n" SELECT_INBOX "A: 1 FETCH 1 ENVELOPE\n"
+        "A< * 1 FETCH (ENVELOPE (NIL \"=?utf-8?q?J=C3=BCrgen?=\" $ANY\nA< 1 OK $ANY\n");
+    ck_assert_uint_eq(structures, 3);
+}
+END_TEST
+
+START_TEST(nonsense_from_the_host_is_a_plain_structure)
+{
+    server.host.structure = broken_structure;
+    run(MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                               "A: 1 FETCH 1 (BODY BODY.PEEK[1])\n"
+                               "A< * 1 FETCH (BODY ($ANY) BODY[1] {3}\nA< b\nA< )\nA< 1 OK $ANY\n"
+                               "A: 2 FETCH 1 BODY\nA> 2 OK $ANY\n");
+    ck_assert_uint_eq(structures, 2);
+}
+END_TEST
+
+START_TEST(text_is_decoded_once_a_message)
+{
+    static const struct {
+        const char *keys;
+        const char *found;
+        unsigned texts;
+    } cases[] = {
+        {"OR OR BODY alpha BODY beta BODY gamma", " 1 2", 2},
+        {"OR OR TEXT zero TEXT alpha TEXT beta", " 1 2", 2},
+        {"NOT BODY zero NOT TEXT nothing", " 1 2", 4},
+        {"UNSEEN 1 BODY beta", "", 1},
+        {"SEEN BODY alpha", "", 0},
+        {"OR ALL BODY alpha", " 1 2", 0},
+        {"SUBJECT nothing TEXT alpha", "", 0},
+    };
+
+    server.host.text = counted_text;
+    run(MESSAGE("one", "s", "alpha") MESSAGE("two", "s", "beta") "login A alice\n"
+                                                                 "append A INBOX one\n"
+                                                                 "append A INBOX two\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char *script = g_strdup_printf("login A alice\n" SELECT_INBOX
+                                       "A: 1 SEARCH %s\nA< * SEARCH%s\nA< 1 OK $ANY\n",
+                                       cases[i].keys, cases[i].found);
+
+        texts = 0;
+        run(script);
+        ck_assert_msg(texts == cases[i].texts, "%s: %u", cases[i].keys, texts);
+        g_free(script);
+    }
+}
+END_TEST
+
+START_TEST(without_decoded_text_the_octets_are_searched)
+{
+    server.host.text = no_text;
+    run(MESSAGE("m", "s", "alpha") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                                   "A: 1 SEARCH BODY ALPHA\nA< * SEARCH 1\nA< 1 OK $ANY\n"
+                                   "A: 2 SEARCH TEXT beta\nA< * SEARCH\nA< 2 OK $ANY\n");
+    ck_assert_uint_eq(texts, 2);
+}
+END_TEST
+
+/* A clock so fast that every slice is over after a message or two. */
+static int64_t hasty_now(void *data)
+{
+    struct memory_server *hasty = data;
+
+    return hasty->now += SESSION_SLICE / 3;
+}
+
+static const char *const sliced[] = {
+    "condstore",      "copy", "expunge",     "fetch_expunged", "fetch_items", "fetch_seen",
+    "fetch_sections", "move", "search_keys", "search_text",    "store"};
+
+START_TEST(a_command_in_slices_answers_the_same)
+{
+    char *path = g_strdup_printf("%s/%s.imap", SCRIPT_DIRECTORY, sliced[_i]);
+    struct script_transport transport = memory_server_transport(&server);
+    GString *report = g_string_new(NULL);
+
+    server.host.now = hasty_now;
+    server.settings.login_timeout = INT64_MAX / 4;
+    server.settings.idle_timeout = INT64_MAX / 4;
+    enum script_result result = script_run(path, &transport, report);
+    ck_assert_msg(result == SCRIPT_PASSED, "%s: %s", path, report->str);
+    g_string_free(report, TRUE);
+    g_free(path);
+}
+END_TEST
+
+static void send_line(unsigned client, const char *text)
+{
+    struct script_transport transport = memory_server_transport(&server);
+
+    ck_assert(transport.send(transport.data, client, text, strlen(text)));
+    ck_assert(transport.send(transport.data, client, "\r\n", 2));
+}
+
+/* Everything that has come, as text. */
+static char *received(unsigned client)
+{
+    struct script_transport transport = memory_server_transport(&server);
+    GByteArray *in = g_byte_array_new();
+
+    transport.receive(transport.data, client, in, false);
+    g_byte_array_append(in, (const uint8_t *)"", 1);
+    return (char *)g_byte_array_free(in, FALSE);
+}
+
+static void open_and_login(unsigned client)
+{
+    struct script_transport transport = memory_server_transport(&server);
+
+    ck_assert(transport.open(transport.data, client, true));
+    send_line(client, "l LOGIN alice alice");
+    send_line(client, "s SELECT INBOX");
+    g_free(received(client));
+}
+
+enum { BIG = 150 * 1000, BIG_COUNT = 8 };
+
+START_TEST(a_client_that_does_not_read_stops_the_fetch_and_nobody_else)
+{
+    char *script = g_strdup_printf("message m\nSubject: big\n\n$REPEAT(%d,x)\n.\n"
+                                   "login A alice\n"
+                                   "append A INBOX m\nappend A INBOX m\nappend A INBOX m\n"
+                                   "append A INBOX m\nappend A INBOX m\nappend A INBOX m\n"
+                                   "append A INBOX m\nappend A INBOX m\n",
+                                   BIG);
+
+    run(script);
+    g_free(script);
+    open_and_login(0);
+    open_and_login(1);
+    server.clients[0].stalled = true;
+    send_line(0, "f FETCH 1:* (UID BODY.PEEK[] BODY.PEEK[TEXT])");
+    ck_assert_uint_le(session_output_waiting(server.clients[0].session),
+                      SESSION_OUTPUT_HIGH + BIG + 1000);
+    send_line(1, "n FETCH 1:* UID");
+    char *other = received(1);
+    ck_assert_ptr_nonnull(strstr(other, "n OK "));
+    g_free(other);
+    server.clients[0].stalled = false;
+    char *all = received(0);
+    unsigned count = 0;
+    for (const char *at = all; (at = strstr(at, " FETCH (UID ")) != NULL; at++) {
+        count++;
+    }
+    ck_assert_uint_eq(count, BIG_COUNT);
+    ck_assert_ptr_nonnull(strstr(all, "\r\nf OK "));
+    ck_assert_uint_gt(strlen(all), 2 * BIG_COUNT * BIG);
+    g_free(all);
+}
+END_TEST
+
+/* Spoils the stored object that holds the needle at its beginning. */
+static void spoil(const char *needle)
+{
+    char *directory = g_strdup_printf("%s/mail/alice.git/objects/pack", server.directory);
+    GDir *dir = g_dir_open(directory, 0, NULL);
+    unsigned spoiled = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+        char *path = g_build_filename(directory, name, NULL);
+        char *data = NULL;
+        gsize length = 0;
+
+        if (g_str_has_suffix(name, ".pack") && g_file_get_contents(path, &data, &length, NULL)) {
+            char *found = memmem(data, length, needle, strlen(needle));
+
+            if (found != NULL) {
+                memset(found - 7, 0xff, 7); /* the head of the zlib stream */
+                ck_assert(g_file_set_contents(path, data, (gssize)length, NULL));
+                spoiled++;
+            }
+        }
+        g_free(data);
+        g_free(path);
+    }
+    ck_assert_uint_ge(spoiled, 1);
+    g_dir_close(dir);
+    g_free(directory);
+}
+
+START_TEST(an_unreadable_message_costs_itself_alone)
+{
+    run("message a\nX-First: a\nSubject: same\n\nneedle\n.\n"
+        "message b\nX-Spoiled: b\nSubject: same\n\nneedle\n.\n"
+        "message c\nX-Third: c\nSubject: same\n\nneedle\n.\n"
+        "login A alice\nappend A INBOX a\nappend A INBOX b\nappend A INBOX c\n");
+    spoil("X-Spoiled: b");
+    run("login A alice\n" SELECT_INBOX "A: 1 FETCH 1:3 BODY.PEEK[TEXT]\n"
+        "A< * 1 FETCH (BODY[TEXT] {8}\nA< needle\nA< )\n"
+        "A< * 3 FETCH (BODY[TEXT] {8}\nA< needle\nA< )\n"
+        "A< 1 NO [$ANY] $ANY\n"
+        "A: 2 UID FETCH 2 (FLAGS ENVELOPE)\n"
+        "A< * 2 FETCH (UID 2 FLAGS ())\n"
+        "A< 2 NO [$ANY] $ANY\n"
+        "A: 3 UID FETCH 1:3 FLAGS\nA> 3 OK $ANY\n"
+        "A: 4 SEARCH BODY needle\nA< * SEARCH 1 3\nA< 4 OK [CORRUPTION] $ANY\n"
+        "A: 5 SEARCH NOT SUBJECT other\nA< * SEARCH 1 3\nA< 5 OK [CORRUPTION] $ANY\n"
+        "A: 6 SEARCH OR ALL BODY needle\nA< * SEARCH 1 2 3\nA< 6 OK Search $ANY\n");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("session_messages");
+    TCase *tests = tcase_create("messages");
+
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, structure_is_made_once_and_kept);
+    tcase_add_test(tests, structure_is_not_asked_for_what_is_plain);
+    tcase_add_test(tests, provisional_structure_is_not_kept_and_search_reads_the_header);
+    tcase_add_test(tests, nonsense_from_the_host_is_a_plain_structure);
+    tcase_add_test(tests, text_is_decoded_once_a_message);
+    tcase_add_test(tests, without_decoded_text_the_octets_are_searched);
+    tcase_add_loop_test(tests, a_command_in_slices_answers_the_same, 0, G_N_ELEMENTS(sliced));
+    tcase_add_test(tests, a_client_that_does_not_read_stops_the_fetch_and_nobody_else);
+    tcase_add_test(tests, an_unreadable_message_costs_itself_alone);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
