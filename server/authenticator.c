@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/log.h"
 #include "server/penalty.h"
 
 struct check {
@@ -82,23 +81,12 @@ static void wait_until(struct authenticator *authenticator, int64_t time)
         pthread_cond_timedwait(&authenticator->changed, &authenticator->lock, &until);
 }
 
-static void log_result(const struct check *check, bool good)
-{
-    char *user = log_quote(check->user);
-
-    log_line(good ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, link_id(check->link),
-             "event=%s user=%s peer=%s", good ? "login" : "login-failed", user,
-             link_peer(check->link));
-    g_free(user);
-}
-
 /* With the lock held, which is let go while the hash is computed. */
 static void run(struct authenticator *authenticator, struct check *check)
 {
     pthread_mutex_unlock(&authenticator->lock);
     bool good = users_check(authenticator->users, check->user, check->password);
 
-    log_result(check, good);
     pthread_mutex_lock(&authenticator->lock);
     (good ? penalty_success : penalty_failure)(
         authenticator->penalty, link_penalty_key(check->link), check->user, monotonic());

@@ -20,7 +20,7 @@
 enum {
     TICK = 1000 * 1000, /* microseconds between looks at clocks and outside changes */
     MAINTAIN_EVERY = 5 * 1000 * 1000,
-    LOGIN_ATTEMPTS = 5,
+    LOGIN_ATTEMPTS = 3,
 };
 
 static const char shut_down_text[] = "The server is stopping";
@@ -235,49 +235,18 @@ static struct worker *worker_of(struct workers *all, const char *user)
     return &all->workers[g_str_hash(user) % all->settings.count];
 }
 
-/* Opens the account, so that it is known to exist; makes it at the first login. */
-static int open_account(struct worker *worker, const struct member *member, const char *user,
-                        struct account **out, struct store_error *error)
-{
-    struct origin origin = {
-        .client = link_peer(member->link),
-        .session = link_id(member->link),
-        .command = "LOGIN",
-        .time = now_host(NULL),
-    };
-    int result = store_open_account(worker->store, user, out, error);
-
-    if (result != STORE_NOT_FOUND)
-        return result;
-    result = store_create_account(worker->store, user, &origin, error);
-    /* Another process may have been quicker. */
-    if (result != STORE_OK && result != STORE_EXISTS)
-        return result;
-    return store_open_account(worker->store, user, out, error);
-}
-
 /* On the worker of the user. */
 static void log_in(struct member *member, const char *user)
 {
     struct worker *worker = member->worker;
-    struct account *account = NULL;
-    struct store_error error;
 
     if (user_sessions(worker, user) >= worker->all->settings.connections_per_user) {
         log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-sessions");
         session_authentication_failed(member->session, "LIMIT");
-    } else if (open_account(worker, member, user, &account, &error) != STORE_OK) {
-        char *detail = log_quote(error.detail);
-
-        log_line(LOG_LEVEL_ERROR, link_id(member->link), "event=account-failed reason=%s", detail);
-        g_free(detail);
-        session_authentication_failed(member->session, "UNAVAILABLE");
     } else {
         count_user(member, user);
         session_authenticated(member->session, worker->store, user);
-        session_step(member->session);
     }
-    account_unref(account);
 }
 
 /* Gives the session to the user's worker; the link's news travel with it. */
