@@ -46,11 +46,6 @@ static void lock_free(void *data)
     g_free(lock);
 }
 
-static GHashTable *packed_table_new(void)
-{
-    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-}
-
 static int refresh(struct refs *refs, struct store_error *error);
 
 int refs_open(struct refs **out, const char *path, const struct host *host,
@@ -62,7 +57,7 @@ int refs_open(struct refs **out, const char *path, const struct host *host,
     refs->path = g_strdup(path);
     refs->loose = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     refs->directories = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, directory_free);
-    refs->packed = packed_table_new();
+    refs->packed = packed_refs_parse(NULL, 0);
     refs->dirty = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     refs->locks = g_ptr_array_new_with_free_func(lock_free);
     refs->locks_fd = -1;
@@ -111,13 +106,12 @@ struct ref_stamp ref_stamp_of(const struct stat *status)
     };
 }
 
-static bool stamp_equal(const struct ref_stamp *a, const struct ref_stamp *b)
+bool ref_stamp_equal(const struct ref_stamp *a, const struct ref_stamp *b)
 {
     return a->mtime == b->mtime && a->inode == b->inode && a->size == b->size;
 }
 
-/* Whether a later change must show in the stamp. To be asked before the content is read. */
-static bool is_settled(const struct refs *refs, const struct ref_stamp *stamp)
+bool ref_stamp_settled(const struct refs *refs, const struct ref_stamp *stamp)
 {
     return stamp->mtime < refs->host->now(refs->host->data) * 1000 - SETTLE_NSEC;
 }
@@ -247,7 +241,7 @@ static int read_loose(const struct refs *refs, const char *name, struct loose_re
     }
     if (number == 0) {
         out->stamp = ref_stamp_of(&status);
-        out->settled = is_settled(refs, &out->stamp);
+        out->settled = ref_stamp_settled(refs, &out->stamp);
         length = read(fd, text, sizeof(text) - 1);
         number = length < 0 ? errno : 0;
     }
@@ -278,7 +272,7 @@ static const struct loose_ref *look_at_loose(struct refs *refs, const char *name
     if (exists && known != NULL && known->settled) {
         struct ref_stamp stamp = ref_stamp_of(&status);
 
-        if (stamp_equal(&stamp, &known->stamp)) {
+        if (ref_stamp_equal(&stamp, &known->stamp)) {
             return known;
         }
     }
@@ -294,127 +288,6 @@ static const struct loose_ref *look_at_loose(struct refs *refs, const char *name
     }
     remember(refs, name, &fresh);
     return g_hash_table_lookup(refs->loose, name);
-}
-
-GHashTable *packed_refs_parse(const char *text, size_t length)
-{
-    GHashTable *table = packed_table_new();
-
-    while (length > 0) {
-        const char *end = memchr(text, '\n', length);
-        size_t line = end != NULL ? (size_t)(end - text) : length;
-        char hex[OBJECT_ID_HEX + 1] = "";
-        struct object_id id;
-
-        if (line > OBJECT_ID_HEX + 1 && text[OBJECT_ID_HEX] == ' ' &&
-            ref_name_valid(text + OBJECT_ID_HEX + 1, line - OBJECT_ID_HEX - 1)) {
-            memcpy(hex, text, OBJECT_ID_HEX);
-            if (object_id_parse(&id, hex)) {
-                g_hash_table_insert(table,
-                                    g_strndup(text + OBJECT_ID_HEX + 1, line - OBJECT_ID_HEX - 1),
-                                    g_memdup2(&id, sizeof(id)));
-            }
-        }
-        line += end != NULL;
-        text += line;
-        length -= line;
-    }
-    return table;
-}
-
-/* The whole of packed-refs; NULL in *out when there is none. */
-static int read_packed_file(struct refs *refs, GBytes **out, struct ref_stamp *stamp, bool *settled,
-                            struct store_error *error)
-{
-    struct stat status;
-    char *path = ref_path(refs, "packed-refs", "");
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int number = errno;
-    int result = 0;
-
-    g_free(path);
-    *out = NULL;
-    *stamp = (struct ref_stamp){0};
-    *settled = false;
-    if (fd < 0) {
-        return number == ENOENT ? 0 : host_fail(error, -number, "packed-refs");
-    }
-    if (fstat(fd, &status) < 0) {
-        result = host_fail(error, -errno, "packed-refs");
-    } else if (status.st_size > PACKED_REFS_MAX) {
-        result = store_error_set(error, STORE_CORRUPT, "packed-refs is too big");
-    } else {
-        size_t length = 0;
-        size_t size = (size_t)status.st_size;
-        char *text = g_malloc(size + 1);
-        ssize_t got = 1;
-
-        *stamp = ref_stamp_of(&status);
-        *settled = is_settled(refs, stamp);
-        while (length < size && got > 0) {
-            got = read(fd, text + length, size - length);
-            length += got > 0 ? (size_t)got : 0;
-        }
-        *out = g_bytes_new_take(text, length);
-        result = got < 0 ? host_fail(error, -errno, "packed-refs") : 0;
-    }
-    close(fd);
-    return result;
-}
-
-static bool same_text(GBytes *a, GBytes *b)
-{
-    return a == NULL || b == NULL ? a == b : g_bytes_equal(a, b);
-}
-
-static void take_packed_text(struct refs *refs, GBytes *text)
-{
-    gsize length = 0;
-    const char *data = text != NULL ? g_bytes_get_data(text, &length) : NULL;
-
-    if (refs->packed_text != NULL) {
-        g_bytes_unref(refs->packed_text);
-    }
-    refs->packed_text = text;
-    g_hash_table_destroy(refs->packed);
-    refs->packed = packed_refs_parse(data, length);
-}
-
-int refs_load_packed(struct refs *refs, bool ours, struct store_error *error)
-{
-    struct stat status;
-    struct ref_stamp stamp = {0};
-    bool settled;
-    GBytes *text;
-    char *path = ref_path(refs, "packed-refs", "");
-    bool exists = stat(path, &status) == 0;
-
-    g_free(path);
-    if (exists) {
-        stamp = ref_stamp_of(&status);
-    }
-    if (exists == (refs->packed_text != NULL) && (!exists || refs->packed_settled) &&
-        stamp_equal(&stamp, &refs->packed_stamp)) {
-        return 0;
-    }
-    int result = read_packed_file(refs, &text, &stamp, &settled, error);
-    if (result < 0) {
-        if (text != NULL) {
-            g_bytes_unref(text);
-        }
-        return result;
-    }
-    refs->packed_stamp = stamp;
-    refs->packed_settled = settled;
-    if (same_text(text, refs->packed_text)) {
-        if (text != NULL) {
-            g_bytes_unref(text);
-        }
-        return 0;
-    }
-    refs->outside = refs->outside || !ours;
-    take_packed_text(refs, text);
-    return 0;
 }
 
 static int no_value(const char *name, struct store_error *error)
@@ -584,9 +457,9 @@ static void scan_directory(struct refs *refs, const char *name, int depth)
     struct ref_stamp stamp = ref_stamp_of(&status);
 
     g_free(inside);
-    if (!directory->settled || !stamp_equal(&directory->stamp, &stamp)) {
+    if (!directory->settled || !ref_stamp_equal(&directory->stamp, &stamp)) {
         directory->stamp = stamp;
-        directory->settled = is_settled(refs, &stamp);
+        directory->settled = ref_stamp_settled(refs, &stamp);
         read_directory(refs, name, directory, depth);
     }
 }

@@ -13,10 +13,6 @@
  * A failure in a living process takes all of it back instead, and as long as that does not
  * succeed either, the struct refs does nothing else. The repository's directory is locked (flock)
  * from before 1 to after 4, so that nobody takes a living transaction for a crashed one.
- *
- *   annal-transaction 1
- *   refs/heads/INBOX BEFORE AFTER     40 digits each; zeros: does not exist
- *   end CRC                           CRC-32 of all lines before, 8 digits
  */
 #include <assert.h>
 #include <errno.h>
@@ -27,19 +23,16 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "store/internal/pack.h"
 #include "store/internal/refs_private.h"
 
-#define TRANSACTION_FILE   "annal-transaction"
-#define TRANSACTION_HEADER "annal-transaction 1\n"
-#define PACKED_REFS        "packed-refs"
+#define TRANSACTION_FILE "annal-transaction"
+#define PACKED_REFS      "packed-refs"
 
 enum {
     TRANSACTION_WAIT_MSEC = 2000,
     TRANSACTION_POLL_MSEC = 5,
-    CRC_LINE = 13, /* "end XXXXXXXX\n" */
 };
 
 /* One reference of a commit under way. */
@@ -57,106 +50,6 @@ struct commit {
     GBytes *packed; /* what packed-refs will be; NULL: it stays */
     bool packed_locked;
 };
-
-/* ---- changes and the transaction file ---- */
-
-static void change_clear(void *data)
-{
-    struct ref_change *change = data;
-
-    g_free(change->name);
-}
-
-GArray *ref_changes_new(void)
-{
-    GArray *changes = g_array_new(FALSE, FALSE, sizeof(struct ref_change));
-
-    g_array_set_clear_func(changes, change_clear);
-    return changes;
-}
-
-void ref_changes_add(GArray *changes, const char *name, size_t name_length,
-                     const struct object_id *before, const struct object_id *after)
-{
-    struct ref_change change = {g_strndup(name, name_length), *before, *after};
-
-    g_array_append_val(changes, change);
-}
-
-static GString *transaction_text(const struct ref_update *updates, size_t count)
-{
-    GString *text = g_string_new(TRANSACTION_HEADER);
-
-    for (size_t i = 0; i < count; i++) {
-        char before[OBJECT_ID_HEX + 1];
-        char after[OBJECT_ID_HEX + 1];
-
-        object_id_format(&updates[i].before, before);
-        object_id_format(&updates[i].after, after);
-        g_string_append_printf(text, "%s %s %s\n", updates[i].name, before, after);
-    }
-    unsigned long crc = crc32_z(0, (const uint8_t *)text->str, text->len);
-    g_string_append_printf(text, "end %08lx\n", crc);
-    return text;
-}
-
-static bool parse_id(const char *text, struct object_id *out)
-{
-    char hex[OBJECT_ID_HEX + 1] = "";
-
-    memcpy(hex, text, OBJECT_ID_HEX);
-    return memchr(hex, '\0', OBJECT_ID_HEX) == NULL && object_id_parse(out, hex);
-}
-
-static bool parse_line(GArray *changes, const char *line, size_t length)
-{
-    enum { IDS = 2 * (1 + OBJECT_ID_HEX) };
-    struct object_id before;
-    struct object_id after;
-
-    if (length <= IDS || !ref_name_valid(line, length - IDS)) {
-        return false;
-    }
-    const char *ids = line + length - IDS;
-    if (ids[0] != ' ' || ids[1 + OBJECT_ID_HEX] != ' ' || !parse_id(ids + 1, &before) ||
-        !parse_id(ids + 2 + OBJECT_ID_HEX, &after)) {
-        return false;
-    }
-    ref_changes_add(changes, line, length - IDS, &before, &after);
-    return true;
-}
-
-static bool crc_matches(const char *text, size_t length)
-{
-    char line[CRC_LINE + 1];
-
-    snprintf(line, sizeof(line), "end %08lx\n",
-             (unsigned long)crc32_z(0, (const uint8_t *)text, length));
-    return memcmp(line, text + length, CRC_LINE) == 0;
-}
-
-GArray *ref_transaction_parse(const char *text, size_t length)
-{
-    size_t header = strlen(TRANSACTION_HEADER);
-
-    if (length < header + CRC_LINE || memcmp(text, TRANSACTION_HEADER, header) != 0 ||
-        !crc_matches(text, length - CRC_LINE)) {
-        return NULL;
-    }
-    GArray *changes = ref_changes_new();
-    const char *end = text + length - CRC_LINE;
-    const char *line = text + header;
-    while (line < end) {
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-
-        if (stop == NULL || !parse_line(changes, line, (size_t)(stop - line))) {
-            g_array_free(changes, TRUE);
-            return NULL;
-        }
-        line = stop + 1;
-    }
-    return changes;
-}
 
 /* ---- locking and comparing ---- */
 
@@ -531,7 +424,7 @@ static int write_transaction(struct refs *refs, const struct ref_update *updates
 {
     const struct host *host = refs->host;
     char *path = ref_path(refs, TRANSACTION_FILE, "");
-    GString *text = transaction_text(updates, count);
+    GString *text = ref_transaction_text(updates, count);
     int fd = host->open(host->data, path, O_WRONLY | O_CREAT | O_EXCL, 0600);
     int result = fd < 0 ? fd : 0;
 

@@ -1,8 +1,10 @@
 /* What the files of the references share.
  *
- * refs.c            what is on the disk: loose files, packed-refs, and who changed them
- * refs_commit.c     moving references: locks, the transaction file, recovery
- * ref_locks.c       lock files, and whose they are after a crash
+ * refs.c             what is on the disk, and who changed it
+ * packed_refs.c      packed-refs
+ * refs_commit.c      moving references, recovery
+ * ref_transaction.c  the text of the transaction file
+ * ref_locks.c        lock files, and whose they are after a crash
  *
  * Files in the repository beside git's own:
  *   annal-transaction       present while several references move (refs_commit.c)
@@ -68,6 +70,9 @@ void ref_changes_add(GArray *changes, const char *name, size_t name_length,
                      const struct object_id *before, const struct object_id *after);
 
 struct ref_stamp ref_stamp_of(const struct stat *status);
+bool ref_stamp_equal(const struct ref_stamp *a, const struct ref_stamp *b);
+/* Whether a later change must show in the stamp. To be asked before the content is read. */
+bool ref_stamp_settled(const struct refs *refs, const struct ref_stamp *stamp);
 char *ref_path(const struct refs *refs, const char *name, const char *suffix);
 
 /* Without the last component and its slash; for g_free(). */
@@ -107,6 +112,7 @@ void ref_locks_close(struct refs *refs);
 int refs_recover(struct refs *refs, struct store_error *error);
 int refs_settle(struct refs *refs, struct store_error *error);
 
+GString *ref_transaction_text(const struct ref_update *updates, size_t count);
 /* Parses a transaction file; NULL unless it is whole. */
 GArray *ref_transaction_parse(const char *text, size_t length);
 /* Parses packed-refs into name -> struct object_id; lines that are none are left out. */
