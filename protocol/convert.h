@@ -15,6 +15,7 @@ struct conversion {
     bool utf8; /* after UTF8=ACCEPT */
     const char *error;
     bool too_big;
+    bool bad_name; /* the syntax is right, but no mailbox can have this name */
 };
 
 /* By kind: a function for every kind but COMMAND_UNKNOWN and COMMAND_APPEND. */
@@ -41,6 +42,7 @@ bool convert_append_end(struct conversion *conversion);
 
 bool convert_fail(struct conversion *conversion, const char *error);
 bool convert_too_big(struct conversion *conversion, const char *error);
+bool convert_bad_name(struct conversion *conversion);
 /* Nothing may be left. */
 bool convert_end(struct conversion *conversion, const struct argument_cursor *cursor);
 

@@ -107,8 +107,12 @@ static bool take_pattern(struct conversion *conversion, struct argument_cursor *
     text = argument_text(cursor->tree, argument);
     if (argument->kind == ARGUMENT_ATOM && strchr(text, '\\') != NULL)
         return convert_fail(conversion, "This string must be quoted");
-    if (!mailbox_pattern_decode(out, text, argument->length, conversion->utf8))
-        return convert_fail(conversion, "Mailbox name is not valid modified UTF-7");
+    if (mailbox_pattern_decode(out, text, argument->length, conversion->utf8))
+        return true;
+    /* Asking for what can't be is no error: the octets stand for themselves. */
+    if (!g_utf8_validate(text, (gssize)argument->length, NULL))
+        return convert_bad_name(conversion);
+    *out = g_strndup(text, argument->length);
     return true;
 }
 

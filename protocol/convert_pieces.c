@@ -17,6 +17,12 @@ bool convert_too_big(struct conversion *conversion, const char *error)
     return convert_fail(conversion, error);
 }
 
+bool convert_bad_name(struct conversion *conversion)
+{
+    conversion->bad_name = true;
+    return convert_fail(conversion, "Mailbox name is not valid modified UTF-7");
+}
+
 bool convert_end(struct conversion *conversion, const struct argument_cursor *cursor)
 {
     if (argument_peek(cursor) != NULL)
@@ -130,7 +136,7 @@ bool convert_take_mailbox(struct conversion *conversion, struct argument_cursor 
     if (!convert_take_astring(conversion, cursor, &text, &length))
         return false;
     if (!mailbox_name_decode(out, text, length, conversion->utf8))
-        return convert_fail(conversion, "Mailbox name is not valid modified UTF-7");
+        return convert_bad_name(conversion);
     return true;
 }
 

@@ -3,12 +3,12 @@
 #define ANNAL_PROTOCOL_LIMITS_H
 
 enum {
-    LIMIT_TAG = 64,           /* octets of a tag */
-    LIMIT_LINE = 1024 * 1024, /* octets of a command without its literals; ids of 100,000
-                                 scattered messages fit */
-    LIMIT_LINE_BEFORE_LOGIN = 8192,
-    LIMIT_LITERAL = 64 * 1024,   /* octets of one literal that is no message */
-    LIMIT_LITERALS = 128 * 1024, /* their sum in one command */
+    LIMIT_TAG = 64,                      /* octets of a tag */
+    LIMIT_LINE = 1024 * 1024,            /* octets of a command without its literals; ids of 100,000
+                                            scattered messages fit */
+    LIMIT_LINE_BEFORE_LOGIN = 40 * 1024, /* the largest ID (RFC 2971 3.3) has 32 kB */
+    LIMIT_LITERAL = 64 * 1024,           /* octets of one literal that is no message */
+    LIMIT_LITERALS = 128 * 1024,         /* their sum in one command */
     LIMIT_LITERAL_BEFORE_LOGIN = 1024,
     LIMIT_NESTING = 64,  /* parentheses inside each other */
     LIMIT_LIST = 100000, /* elements of one command, all lists together */

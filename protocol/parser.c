@@ -193,6 +193,14 @@ static enum parser_event bad_line(struct parser *parser, const char *line, size_
     return leave_line(parser, line, length, PARSER_BAD);
 }
 
+static enum parser_event bad_conversion(struct parser *parser, const char *line, size_t length,
+                                        const struct conversion *conversion)
+{
+    set_error(parser, conversion->error, conversion->too_big);
+    parser->error.bad_name = conversion->bad_name;
+    return leave_line(parser, line, length, PARSER_BAD);
+}
+
 /* Within a literal, whose remaining octets are still to come. */
 static enum parser_event bad_literal(struct parser *parser, const char *text)
 {
@@ -352,7 +360,7 @@ static enum parser_event announce_message(struct parser *parser, const char *lin
 
     if (!convert_append_message(&conversion, literal->size, literal->binary,
                                 parser->lexer.depth > 0))
-        return bad_line(parser, line, length, conversion.error, conversion.too_big);
+        return bad_conversion(parser, line, length, &conversion);
     parser->remaining = literal->size;
     parser->synchronising = literal->synchronising;
     secret_buffer_clear(&parser->line);
@@ -383,7 +391,7 @@ static enum parser_event end_command(struct parser *parser, const char *line, si
     struct conversion conversion = conversion_of(parser);
 
     if (!convert_command(&conversion))
-        return bad_line(parser, line, length, conversion.error, conversion.too_big);
+        return bad_conversion(parser, line, length, &conversion);
     return finish_command(parser);
 }
 

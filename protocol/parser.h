@@ -57,6 +57,7 @@ struct parser_error {
     const char *tag;
     const char *text;
     bool too_big;
+    bool bad_name; /* well-formed, but no mailbox can have this name: NO, not BAD */
 };
 const struct parser_error *parser_error(const struct parser *parser);
 

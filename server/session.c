@@ -231,7 +231,9 @@ static void refuse_syntax(struct session *session, bool fatal)
         return;
     }
     GString *out = session_out(session);
-    g_string_append_printf(out, "%s BAD ", error->tag);
+    g_string_append_printf(out, "%s %s ", error->tag, error->bad_name ? "NO" : "BAD");
+    if (error->bad_name)
+        g_string_append(out, "[CANNOT] ");
     if (error->too_big)
         g_string_append(out, "[TOOBIG] ");
     response_text(out, error->text, session->utf8);

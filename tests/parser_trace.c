@@ -290,7 +290,10 @@ static void trace_error(struct tracer *tracer, const char *event)
 {
     const struct parser_error *error = parser_error(tracer->parser);
 
-    g_string_append_printf(tracer->out, "%s%s %s %s\n", event, error->too_big ? "(too big)" : "",
+    g_string_append_printf(tracer->out, "%s%s %s %s\n", event,
+                           error->too_big    ? "(too big)"
+                           : error->bad_name ? "(no)"
+                                             : "",
                            error->tag, error->text);
 }
 
