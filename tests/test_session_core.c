@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/limits.h"
 #include "tests/session_memory.h"
 
 static struct memory_server server;
@@ -262,7 +263,7 @@ START_TEST(ends_a_line_that_never_ends)
 {
     transport.open(transport.data, 0, true);
     take();
-    char *line = g_strnfill(30000, 'x');
+    char *line = g_strnfill(LIMIT_LINE_BEFORE_LOGIN + 1, 'x');
     transport.send(transport.data, 0, line, strlen(line));
     ck_assert_ptr_nonnull(strstr(take(), "* BYE"));
     ck_assert_int_eq(status(), SESSION_CLOSED);
