@@ -72,6 +72,7 @@ void object_batch_free(struct object_batch *batch)
     g_ptr_array_remove(batch->objects->batches, batch);
     if (batch->name != NULL) {
         release_later(batch->objects, batch->name);
+        pack_merge_count(batch->objects);
     }
     g_hash_table_destroy(batch->by_id);
     g_ptr_array_free(batch->order, TRUE);

@@ -147,21 +147,40 @@ static bool is_pack_file(const char *name, const char *suffix)
            g_str_has_suffix(name, suffix);
 }
 
+/* A merged pack whose index is gone, and nobody remembers when: the server was started anew. */
+static bool is_hidden_pack(const struct objects *objects, const char *file)
+{
+    struct stat status;
+    bool hidden = false;
+
+    if (!is_pack_file(file, ".pack")) {
+        return false;
+    }
+    char *name = g_strndup(file, NAME_LENGTH);
+    if (!g_hash_table_contains(objects->merge.retired, name)) {
+        hidden = !stat_file(objects, name, ".idx", &status) &&
+                 !stat_file(objects, name, ".keep", &status);
+    }
+    g_free(name);
+    return hidden;
+}
+
 /* What a crash left: half-written files, and protection that nobody will lift. */
 static void remove_leftover(const struct objects *objects, const char *name)
 {
     struct stat status;
     bool temporary =
         g_str_has_prefix(name, PACK_TEMP_PREFIX) && g_str_has_suffix(name, PACK_TEMP_SUFFIX);
+    bool hidden = is_hidden_pack(objects, name);
 
-    if (!temporary && !is_pack_file(name, ".keep")) {
+    if (!temporary && !hidden && !is_pack_file(name, ".keep")) {
         return;
     }
     if (!stat_file(objects, name, "", &status) ||
         now_seconds(objects) - status.st_mtime < PACK_LEFTOVER_SECONDS) {
         return;
     }
-    if (temporary) {
+    if (temporary || hidden) {
         unlink_file(objects, name, "");
     } else if (!keep_is_in_use(objects, name) && keep_is_ours(objects, name)) {
         char *pack = g_strndup(name, NAME_LENGTH);
@@ -392,9 +411,10 @@ static int write_merged(struct objects *objects, const GArray *all, char name[NA
 
 static void retire(struct objects *objects, const char *name)
 {
-    int64_t now = now_seconds(objects);
+    struct retired retired = {.since = now_seconds(objects)};
 
-    g_hash_table_insert(objects->merge.retired, g_strdup(name), g_memdup2(&now, sizeof(now)));
+    g_hash_table_insert(objects->merge.retired, g_strdup(name),
+                        g_memdup2(&retired, sizeof(retired)));
 }
 
 static void merge(struct objects *objects, const GPtrArray *candidates, guint count)
@@ -434,9 +454,18 @@ static void merge(struct objects *objects, const GPtrArray *candidates, guint co
     g_array_free(sources, TRUE);
 }
 
+static void hide(const struct objects *objects, const char *name, struct retired *retired)
+{
+    static const char *const suffixes[] = {".idx", ".rev", ".bitmap"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        unlink_file(objects, name, suffixes[i]);
+    }
+    retired->hidden = true;
+}
+
 static void unlink_retired(struct objects *objects)
 {
-    static const char *const suffixes[] = {".idx", ".pack", ".rev", ".bitmap"};
     int64_t grace = g_hash_table_size(objects->merge.retired) > PACK_RETIRED_MAX
                         ? PACK_RETIRE_SECONDS_SHORT
                         : PACK_RETIRE_SECONDS;
@@ -444,19 +473,21 @@ static void unlink_retired(struct objects *objects)
     struct store_error error;
     GHashTableIter iterator;
     void *name;
-    void *since;
+    void *value;
     bool gone = false;
 
     g_hash_table_iter_init(&iterator, objects->merge.retired);
-    while (g_hash_table_iter_next(&iterator, &name, &since)) {
-        if (now - *(int64_t *)since < grace) {
-            continue;
+    while (g_hash_table_iter_next(&iterator, &name, &value)) {
+        struct retired *retired = value;
+
+        if (!retired->hidden && now - retired->since >= PACK_HIDE_SECONDS) {
+            hide(objects, name, retired);
+            gone = true;
         }
-        for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
-            unlink_file(objects, name, suffixes[i]);
+        if (retired->hidden && now - retired->since >= grace) {
+            unlink_file(objects, name, ".pack");
+            g_hash_table_iter_remove(&iterator);
         }
-        g_hash_table_iter_remove(&iterator);
-        gone = true;
     }
     if (gone) {
         /* On failure the library keeps the old list, and each read that misses looks anew. */
@@ -464,8 +495,16 @@ static void unlink_retired(struct objects *objects)
     }
 }
 
+void pack_merge_count(struct objects *objects)
+{
+    if (++objects->merge.written >= PACK_MERGE_EVERY) {
+        objects_maintain(objects);
+    }
+}
+
 void objects_maintain(struct objects *objects)
 {
+    objects->merge.written = 0;
     if (must_stand_back(objects)) {
         return;
     }

@@ -425,7 +425,7 @@ END_TEST
 
 enum { MANY = 120 };
 
-static void write_many(struct object_id *ids)
+static void write_texts(struct object_id *ids)
 {
     for (int i = 0; i < MANY; i++) {
         char text[64];
@@ -433,6 +433,19 @@ static void write_many(struct object_id *ids)
         snprintf(text, sizeof(text), "number %d of many\n", i);
         ids[i] = write_text(text);
     }
+}
+
+/* In as many packs: nothing is merged while git's gc seems to run. */
+static void write_many(struct object_id *ids)
+{
+    char *lock = fixture_path(repository, "gc.pid");
+    FILE *file = fopen(lock, "w");
+
+    ck_assert_ptr_nonnull(file);
+    fclose(file);
+    write_texts(ids);
+    ck_assert_int_eq(unlink(lock), 0);
+    free(lock);
 }
 
 static void check_many(const struct object_id *ids)
@@ -470,6 +483,51 @@ START_TEST(test_objects__in_many_packs_are_merged_and_none_is_lost)
     char *output = GIT_OUTPUT(repository, "count-objects", "-v");
     ck_assert_ptr_nonnull(strstr(output, "in-pack: 120\n"));
     free(output);
+}
+END_TEST
+
+START_TEST(test_objects__are_merged_while_they_are_written)
+{
+    struct object_id ids[MANY];
+
+    for (int round = 0; round < 5; round++) {
+        char text[64];
+
+        for (int i = 0; i < MANY; i++) {
+            snprintf(text, sizeof(text), "number %d of round %d\n", i, round);
+            write_text(text);
+        }
+        faulty.time_offset += (int64_t)(PACK_HIDE_SECONDS + 1) * 1000000;
+    }
+    write_texts(ids);
+    ck_assert_int_lt(count_files(".idx"), 2 * (MANY + PACK_MERGE_EVERY));
+    check_many(ids);
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+}
+END_TEST
+
+START_TEST(test_objects__of_merged_packs_are_hidden_before_they_go)
+{
+    struct object_id ids[MANY];
+
+    write_many(ids);
+    reopen();
+    objects_maintain(objects);
+    ck_assert_int_eq(count_files(".idx"), MANY + 1);
+    faulty.time_offset = (int64_t)(PACK_HIDE_SECONDS + 1) * 1000000;
+    objects_maintain(objects);
+    ck_assert_int_eq(count_files(".idx"), 1);
+    ck_assert_int_eq(count_files(".pack"), MANY + 1);
+    check_many(ids);
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+    /* A process that comes later does not know them, but takes them away in time. */
+    reopen();
+    objects_maintain(objects);
+    ck_assert_int_eq(count_files(".pack"), MANY + 1);
+    faulty.time_offset = (int64_t)(PACK_LEFTOVER_SECONDS + 5) * 1000000;
+    objects_maintain(objects);
+    ck_assert_int_eq(count_files(".pack"), 1);
+    check_many(ids);
 }
 END_TEST
 
@@ -614,6 +672,8 @@ int main(void)
     tcase_add_loop_test(tests, test_objects__are_all_there_or_none_whichever_call_fails, 0, 2);
     tcase_add_test(tests, test_objects__can_be_written_after_a_failure);
     tcase_add_test(tests, test_objects__in_many_packs_are_merged_and_none_is_lost);
+    tcase_add_test(tests, test_objects__are_merged_while_they_are_written);
+    tcase_add_test(tests, test_objects__of_merged_packs_are_hidden_before_they_go);
     tcase_add_test(tests, test_objects__are_not_merged_beside_gc_or_a_multi_pack_index);
     tcase_add_test(tests, test_objects__merge_leaves_deltas_and_damage_alone);
     tcase_add_loop_test(tests, test_objects__survive_a_merge_whichever_call_fails, 0, 2);

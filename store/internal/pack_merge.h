@@ -4,24 +4,37 @@
 #define ANNAL_STORE_INTERNAL_PACK_MERGE_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct objects;
 
 enum {
     PACK_MERGE_COUNT = 40,                   /* packs that are left alone */
+    PACK_MERGE_EVERY = 64,                   /* packs written between two looks */
     PACK_MERGE_BYTES_MAX = 32 * 1024 * 1024, /* octets merged in one go */
-    PACK_RETIRE_SECONDS = 600,               /* a running clone may read a merged pack */
-    PACK_RETIRED_MAX = 2000,                 /* beyond: PACK_RETIRE_SECONDS_SHORT */
-    PACK_RETIRE_SECONDS_SHORT = 60,
+    PACK_HIDE_SECONDS = 5,     /* then a merged pack's index goes: nobody new finds it */
+    PACK_RETIRE_SECONDS = 600, /* a running clone may still read the pack itself */
+    PACK_RETIRED_MAX = 2000,   /* beyond: PACK_RETIRE_SECONDS_SHORT */
+    PACK_RETIRE_SECONDS_SHORT = 20,
     PACK_LEFTOVER_SECONDS = 600, /* temporary and .keep files older than this are a crash's */
 };
 
+/* A pack whose objects are in another one now. Its index is unlinked first: who has it open goes on
+ * reading, and lookups stay quick however many such packs there are. */
+struct retired {
+    int64_t since; /* second */
+    bool hidden;   /* the index is gone */
+};
+
 struct pack_merge {
-    GHashTable
-        *retired; /* char *pack name -> int64_t second it was merged away; not unlinked yet */
+    GHashTable *retired; /* char *pack name -> struct retired; the pack is not unlinked yet */
+    guint written;       /* packs since the last look */
     GHashTable *foreign; /* char *pack name: holds deltas or is damaged, never merged */
 };
+
+/* Counts a pack that was written; looks after all of them now and then. */
+void pack_merge_count(struct objects *objects);
 
 void pack_merge_init(struct pack_merge *merge);
 void pack_merge_release(struct pack_merge *merge);
