@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@ struct link_queue {
 };
 
 struct link {
-    gatomicrefcount references;
+    atomic_uint references;
     char *id;
     char *peer;
     char *penalty_key;
@@ -124,7 +125,7 @@ struct link *link_new(const struct link_settings *settings)
 {
     struct link *link = g_new0(struct link, 1);
 
-    g_atomic_ref_count_init(&link->references);
+    link->references = 1;
     link->id = g_strdup(settings->id);
     link->peer = g_strdup(settings->peer);
     link->penalty_key = g_strdup(settings->penalty_key);
@@ -141,7 +142,7 @@ struct link *link_new(const struct link_settings *settings)
 
 struct link *link_ref(struct link *link)
 {
-    g_atomic_ref_count_inc(&link->references);
+    link->references++;
     return link;
 }
 
@@ -162,7 +163,7 @@ static void drop_input(struct link *link)
 
 void link_unref(struct link *link)
 {
-    if (link == NULL || !g_atomic_ref_count_dec(&link->references))
+    if (link == NULL || --link->references > 0)
         return;
     assert(link->member == NULL);
     g_queue_clear_full(&link->output, piece_drop);
