@@ -76,7 +76,9 @@ static void keep_finding(const char *finding, void *data)
     struct finding_text *out = data;
 
     if (out->text != NULL) {
-        snprintf(out->text, out->size, "%s", finding);
+        size_t used = strlen(out->text);
+
+        snprintf(out->text + used, out->size - used, "%s\n", finding);
     }
 }
 
@@ -86,6 +88,9 @@ size_t count_findings(const char *path, char *finding, size_t size)
     struct store_error error;
     size_t findings = 0;
 
+    if (finding != NULL) {
+        *finding = '\0';
+    }
     if (verify_repository(path, keep_finding, &text, &findings, &error) < 0) {
         ck_abort_msg("verify: %s", error.detail);
     }
@@ -203,8 +208,7 @@ static void describe_mailbox(struct mail_fixture *fixture, const char *name, GSt
     struct mailbox *mailbox = open_mailbox(fixture, name);
     const struct snapshot *snapshot = mailbox_snapshot(mailbox);
 
-    g_string_append_printf(out, " id %s next %u\n", snapshot_mailbox_id(snapshot),
-                           snapshot_uid_next(snapshot));
+    g_string_append_printf(out, " next %u\n", snapshot_uid_next(snapshot));
     for (size_t i = 0; i < snapshot_count(snapshot); i++) {
         const struct message *message = snapshot_message(snapshot, i);
         struct store_error error;

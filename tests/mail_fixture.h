@@ -32,7 +32,8 @@ void mail_fixture_discard(struct mail_fixture *fixture);
 
 /* Verify and git fsck --strict find nothing. */
 void check_repository(const char *path);
-/* How many findings verify has; the last one's text goes to finding (may be NULL). */
+/* How many findings verify has; their texts go to finding (may be NULL), a line each, as far as
+ * they fit. */
 size_t count_findings(const char *path, char *finding, size_t size);
 
 struct mailbox *open_mailbox(struct mail_fixture *fixture, const char *name);
@@ -56,7 +57,7 @@ int expunge(struct mail_fixture *fixture, struct mailbox *mailbox, uint32_t uid)
 const struct message *message_of(const struct mailbox *mailbox, uint32_t uid);
 
 /* The whole state of an account as text: every mailbox with its messages, flags, octets' ids,
- * subscriptions and special uses. For g_free(). */
+ * subscriptions and special uses; not what differs from run to run. For g_free(). */
 char *describe_account(struct mail_fixture *fixture);
 
 #endif
