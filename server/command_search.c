@@ -8,13 +8,14 @@
 #include "server/session_message.h"
 
 /* With nothing but the snapshot to look at, the clock costs as much as the search: it is asked
- * once in so many messages. */
-enum { SEARCH_CHECK_EVERY = 256, SEARCH_WRITE_EVERY = 1024 };
+ * once in so many keys tested, at most. */
+enum { SEARCH_CHECK_EVERY = 4096, SEARCH_WRITE_EVERY = 1024 };
 
 struct search_state {
     struct search *search;
-    size_t position; /* next message of the view */
-    GArray *found;   /* uint32_t, sequence numbers or UIDs, ascending */
+    size_t position;    /* next message of the view */
+    size_t check_every; /* messages */
+    GArray *found;      /* uint32_t, sequence numbers or UIDs, ascending */
     uint64_t highest_modseq;
     uint64_t first_modseq; /* of the first and the last message found */
     uint64_t last_modseq;
@@ -39,6 +40,9 @@ static void search_begin(struct session *session, struct run *run)
     run->state_free = search_state_free;
     state->found = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     state->search = search_new(session, &run->command->search);
+    state->check_every = search_cost(state->search) > SEARCH_COST_SNAPSHOT
+                             ? 1
+                             : MAX(1, SEARCH_CHECK_EVERY / run->command->search.program->len);
     if (search_has_modseq(state->search)) {
         session_enable_condstore(session);
     }
@@ -58,7 +62,6 @@ static void search_add(struct search_state *state, const struct message *message
 static bool search_judge(struct session *session, const struct run *run, struct search_state *state)
 {
     const struct search_arguments *arguments = &run->command->search;
-    bool costly = search_cost(state->search) > SEARCH_COST_SNAPSHOT;
     bool only_first = arguments->extended && arguments->returns == SEARCH_RETURN_MIN;
     size_t count = snapshot_count(session->view);
 
@@ -73,7 +76,7 @@ static bool search_judge(struct session *session, const struct run *run, struct 
                 state->position = count;
             }
         }
-        if ((costly || state->position % SEARCH_CHECK_EVERY == 0) && state->position < count &&
+        if (state->position % state->check_every == 0 && state->position < count &&
             session_should_yield(session, run)) {
             return false;
         }

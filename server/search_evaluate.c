@@ -68,15 +68,9 @@ static void prepare_leaf(struct search *search, const struct search_key *key,
                          struct search_leaf *leaf)
 {
     const struct snapshot *view = search->session->view;
-    size_t count = snapshot_count(view);
     size_t keyword;
 
-    if (key->kind == SEARCH_SEQUENCE) {
-        leaf->ranges = sequence_set_resolve(&key->set, (uint32_t)count);
-    } else if (key->kind == SEARCH_UID) {
-        leaf->ranges = sequence_set_resolve(
-            &key->set, count == 0 ? 0 : snapshot_message(view, count - 1)->uid);
-    } else if (key->kind == SEARCH_KEYWORD) {
+    if (key->kind == SEARCH_KEYWORD) {
         if (snapshot_keyword_find(view, key->text, &keyword)) {
             leaf->keywords = UINT64_C(1) << keyword;
         }
@@ -94,6 +88,38 @@ static void prepare_leaf(struct search *search, const struct search_key *key,
     }
 }
 
+/* Gathers the ranges of sets that are tested together, then resolves each once. */
+static void prepare_sets(struct search *search)
+{
+    const struct snapshot *view = search->session->view;
+    size_t count = snapshot_count(view);
+    uint32_t last_uid = count == 0 ? 0 : snapshot_message(view, count - 1)->uid;
+
+    for (size_t i = 0; i < search->count; i++) {
+        const struct search_key *key = &search->keys[i];
+
+        if (key->kind != SEARCH_SEQUENCE && key->kind != SEARCH_UID) {
+            continue;
+        }
+        struct search_leaf *leaf = &search->leaves[search_program_joined(search->program, i)];
+        if (leaf->ranges == NULL) {
+            leaf->ranges = g_array_new(FALSE, FALSE, sizeof(struct sequence_range));
+        }
+        g_array_append_vals(leaf->ranges, key->set.ranges->data, key->set.ranges->len);
+    }
+    for (size_t i = 0; i < search->count; i++) {
+        struct search_leaf *leaf = &search->leaves[i];
+
+        if (leaf->ranges != NULL) {
+            struct sequence_set set = {.ranges = leaf->ranges};
+            uint32_t largest = search->keys[i].kind == SEARCH_UID ? last_uid : (uint32_t)count;
+
+            leaf->ranges = sequence_set_resolve(&set, largest);
+            g_array_unref(set.ranges);
+        }
+    }
+}
+
 struct search *search_new(struct session *session, const struct search_arguments *arguments)
 {
     struct search *search = g_new0(struct search, 1);
@@ -108,6 +134,7 @@ struct search *search_new(struct session *session, const struct search_arguments
     for (size_t i = 0; i < search->count; i++) {
         prepare_leaf(search, &search->keys[i], &search->leaves[i]);
     }
+    prepare_sets(search);
     return search;
 }
 

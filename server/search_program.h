@@ -1,6 +1,7 @@
 /* A SEARCH program compiled to jumps: after each test, where to go on if it holds and if not. So
  * AND, OR and NOT cost nothing when a message is judged, nothing recurses, and what is cheap to
- * test is tested first. Pure: knows neither messages nor sessions.
+ * test is tested first. Sets of which one is enough ("OR UID 1 OR UID 5 UID 9") are one test.
+ * Pure: knows neither messages nor sessions.
  */
 #ifndef ANNAL_SERVER_SEARCH_PROGRAM_H
 #define ANNAL_SERVER_SEARCH_PROGRAM_H
@@ -23,6 +24,10 @@ struct search_program;
 struct search_program *search_program_new(const struct search_key *keys, size_t count,
                                           enum search_cost (*cost)(const struct search_key *key));
 void search_program_free(struct search_program *program); /* accepts NULL */
+
+/* The SEQUENCE or UID key that is tested for this one: itself, or one whose set must have this
+ * one's ranges too. A key that another stands for is never tested. */
+size_t search_program_joined(const struct search_program *program, size_t key);
 
 /* Judges one message: test is asked for keys by their index, each at most once. */
 bool search_program_run(const struct search_program *program, bool (*test)(void *data, size_t key),

@@ -7,7 +7,7 @@
 enum { LEAVES = 5, KEYS_MAX = 64, DEEP = 20000 };
 
 /* A tree as text, in prefix order: '&' and '|' with children up to '.', '!' with one child, and
- * leaves 'a' to 'e' of rising cost ('e' costs as 'd'). */
+ * leaves 'a' to 'e' of rising cost ('e' costs as 'd'), or 'A' to 'E' for sets that cost nothing. */
 struct tree {
     struct search_key keys[KEYS_MAX];
     size_t count;
@@ -29,8 +29,8 @@ static size_t tree_parse(struct tree *tree, const char **text)
         tree->keys[at].kind = SEARCH_NOT;
         tree_parse(tree, text);
     } else {
-        tree->keys[at].kind = SEARCH_FLAG;
-        tree->keys[at].number = (uint64_t)(c - 'a');
+        tree->keys[at].kind = c >= 'a' ? SEARCH_FLAG : SEARCH_UID;
+        tree->keys[at].number = (uint64_t)(c - (c >= 'a' ? 'a' : 'A'));
     }
     tree->keys[at].skip = (uint32_t)tree->count;
     return at;
@@ -43,7 +43,7 @@ static bool tree_holds(const struct tree *tree, size_t at, unsigned values)
     bool all = true;
     bool any = false;
 
-    if (key->kind == SEARCH_FLAG) {
+    if (key->kind == SEARCH_FLAG || key->kind == SEARCH_UID) {
         return (values >> key->number & 1) != 0;
     }
     for (size_t child = at + 1; child < key->skip; child = tree->keys[child].skip) {
@@ -57,11 +57,15 @@ static bool tree_holds(const struct tree *tree, size_t at, unsigned values)
 
 static enum search_cost cost_of(const struct search_key *key)
 {
-    return key->number < SEARCH_COST_COUNT ? (enum search_cost)key->number : SEARCH_COST_TEXT;
+    return key->kind == SEARCH_UID           ? SEARCH_COST_SNAPSHOT
+           : key->number < SEARCH_COST_COUNT ? (enum search_cost)key->number
+                                             : SEARCH_COST_TEXT;
 }
 
 struct asked {
     const struct search_key *keys;
+    const struct search_program *program;
+    size_t key_count;
     unsigned values;
     unsigned times[DEEP + 1];
     size_t order[KEYS_MAX];
@@ -76,7 +80,13 @@ static bool answer(void *data, size_t at)
     if (asked->count < KEYS_MAX) {
         asked->order[asked->count++] = at;
     }
-    return (asked->values >> asked->keys[at].number & 1) != 0;
+    for (size_t i = 0; i < asked->key_count; i++) {
+        if (search_program_joined(asked->program, i) == at &&
+            (asked->values >> asked->keys[i].number & 1) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static const char *const trees[] = {
@@ -100,6 +110,17 @@ static const char *const trees[] = {
     "&&&&a.b.c.d.",
     "|a|b|c|de....",
     "&d&c&b&a......",
+    "|AB.",
+    "&AB.",
+    "|A|B|C|DE....",
+    "&!A!B!C!D.",
+    "!&!A!|BC..",
+    "|A!&!Ba.!B.",
+    "&|Aa.|BC.!|DE..",
+    "|&AB.&CD.!E!A.",
+    "!|!A!B&CD.!|ab..",
+    "|A&.B|..",
+    "&A|.!&!B&...",
 };
 
 START_TEST(holds_when_the_tree_does)
@@ -113,6 +134,8 @@ START_TEST(holds_when_the_tree_does)
     for (unsigned values = 0; values < 1u << LEAVES; values++) {
         memset(asked, 0, sizeof(*asked));
         asked->keys = tree.keys;
+        asked->key_count = tree.count;
+        asked->program = program;
         asked->values = values;
         ck_assert_msg(search_program_run(program, answer, asked) == tree_holds(&tree, 0, values),
                       "%s with %x", trees[_i], values);
@@ -134,7 +157,8 @@ START_TEST(asks_the_cheap_first)
     } cases[] = {
         {"&dcba.", 0x1f, "abcd"}, {"|dcba.", 0, "abcd"},     {"&dcba.", 0, "a"},
         {"|dcba.", 1, "a"},       {"&da.", 1, "ad"},         {"&|da.b.", 0, "b"},
-        {"&ea!d.", 1, "ae"},      {"|&da.&ca..", 1, "acad"},
+        {"&ea!d.", 1, "ae"},      {"|&da.&ca..", 1, "acad"}, {"|A|B|CD...", 8, "a"},
+        {"|A|Ba|CD...", 0, "aa"}, {"&!A!Cb!D.", 2, "ab"},
     };
     struct asked *asked = calloc(1, sizeof(*asked));
 
@@ -147,6 +171,8 @@ START_TEST(asks_the_cheap_first)
         struct search_program *program = search_program_new(tree.keys, tree.count, cost_of);
         memset(asked, 0, sizeof(*asked));
         asked->keys = tree.keys;
+        asked->key_count = tree.count;
+        asked->program = program;
         asked->values = cases[i].values;
         search_program_run(program, answer, asked);
         for (size_t j = 0; j < asked->count; j++) {
@@ -196,6 +222,8 @@ START_TEST(depth_uses_no_stack)
     keys[DEEP].skip = DEEP + 1;
     struct search_program *program = search_program_new(keys, DEEP + 1, cost_of);
     asked->keys = keys;
+    asked->key_count = DEEP + 1;
+    asked->program = program;
     asked->values = 1;
     ck_assert(search_program_run(program, answer, asked));
     asked->values = 0;
