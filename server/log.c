@@ -79,7 +79,8 @@ static size_t write_time(char *line, size_t size)
     return (size_t)snprintf(line, size, "time=%s.%03ldZ ", date, now.tv_nsec / 1000000);
 }
 
-static size_t append(char *line, size_t length, size_t size, const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static size_t append(char *line, size_t length, size_t size,
+                                                           const char *format, va_list arguments)
 {
     int written = vsnprintf(line + length, size - length, format, arguments);
 
