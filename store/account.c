@@ -83,9 +83,11 @@ int account_name(char **canonical, char **ref, const char *name, struct store_er
     if (rc < 0) {
         return rc;
     }
-    *canonical = g_strdup(g_ascii_strcasecmp(name, "INBOX") == 0 ? "INBOX" : name);
-    *ref = g_strconcat(HEADS_PREFIX, branch, NULL);
-    return 0;
+    rc = branch_name_decode(canonical, branch, error);
+    if (rc == 0) {
+        *ref = g_strconcat(HEADS_PREFIX, branch, NULL);
+    }
+    return rc;
 }
 
 static int compare_strings(const void *a, const void *b)

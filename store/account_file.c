@@ -114,11 +114,12 @@ static char *take_name(const struct text *line)
 {
     g_autofree char *name = g_strndup(line->at, (gsize)(line->end - line->at));
     g_autofree char *branch = NULL;
+    g_autofree char *canonical = NULL;
     struct store_error ignored;
 
     if (strlen(name) != (size_t)(line->end - line->at) ||
         branch_name_encode(&branch, name, &ignored) < 0 ||
-        (g_ascii_strcasecmp(name, "INBOX") == 0 && strcmp(name, "INBOX") != 0)) {
+        branch_name_decode(&canonical, branch, &ignored) < 0 || strcmp(name, canonical) != 0) {
         return NULL;
     }
     return g_steal_pointer(&name);

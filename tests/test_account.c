@@ -135,6 +135,16 @@ START_TEST(test_account__creates_mailboxes)
     ck_assert_int_eq(create("A/B/"), 0);
     ck_assert_int_eq(create("A/B"), STORE_EXISTS);
     ck_assert_int_eq(create("inbox"), STORE_EXISTS);
+    ck_assert_int_eq(create("Inbox/x"), 0);
+    ck_assert_int_eq(create("INBOX/x"), STORE_EXISTS);
+    ck_assert_int_eq(account_subscribe(fixture.account, "inbox/x", true, &fixture.origin, &error),
+                     0);
+    mailbox = open_mailbox(&fixture, "iNBOX/x");
+    ck_assert_str_eq(mailbox_name(mailbox), "INBOX/x");
+    mailbox_unref(mailbox);
+    assert_listing("INBOX INBOX/x* A/B Archive\\Archive Drafts\\Drafts Junk\\Junk Sent\\Sent "
+                   "Sent Items Trash\\Trash");
+    ck_assert_int_eq(remove_mailbox("inbox/x"), 0);
     ck_assert_int_eq(create(""), STORE_BAD_NAME);
     ck_assert_int_eq(create("a//b"), STORE_BAD_NAME);
     ck_assert_int_eq(create("/a"), STORE_BAD_NAME);

@@ -207,6 +207,7 @@ START_TEST(test_account_files__refuse_what_is_malformed)
         {subscriptions_file_decode, "a", STORE_CORRUPT},
         {subscriptions_file_decode, "\n", STORE_CORRUPT},
         {subscriptions_file_decode, "inbox\n", STORE_CORRUPT},
+        {subscriptions_file_decode, "inbox/x\n", STORE_CORRUPT},
         {subscriptions_file_decode, "a//b\n", STORE_CORRUPT},
         {subscriptions_file_decode, "\377\n", STORE_CORRUPT},
         {special_use_file_decode, "", 0},
