@@ -36,7 +36,7 @@ struct worker {
     GPtrArray *members;  /* struct member *, owned */
     GPtrArray *runnable; /* struct member *, to step in the next turn */
     GPtrArray *touched;  /* struct member *, that may have output in this turn */
-    GHashTable *users;   /* name to number of sessions */
+    GHashTable *users;   /* name to GPtrArray of struct member *, logged in */
     int64_t next_tick;
     int64_t next_maintain;
 };
@@ -188,40 +188,46 @@ static struct member *member_new(struct worker *worker, struct link *link)
     return member;
 }
 
-static unsigned user_sessions(const struct worker *worker, const char *user)
+static guint user_sessions(const struct worker *worker, const char *user)
 {
-    return GPOINTER_TO_UINT(g_hash_table_lookup(worker->users, user));
+    const GPtrArray *members = g_hash_table_lookup(worker->users, user);
+
+    return members != NULL ? members->len : 0;
 }
 
-static void count_user(struct member *member, const char *user)
+static void enter_user(struct member *member, const char *user)
 {
     struct worker *worker = member->worker;
+    GPtrArray *members = g_hash_table_lookup(worker->users, user);
 
+    if (members == NULL) {
+        members = g_ptr_array_new();
+        g_hash_table_insert(worker->users, g_strdup(user), members);
+    }
+    g_ptr_array_add(members, member);
     member->user = g_strdup(user);
-    g_hash_table_replace(worker->users, g_strdup(user),
-                         GUINT_TO_POINTER(user_sessions(worker, user) + 1));
 }
 
-static void uncount_user(struct member *member)
+static void leave_user(struct member *member)
 {
     struct worker *worker = member->worker;
 
     if (member->user == NULL)
         return;
-    unsigned count = user_sessions(worker, member->user);
+    GPtrArray *members = g_hash_table_lookup(worker->users, member->user);
 
-    if (count > 1)
-        g_hash_table_replace(worker->users, g_strdup(member->user), GUINT_TO_POINTER(count - 1));
-    else
+    g_ptr_array_remove_fast(members, member);
+    if (members->len == 0)
         g_hash_table_remove(worker->users, member->user);
     g_free(member->user);
+    member->user = NULL;
 }
 
 /* The session is over; the connection, if there still is one, has been told. */
 static void member_free(struct member *member)
 {
     leave(member);
-    uncount_user(member);
+    leave_user(member);
     session_free(member->session);
     link_set_over(member->link);
     link_unref(member->link);
@@ -244,7 +250,7 @@ static void log_in(struct member *member, const char *user)
         log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-sessions");
         session_authentication_failed(member->session, "LIMIT");
     } else {
-        count_user(member, user);
+        enter_user(member, user);
         session_authenticated(member->session, worker->store, user);
     }
 }
@@ -371,15 +377,13 @@ static void step_all(struct worker *worker)
     g_ptr_array_unref(now);
 }
 
-/* Tells the idling sessions of these accounts (a set). */
-static void notify(struct worker *worker, GHashTable *accounts)
+/* Tells those that idle. */
+static void notify(const GPtrArray *members)
 {
-    for (guint i = 0; i < worker->members->len; i++) {
-        struct member *member = g_ptr_array_index(worker->members, i);
-        struct account *account = session_account(member->session);
+    for (guint i = 0; i < members->len; i++) {
+        struct member *member = g_ptr_array_index(members, i);
 
-        if (account == NULL || !g_hash_table_contains(accounts, account) ||
-            !session_is_idling(member->session))
+        if (!session_is_idling(member->session))
             continue;
         session_notify(member->session);
         touch(member);
@@ -389,18 +393,18 @@ static void notify(struct worker *worker, GHashTable *accounts)
 /* A session that was stepped may have changed its account. */
 static void notify_others(struct worker *worker)
 {
-    GHashTable *accounts = g_hash_table_new(NULL, NULL);
+    GHashTable *told = g_hash_table_new(NULL, NULL);
+    guint stepped = worker->touched->len;
 
-    for (guint i = 0; i < worker->touched->len; i++) {
+    for (guint i = 0; i < stepped; i++) {
         const struct member *member = g_ptr_array_index(worker->touched, i);
-        struct account *account = session_account(member->session);
+        GPtrArray *members =
+            member->user != NULL ? g_hash_table_lookup(worker->users, member->user) : NULL;
 
-        if (account != NULL && member->user != NULL && user_sessions(worker, member->user) > 1)
-            g_hash_table_add(accounts, account);
+        if (members != NULL && members->len > 1 && g_hash_table_add(told, members))
+            notify(members);
     }
-    if (g_hash_table_size(accounts) > 0)
-        notify(worker, accounts);
-    g_hash_table_unref(accounts);
+    g_hash_table_unref(told);
 }
 
 static void sync_store(struct worker *worker)
@@ -489,27 +493,34 @@ static void deliver_all(struct worker *worker)
 
 /* --- the clock --- */
 
+/* The account of a user that has logged in, by any of the sessions that has it open. */
+static struct account *account_of(const GPtrArray *members)
+{
+    struct account *account = NULL;
+
+    for (guint i = 0; i < members->len && account == NULL; i++) {
+        const struct member *member = g_ptr_array_index(members, i);
+
+        account = session_account(member->session);
+    }
+    return account;
+}
+
 static void refresh_accounts(struct worker *worker)
 {
-    GHashTable *seen = g_hash_table_new(NULL, NULL);
-    GHashTable *changed = g_hash_table_new(NULL, NULL);
     struct store_error error;
+    GHashTableIter iter;
+    void *members;
 
-    for (guint i = 0; i < worker->members->len; i++) {
-        const struct member *member = g_ptr_array_index(worker->members, i);
-        struct account *account = session_account(member->session);
-        bool is_changed = false;
+    g_hash_table_iter_init(&iter, worker->users);
+    while (g_hash_table_iter_next(&iter, NULL, &members)) {
+        struct account *account = account_of(members);
+        bool changed = false;
 
-        if (account == NULL || !g_hash_table_add(seen, account))
-            continue;
         /* A failure shows, with its reason, in the next command that needs the mailbox. */
-        if (account_refresh(account, &is_changed, &error) == STORE_OK && is_changed)
-            g_hash_table_add(changed, account);
+        if (account != NULL && account_refresh(account, &changed, &error) == STORE_OK && changed)
+            notify(members);
     }
-    if (g_hash_table_size(changed) > 0)
-        notify(worker, changed);
-    g_hash_table_unref(changed);
-    g_hash_table_unref(seen);
 }
 
 static void tick(struct worker *worker, bool idle)
@@ -598,6 +609,11 @@ static void set_session_settings(struct workers *all)
     }
 }
 
+static void drop_members(void *members)
+{
+    g_ptr_array_unref(members);
+}
+
 static bool worker_start(struct workers *all, struct worker *worker, char **problem)
 {
     struct store_error error;
@@ -606,7 +622,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
     worker->members = g_ptr_array_new();
     worker->runnable = g_ptr_array_new();
     worker->touched = g_ptr_array_new();
-    worker->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    worker->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_members);
     worker->queue = link_queue_new();
     if (worker->queue == NULL) {
         *problem = g_strdup_printf("eventfd: %s", g_strerror(errno));
