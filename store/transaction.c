@@ -1,4 +1,5 @@
 #include <string.h>
+#include <time.h>
 
 #include "store/internal/account_private.h"
 #include "store/internal/commit.h"
@@ -175,12 +176,24 @@ void transaction_end(struct transaction *transaction)
     account_state_free(transaction->state);
 }
 
+static int64_t monotonic_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 int transaction_retry(transaction_attempt attempt, void *data, struct store_error *error)
 {
+    int64_t last = monotonic_seconds() + TRANSACTION_SECONDS;
     int rc = STORE_CONFLICT;
 
     for (int i = 0; i < TRANSACTION_TRIES && rc == STORE_CONFLICT; i++) {
         rc = attempt(data, error);
+        if (monotonic_seconds() > last) {
+            break;
+        }
     }
     return rc;
 }

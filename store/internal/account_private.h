@@ -114,7 +114,10 @@ void store_mark_changed(struct store *store, struct account *account);
 
 /* --- transaction.c --- */
 
-enum { TRANSACTION_TRIES = 20 };
+enum {
+    TRANSACTION_TRIES = 100,
+    TRANSACTION_SECONDS = 5, /* after which a held lock is taken for one that stays */
+};
 
 /* One step over any number of references of an account. Call order: begin, add..., commit (at
  * most once), end always. */
@@ -156,7 +159,8 @@ int transaction_set_state(struct transaction *transaction, struct account_state 
 int transaction_commit(struct transaction *transaction, struct store_error *error);
 void transaction_end(struct transaction *transaction);
 
-/* Repeats attempt for as long as it loses against others, TRANSACTION_TRIES times at most. */
+/* Repeats attempt while it loses against others (STORE_CONFLICT): TRANSACTION_TRIES times and for
+ * TRANSACTION_SECONDS at most. */
 typedef int (*transaction_attempt)(void *data, struct store_error *error);
 int transaction_retry(transaction_attempt attempt, void *data, struct store_error *error);
 
