@@ -167,6 +167,20 @@ static void add_entry(GPtrArray *list, const struct account_state *state, const 
     g_ptr_array_add(list, entry);
 }
 
+/* For reading, the last good state will do where the present one can't be read. */
+static int readable_state(struct account *account, struct store_error *error)
+{
+    int rc = account_state_refresh(account, error);
+
+    if (rc != STORE_CORRUPT && rc != STORE_UNSUPPORTED) {
+        return rc;
+    }
+    if (account->state == NULL) {
+        account->state = account_state_new();
+    }
+    return 0;
+}
+
 /* Remembers which names there are; a new version where they differ from the last time. */
 static int refresh_names(struct account *account, struct store_error *error)
 {
@@ -200,7 +214,7 @@ static bool names_contain(const GPtrArray *names, const char *name)
 int account_list(struct account *account, GPtrArray **out, struct store_error *error)
 {
     const GPtrArray *subscriptions;
-    int rc = account_state_refresh(account, error);
+    int rc = readable_state(account, error);
 
     if (rc == 0) {
         rc = refresh_names(account, error);
@@ -288,7 +302,7 @@ int account_refresh(struct account *account, bool *changed, struct store_error *
     if (account->names != NULL && !refs_changed_outside(account->refs)) {
         return 0;
     }
-    rc = account_state_refresh(account, error);
+    rc = readable_state(account, error);
     if (rc == 0) {
         rc = refresh_names(account, error);
     }

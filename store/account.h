@@ -48,13 +48,15 @@ struct mailbox_entry {
 
 /* Every mailbox and every subscribed name, sorted by name with '/' before all other octets (so
  * that children follow their parent); INBOX first. A new array of struct mailbox_entry * with a
- * free function set. Superiors that do not exist are not in it. Notices outside changes. */
+ * free function set. Superiors that do not exist are not in it. Notices outside changes. Where
+ * subscriptions and special uses can't be read, the last ones that could be stand in. */
 int account_list(struct account *account, GPtrArray **out, struct store_error *error);
 
 /* Goes up by one with every change to the set of mailboxes, names, subscriptions, uses. */
 uint64_t account_list_version(const struct account *account);
 
-/* STORE_NOT_FOUND, STORE_BAD_NAME, STORE_CORRUPT. All opens of one mailbox share one object. */
+/* STORE_NOT_FOUND, STORE_BAD_NAME, STORE_CORRUPT, STORE_UNSUPPORTED. All opens of one mailbox share
+ * one object. INBOX is made anew where somebody took its branch away. */
 int account_open_mailbox(struct account *account, const char *name, struct mailbox **out,
                          struct store_error *error);
 bool account_mailbox_exists(struct account *account, const char *name);

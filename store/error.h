@@ -16,7 +16,7 @@ enum store_code {
     STORE_LIMIT = -6,        /* a named limit of the store would be passed */
     STORE_TOO_BIG = -7,      /* a message over the size limit */
     STORE_BAD_MESSAGE = -8,  /* octets that can't be stored this way (NUL) */
-    STORE_CONFLICT = -9,     /* somebody else moved a reference; internal, retried */
+    STORE_CONFLICT = -9,     /* somebody else moves or locks a reference, still after retries */
     STORE_CORRUPT = -10,     /* the repository breaks git's or our own rules */
     STORE_UNSUPPORTED = -11, /* a format version or object format we don't know */
     STORE_NO_SPACE = -12,    /* the disk is full */

@@ -65,7 +65,9 @@ struct append {
 };
 
 /* Appends all of the messages or none. *first_uid gets the first one's UID; the others follow
- * on without a gap. STORE_BAD_MESSAGE, STORE_TOO_BIG, STORE_LIMIT (keywords, UIDs used up). */
+ * on without a gap. STORE_BAD_MESSAGE (NUL, a keyword that is no atom, a date outside the years 1
+ * to 9999), STORE_TOO_BIG, STORE_LIMIT (keywords, UIDs used up, count not 1 to STORE_APPEND_MAX).
+ * This and every other change may fail with STORE_CONFLICT when a reference stays locked. */
 int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
                    const struct origin *origin, uint32_t *first_uid, struct store_error *error);
 

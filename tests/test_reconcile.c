@@ -400,6 +400,30 @@ START_TEST(test_reconcile__names_that_are_no_encoding_are_not_listed)
 }
 END_TEST
 
+START_TEST(test_reconcile__lists_mailboxes_without_a_readable_account_state)
+{
+    g_autofree char *good = g_strchomp(GIT_OUTPUT(fixture.path, "rev-parse", "refs/annal/account"));
+
+    for (int again = 0; again < 2; again++) {
+        g_autoptr(GPtrArray) list = NULL;
+
+        ck_assert(GIT(fixture.path, "update-ref", "refs/annal/account", "refs/heads/INBOX"));
+        ck_assert_int_eq(account_list(fixture.account, &list, &error), 0);
+        ck_assert_uint_eq(list->len, 6);
+        ck_assert_int_eq(
+            account_create_mailbox(fixture.account, "x", SPECIAL_USE_NONE, &fixture.origin, &error),
+            STORE_CORRUPT);
+        append_text(&fixture, inbox, "x");
+        mailbox_unref(inbox);
+        mail_fixture_reopen(&fixture);
+        inbox = open_mailbox(&fixture, "INBOX");
+    }
+    ck_assert(GIT(fixture.path, "update-ref", "refs/annal/account", good));
+    ck_assert_int_eq(
+        account_create_mailbox(fixture.account, "x", SPECIAL_USE_NONE, &fixture.origin, &error), 0);
+}
+END_TEST
+
 START_TEST(test_reconcile__a_pushed_branch_becomes_a_mailbox)
 {
     g_autofree char *work = fixture_path(fixture.directory, "work");
@@ -448,6 +472,7 @@ int main(void)
     tcase_add_test(cases, test_reconcile__inbox_is_always_there);
     tcase_add_test(cases, test_reconcile__another_mailbox_in_the_same_place_is_another);
     tcase_add_test(cases, test_reconcile__names_that_are_no_encoding_are_not_listed);
+    tcase_add_test(cases, test_reconcile__lists_mailboxes_without_a_readable_account_state);
     tcase_add_test(cases, test_reconcile__a_pushed_branch_becomes_a_mailbox);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_ENV);
