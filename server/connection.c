@@ -7,14 +7,11 @@
  *
  * and from everywhere DEAD: the peer is gone, TLS failed, or the time for the state is over.
  * pump() does what can be done now and derives the events to wait for from the state.
- *
- *     plain --compress--> wire --TLS--> socket        without compression plain stays empty
  */
 #include "server/connection.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <netinet/in.h>
@@ -25,14 +22,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/deflate.h"
 #include "server/log.h"
 #include "server/session.h"
+#include "server/transport.h"
 
 enum {
-    SCRATCH = 16 * 1024,     /* a TLS record */
-    PIECE_COPIED = 4 * 1024, /* a shorter piece is copied, not referred to */
-    READS_AT_ONCE = 16,      /* then others have their turn */
+    READS_AT_ONCE = 16, /* then others have their turn */
     ID_MAX = 32,
 };
 
@@ -54,29 +49,20 @@ struct connections {
     bool shutting_down;
     char run[8];      /* in every id: tells this run of the server from others */
     uint64_t counter; /* in ids */
-    uint8_t scratch[SCRATCH];
+    uint8_t scratch[TRANSPORT_SCRATCH];
 };
 
 struct connection {
     struct connections *of;
     GList node;
     enum connection_state state;
-    int fd;
     struct event read_event;
     struct event write_event;
     struct event timer;
     struct address address;
     struct link *link; /* NULL: refused */
     char id[ID_MAX];
-    struct tls_stream *tls;
-    bool wants_write; /* TLS must write before it can read on */
-    struct deflate *deflate;
-    struct evbuffer *plain;
-    struct evbuffer *wire;
-    uint8_t *raw; /* compressed input, CONNECTION_RAW_MAX octets; NULL without compression */
-    size_t raw_start;
-    size_t raw_length;
-    bool more;   /* there may be expanded octets without new input */
+    struct transport transport;
     bool paused; /* did not read all there was */
     bool ended;  /* the peer sends no more */
 };
@@ -102,7 +88,7 @@ static void arm(struct connection *connection, unsigned seconds)
 
 static size_t unsent(const struct connection *connection)
 {
-    return evbuffer_get_length(connection->plain) + evbuffer_get_length(connection->wire);
+    return transport_unsent(&connection->transport);
 }
 
 static void fail(struct connection *connection, const char *event, const char *reason)
@@ -114,130 +100,7 @@ static void fail(struct connection *connection, const char *event, const char *r
     set_state(connection, CONNECTION_DEAD);
 }
 
-/* --- the socket, with and without TLS --- */
-
-enum io { IO_DONE, IO_AGAIN, IO_END, IO_FAILED };
-
-static enum io tls_to_io(struct connection *connection, enum tls_result result)
-{
-    switch (result) {
-    case TLS_DONE:
-        return IO_DONE;
-    case TLS_WANT_WRITE:
-        connection->wants_write = true;
-        return IO_AGAIN;
-    case TLS_WANT_READ:
-        return IO_AGAIN;
-    case TLS_CLOSED:
-        return IO_END;
-    case TLS_FAILED:
-        break;
-    }
-    return IO_FAILED;
-}
-
-static enum io read_socket(struct connection *connection, void *out, size_t size, size_t *length)
-{
-    *length = 0;
-    if (connection->tls != NULL)
-        return tls_to_io(connection, tls_read(connection->tls, out, size, length));
-    ssize_t got = recv(connection->fd, out, size, 0);
-
-    if (got == 0)
-        return IO_END;
-    if (got < 0)
-        return errno == EAGAIN || errno == EINTR ? IO_AGAIN : IO_FAILED;
-    *length = (size_t)got;
-    return IO_DONE;
-}
-
-/* Some octets from the front of the wire, and how many: as they lie there if they are enough for
- * a good record, else collected in the scratch. */
-static const void *front(struct connection *connection, size_t *length)
-{
-    size_t waiting = MIN(evbuffer_get_length(connection->wire), SCRATCH);
-    size_t together = MIN(evbuffer_get_contiguous_space(connection->wire), SCRATCH);
-
-    if (together >= SCRATCH / 2 || together == waiting) {
-        *length = together;
-        return evbuffer_pullup(connection->wire, (ev_ssize_t)together);
-    }
-    *length = waiting;
-    evbuffer_copyout(connection->wire, connection->of->scratch, waiting);
-    return connection->of->scratch;
-}
-
-static enum io write_socket(struct connection *connection)
-{
-    size_t length;
-    size_t written;
-
-    if (connection->tls == NULL) {
-        if (evbuffer_write(connection->wire, connection->fd) > 0)
-            return IO_DONE;
-        return errno == EAGAIN || errno == EINTR ? IO_AGAIN : IO_FAILED;
-    }
-    const void *data = front(connection, &length);
-    enum io result = tls_to_io(connection, tls_write(connection->tls, data, length, &written));
-
-    evbuffer_drain(connection->wire, written);
-    return result;
-}
-
 /* --- output --- */
-
-static void piece_sent(const void *data, size_t length, void *piece)
-{
-    (void)data;
-    (void)length;
-    g_bytes_unref(piece);
-}
-
-/* Takes the piece. */
-static void add_piece(struct evbuffer *to, GBytes *piece)
-{
-    size_t length;
-    const void *data = g_bytes_get_data(piece, &length);
-
-    if (length > PIECE_COPIED && evbuffer_add_reference(to, data, length, piece_sent, piece) == 0)
-        return;
-    evbuffer_add(to, data, length);
-    g_bytes_unref(piece);
-}
-
-/* One round of compression; everything is flushed when plain is empty. */
-static void compress_some(struct connection *connection)
-{
-    struct evbuffer_iovec in = {.iov_base = NULL, .iov_len = 0};
-
-    evbuffer_peek(connection->plain, SCRATCH, NULL, &in, 1);
-    size_t taken = MIN(in.iov_len, SCRATCH);
-    bool flush = taken == evbuffer_get_length(connection->plain);
-    size_t length;
-
-    do {
-        size_t rest = taken;
-
-        length = SCRATCH;
-        deflate_compress(connection->deflate, in.iov_base, &rest, connection->of->scratch, &length,
-                         flush);
-        evbuffer_add(connection->wire, connection->of->scratch, length);
-        evbuffer_drain(connection->plain, rest);
-        taken -= rest;
-        in.iov_base = (uint8_t *)in.iov_base + rest;
-    } while (length == SCRATCH);
-}
-
-static void fill_wire(struct connection *connection)
-{
-    if (connection->deflate == NULL) {
-        evbuffer_add_buffer(connection->wire, connection->plain);
-        return;
-    }
-    while (evbuffer_get_length(connection->plain) > 0 &&
-           evbuffer_get_length(connection->wire) < CONNECTION_WIRE_HIGH)
-        compress_some(connection);
-}
 
 static unsigned stall_seconds(const struct connection *connection)
 {
@@ -248,17 +111,12 @@ static unsigned stall_seconds(const struct connection *connection)
 static void write_some(struct connection *connection)
 {
     size_t before = unsent(connection);
-    enum io result = IO_DONE;
 
     if (before == 0)
         return;
-    while (result == IO_DONE) {
-        fill_wire(connection);
-        if (evbuffer_get_length(connection->wire) == 0)
-            break;
-        result = write_socket(connection);
-    }
-    if (result == IO_FAILED || result == IO_END) {
+    enum transport_result result = transport_write(&connection->transport);
+
+    if (result == TRANSPORT_FAILED || result == TRANSPORT_END) {
         set_state(connection, CONNECTION_DEAD);
         return;
     }
@@ -274,48 +132,6 @@ static void write_some(struct connection *connection)
 
 /* --- input --- */
 
-/* Octets for the session: at most size, which is at most SCRATCH. */
-static enum io read_plain(struct connection *connection, size_t size, size_t *length)
-{
-    if (connection->deflate == NULL)
-        return read_socket(connection, connection->of->scratch, size, length);
-    *length = 0;
-    if (connection->raw_length == 0 && !connection->more) {
-        connection->raw_start = 0;
-        enum io result =
-            read_socket(connection, connection->raw, CONNECTION_RAW_MAX, &connection->raw_length);
-
-        if (result != IO_DONE)
-            return result;
-    }
-    size_t taken = connection->raw_length;
-
-    *length = size;
-    enum deflate_result result =
-        deflate_expand(connection->deflate, connection->raw + connection->raw_start, &taken,
-                       connection->of->scratch, length);
-
-    connection->raw_start += taken;
-    connection->raw_length -= taken;
-    connection->more = *length == size;
-    switch (result) {
-    case DEFLATE_OK:
-        return IO_DONE;
-    case DEFLATE_END:
-        return IO_END;
-    case DEFLATE_BAD:
-        break;
-    }
-    return IO_FAILED;
-}
-
-static const char *read_problem(const struct connection *connection)
-{
-    if (connection->tls != NULL && *tls_problem(connection->tls) != '\0')
-        return tls_problem(connection->tls);
-    return connection->deflate != NULL ? "bad compressed data" : g_strerror(errno);
-}
-
 /* False when there is no more to read now. */
 static bool read_once(struct connection *connection)
 {
@@ -325,43 +141,34 @@ static bool read_once(struct connection *connection)
     connection->paused = room == 0 || unsent(connection) >= SESSION_OUTPUT_HIGH;
     if (connection->paused)
         return false;
-    enum io result = read_plain(connection, MIN(room, SCRATCH), &length);
+    enum transport_result result =
+        transport_read(&connection->transport, MIN(room, TRANSPORT_SCRATCH), &length);
 
     if (length > 0) {
         link_send(connection->link, connection->of->scratch, length);
         explicit_bzero(connection->of->scratch, length);
     }
     switch (result) {
-    case IO_DONE:
+    case TRANSPORT_DONE:
         return true;
-    case IO_AGAIN:
+    case TRANSPORT_AGAIN:
         return false;
-    case IO_END:
+    case TRANSPORT_END:
         connection->ended = true;
         link_send_end(connection->link);
         return false;
-    case IO_FAILED:
+    case TRANSPORT_FAILED:
         break;
     }
-    fail(connection, "connection-lost", read_problem(connection));
+    fail(connection, "connection-lost", transport_problem(&connection->transport));
     return false;
-}
-
-/* A client that sends a literal and its line end apart waits, by Nagle's rule, for our
- * acknowledgement in between: without this the kernel holds it back for 40 ms. The kernel forgets
- * the option as it sees fit. */
-static void acknowledge_soon(const struct connection *connection)
-{
-    const int on = 1;
-
-    setsockopt(connection->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 static void read_some(struct connection *connection)
 {
     unsigned reads = 0;
 
-    acknowledge_soon(connection);
+    transport_acknowledge_soon(&connection->transport);
     while (!connection->ended && read_once(connection)) {
         if (++reads < READS_AT_ONCE)
             continue;
@@ -371,26 +178,11 @@ static void read_some(struct connection *connection)
     }
 }
 
-/* Reads and forgets. False at the end. */
-static bool read_away(struct connection *connection)
-{
-    for (unsigned i = 0; i < READS_AT_ONCE; i++) {
-        ssize_t got = recv(connection->fd, connection->of->scratch, SCRATCH, 0);
-
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-            return false;
-        if (got < 0)
-            break;
-    }
-    return true;
-}
-
 /* --- changes of the transport --- */
 
 static void begin_tls(struct connection *connection)
 {
-    connection->tls = tls_stream_new(connection->of->settings.tls, connection->fd);
-    if (connection->tls == NULL) {
+    if (!transport_start_tls(&connection->transport, connection->of->settings.tls)) {
         fail(connection, "tls-failed", "out of memory");
         return;
     }
@@ -400,20 +192,17 @@ static void begin_tls(struct connection *connection)
 
 static void shake_hands(struct connection *connection)
 {
-    switch (tls_handshake(connection->tls)) {
-    case TLS_DONE:
+    switch (transport_handshake(&connection->transport)) {
+    case TRANSPORT_DONE:
         break;
-    case TLS_WANT_READ:
+    case TRANSPORT_AGAIN:
         return;
-    case TLS_WANT_WRITE:
-        connection->wants_write = true;
-        return;
-    case TLS_CLOSED:
-    case TLS_FAILED:
-        fail(connection, "tls-failed", tls_problem(connection->tls));
+    case TRANSPORT_END:
+    case TRANSPORT_FAILED:
+        fail(connection, "tls-failed", transport_problem(&connection->transport));
         return;
     }
-    char *description = tls_description(connection->tls);
+    char *description = tls_description(connection->transport.tls);
 
     log_line(LOG_LEVEL_DEBUG, connection->id, "event=tls version=\"%s\"", description);
     g_free(description);
@@ -430,11 +219,7 @@ static void shake_hands(struct connection *connection)
 
 static void begin_compression(struct connection *connection)
 {
-    /* What was written before goes out as it is. */
-    fill_wire(connection);
-    connection->deflate = deflate_new();
-    connection->raw = g_try_malloc(CONNECTION_RAW_MAX);
-    if (connection->deflate == NULL || connection->raw == NULL) {
+    if (!transport_start_compression(&connection->transport)) {
         fail(connection, "compress-failed", "out of memory");
         return;
     }
@@ -445,11 +230,11 @@ static void begin_compression(struct connection *connection)
  * may count as sent under TLS. */
 static void before_tls(struct connection *connection)
 {
-    if (connection->tls != NULL || connection->deflate != NULL) {
+    if (connection->transport.tls != NULL || connection->transport.deflate != NULL) {
         fail(connection, "tls-failed", "out of order");
         return;
     }
-    if (!read_away(connection))
+    if (!transport_read_away(&connection->transport))
         set_state(connection, CONNECTION_DEAD);
     else
         set_state(connection, CONNECTION_FLUSHING);
@@ -462,7 +247,7 @@ static void collect(struct connection *connection)
     GBytes *piece;
 
     while ((piece = g_queue_pop_head(&pieces)) != NULL)
-        add_piece(connection->plain, piece);
+        transport_add(&connection->transport, piece);
     switch (after) {
     case LINK_AFTER_NOTHING:
         break;
@@ -482,9 +267,7 @@ static void collect(struct connection *connection)
  * that was not read. */
 static void begin_lingering(struct connection *connection)
 {
-    if (connection->tls != NULL)
-        tls_shut_down(connection->tls);
-    shutdown(connection->fd, SHUT_WR);
+    transport_end(&connection->transport);
     set_state(connection, CONNECTION_LINGERING);
     arm(connection, CONNECTION_LINGER_SECONDS);
 }
@@ -498,14 +281,7 @@ static void destroy(struct connection *connection)
     event_del(&connection->read_event);
     event_del(&connection->write_event);
     event_del(&connection->timer);
-    if (connection->tls != NULL)
-        tls_shut_down(connection->tls);
-    tls_stream_free(connection->tls);
-    close(connection->fd);
-    deflate_free(connection->deflate);
-    g_free(connection->raw);
-    evbuffer_free(connection->plain);
-    evbuffer_free(connection->wire);
+    transport_release(&connection->transport);
     if (connection->link != NULL) {
         link_forget_connection(connection->link);
         link_send_gone(connection->link);
@@ -531,7 +307,7 @@ static void want(struct event *event, bool wanted)
 static void update_events(struct connection *connection)
 {
     bool reads = false;
-    bool writes = connection->wants_write;
+    bool writes = connection->transport.wants_write;
 
     switch (connection->state) {
     case CONNECTION_HANDSHAKE:
@@ -557,7 +333,7 @@ static void update_events(struct connection *connection)
 
 static void advance(struct connection *connection, bool readable)
 {
-    connection->wants_write = false;
+    connection->transport.wants_write = false;
     if (connection->state == CONNECTION_HANDSHAKE)
         shake_hands(connection);
     if (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_FLUSHING ||
@@ -569,7 +345,7 @@ static void advance(struct connection *connection, bool readable)
         begin_tls(connection);
     if (connection->state == CONNECTION_CLOSING && unsent(connection) == 0)
         begin_lingering(connection);
-    if (connection->state == CONNECTION_LINGERING && !read_away(connection))
+    if (connection->state == CONNECTION_LINGERING && !transport_read_away(&connection->transport))
         set_state(connection, CONNECTION_DEAD);
 }
 
@@ -694,11 +470,9 @@ static struct connection *connection_new(struct connections *of, int fd,
     struct connection *connection = g_new0(struct connection, 1);
 
     connection->of = of;
-    connection->fd = fd;
     connection->address = *address;
     connection->state = CONNECTION_OPEN;
-    connection->plain = evbuffer_new();
-    connection->wire = evbuffer_new();
+    transport_init(&connection->transport, fd, of->scratch);
     connection->node.data = connection;
     g_queue_push_tail_link(&of->all, &connection->node);
     write_id(of, connection->id);
@@ -724,7 +498,7 @@ static void refuse(struct connections *of, int fd, const struct address *address
     of->refusals++;
     struct connection *connection = connection_new(of, fd, address);
 
-    evbuffer_add(connection->plain, text, sizeof text - 1);
+    transport_add(&connection->transport, g_bytes_new_static(text, sizeof text - 1));
     set_state(connection, CONNECTION_CLOSING);
     if (tls)
         begin_tls(connection);

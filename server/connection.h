@@ -1,5 +1,8 @@
-/* The sockets of the event loop: TLS, compression, back-pressure, time-outs. What is read goes to
- * the link, what the link brings is written. One thread. */
+/* The connections of the event loop: their states, back-pressure, time-outs. What is read goes to
+ * the link, what the link brings is written. One thread.
+ *
+ * One connection holds at most SESSION_INPUT_MAX of input and SESSION_OUTPUT_HIGH of output beside
+ * the last message fetched, and what transport.h says. */
 #ifndef ANNAL_SERVER_CONNECTION_H
 #define ANNAL_SERVER_CONNECTION_H
 
@@ -14,11 +17,6 @@ struct event_base;
 struct sockaddr;
 
 enum {
-    /* What one connection may hold, beside a session's SESSION_INPUT_MAX and SESSION_OUTPUT_HIGH
-     * and the TLS library's buffers. */
-    CONNECTION_WIRE_HIGH = 64 * 1024, /* compressed octets not yet sent; no more is made beyond */
-    CONNECTION_RAW_MAX = 4 * 1024,    /* compressed octets read and not yet expanded */
-
     CONNECTION_HANDSHAKE_SECONDS = 30, /* for a TLS handshake */
     CONNECTION_STALL_SECONDS = 300,    /* without being able to write what waits */
     CONNECTION_CLOSE_SECONDS = 30,     /* the same, when it is the last */

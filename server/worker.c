@@ -1,20 +1,14 @@
-/* A turn never waits for a client: what a session can't do now it does in a later turn.
- *
- * A session's member is in exactly one worker's members, or on its way in a queue after
- * move_to_user(). Only the worker that a link is assigned to touches its member.
- */
+/* A turn never waits for a client: what a session can't do now it does in a later turn. */
 #include "server/worker.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
 #include "server/log.h"
-#include "server/session.h"
+#include "server/member.h"
 #include "store/store.h"
 
 enum {
@@ -24,266 +18,6 @@ enum {
 };
 
 static const char shut_down_text[] = "The server is stopping";
-
-struct worker {
-    struct workers *all;
-    struct link_queue *queue;
-    struct store *store;
-    pthread_t thread;
-    bool started;
-    atomic_bool stopped;
-
-    GPtrArray *members;  /* struct member *, owned */
-    GPtrArray *runnable; /* struct member *, to step in the next turn */
-    GPtrArray *touched;  /* struct member *, that may have output in this turn */
-    GHashTable *users;   /* name to GPtrArray of struct member *, logged in */
-    int64_t next_tick;
-    int64_t next_maintain;
-};
-
-struct workers {
-    struct workers_settings settings;
-    struct session_settings session_settings[4]; /* by settings_index() */
-    atomic_uint next;                            /* for links that come */
-    struct worker *workers;
-};
-
-/* One session and what the worker knows of it. */
-struct member {
-    struct worker *worker;
-    struct link *link;
-    struct session *session;
-    struct session_host host;
-    enum session_status status;
-    guint index; /* in members */
-    bool is_runnable;
-    bool is_touched;
-    bool checking; /* a password, elsewhere */
-    bool high;     /* stopped because its output was high */
-    bool told;     /* the connection knows of the change of transport */
-    size_t unsent; /* as the session was told */
-    bool end;      /* no more input will come */
-    char *user;    /* counted in users */
-};
-
-static int64_t now_host(void *data)
-{
-    struct timespec now;
-
-    (void)data;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
-
-/* --- what a session asks for --- */
-
-static void authenticate(void *data, struct session *session, const char *user,
-                         const char *password)
-{
-    struct member *member = data;
-
-    member->checking = authenticator_submit(member->worker->all->settings.authenticator,
-                                            member->link, user, password);
-    if (!member->checking) {
-        log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-logins");
-        session_authentication_failed(session, "UNAVAILABLE");
-    }
-}
-
-static GBytes *make_structure(void *data, const uint8_t *message, size_t length, bool *final)
-{
-    const struct member *member = data;
-
-    return mime_pool_structure(member->worker->all->settings.mime, message, length, final);
-}
-
-static GBytes *make_text(void *data, const uint8_t *message, size_t length, bool header, bool body)
-{
-    const struct member *member = data;
-
-    return mime_pool_text(member->worker->all->settings.mime, message, length, header, body);
-}
-
-static void write_log(void *data, enum session_log_level level, const char *session_id,
-                      const char *message)
-{
-    static const enum log_level levels[] = {
-        [SESSION_LOG_DEBUG] = LOG_LEVEL_DEBUG,
-        [SESSION_LOG_INFO] = LOG_LEVEL_INFO,
-        [SESSION_LOG_WARNING] = LOG_LEVEL_WARNING,
-        [SESSION_LOG_ERROR] = LOG_LEVEL_ERROR,
-    };
-
-    (void)data;
-    log_line(levels[level], session_id, "%s", message);
-}
-
-/* --- members --- */
-
-static void make_runnable(struct member *member)
-{
-    if (member->is_runnable)
-        return;
-    member->is_runnable = true;
-    g_ptr_array_add(member->worker->runnable, member);
-}
-
-static void touch(struct member *member)
-{
-    if (member->is_touched)
-        return;
-    member->is_touched = true;
-    g_ptr_array_add(member->worker->touched, member);
-}
-
-static void enter(struct worker *worker, struct member *member)
-{
-    member->worker = worker;
-    member->index = worker->members->len;
-    g_ptr_array_add(worker->members, member);
-}
-
-static void leave(struct member *member)
-{
-    struct worker *worker = member->worker;
-
-    if (member->is_runnable)
-        g_ptr_array_remove_fast(worker->runnable, member);
-    if (member->is_touched)
-        g_ptr_array_remove_fast(worker->touched, member);
-    member->is_runnable = false;
-    member->is_touched = false;
-    assert(g_ptr_array_index(worker->members, member->index) == member);
-    g_ptr_array_remove_index_fast(worker->members, member->index);
-    if (member->index < worker->members->len) {
-        struct member *moved = g_ptr_array_index(worker->members, member->index);
-
-        moved->index = member->index;
-    }
-}
-
-static size_t settings_index(bool starttls, bool cleartext_login)
-{
-    return (starttls ? 1 : 0) + (cleartext_login ? 2 : 0);
-}
-
-static struct member *member_new(struct worker *worker, struct link *link)
-{
-    struct member *member = g_new0(struct member, 1);
-    size_t settings = settings_index(link_offers_starttls(link), link_allows_cleartext_login(link));
-
-    member->link = link_ref(link);
-    member->host = (struct session_host){
-        .data = member,
-        .now = now_host,
-        .authenticate = authenticate,
-        .structure = make_structure,
-        .text = make_text,
-        .log = write_log,
-    };
-    enter(worker, member);
-    member->session = session_new(&worker->all->session_settings[settings], &member->host,
-                                  link_id(link), link_peer(link), link_is_tls(link));
-    link_set_member(link, member);
-    return member;
-}
-
-static guint user_sessions(const struct worker *worker, const char *user)
-{
-    const GPtrArray *members = g_hash_table_lookup(worker->users, user);
-
-    return members != NULL ? members->len : 0;
-}
-
-static void enter_user(struct member *member, const char *user)
-{
-    struct worker *worker = member->worker;
-    GPtrArray *members = g_hash_table_lookup(worker->users, user);
-
-    if (members == NULL) {
-        members = g_ptr_array_new();
-        g_hash_table_insert(worker->users, g_strdup(user), members);
-    }
-    g_ptr_array_add(members, member);
-    member->user = g_strdup(user);
-}
-
-static void leave_user(struct member *member)
-{
-    struct worker *worker = member->worker;
-
-    if (member->user == NULL)
-        return;
-    GPtrArray *members = g_hash_table_lookup(worker->users, member->user);
-
-    g_ptr_array_remove_fast(members, member);
-    if (members->len == 0)
-        g_hash_table_remove(worker->users, member->user);
-    g_free(member->user);
-    member->user = NULL;
-}
-
-/* The session is over; the connection, if there still is one, has been told. */
-static void member_free(struct member *member)
-{
-    leave(member);
-    leave_user(member);
-    session_free(member->session);
-    link_set_over(member->link);
-    link_unref(member->link);
-    g_free(member);
-}
-
-/* --- login --- */
-
-static struct worker *worker_of(struct workers *all, const char *user)
-{
-    return &all->workers[g_str_hash(user) % all->settings.count];
-}
-
-/* On the worker of the user. */
-static void log_in(struct member *member, const char *user)
-{
-    struct worker *worker = member->worker;
-
-    if (user_sessions(worker, user) >= worker->all->settings.connections_per_user) {
-        log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-sessions");
-        session_authentication_failed(member->session, "LIMIT");
-    } else {
-        enter_user(member, user);
-        session_authenticated(member->session, worker->store, user);
-    }
-}
-
-/* Gives the session to the user's worker; the link's news travel with it. */
-static void move_to_user(struct member *member, struct worker *to, const struct link_news *news)
-{
-    leave(member);
-    member->worker = NULL;
-    link_post_login(member->link, news->login, news->user);
-    if (news->shut_down)
-        link_send_shut_down(member->link);
-    link_assign(member->link, to->queue);
-}
-
-/* False if the member has moved away. */
-static bool take_login(struct member *member, const struct link_news *news)
-{
-    if (news->login == LINK_LOGIN_OK) {
-        struct worker *to = worker_of(member->worker->all, news->user);
-
-        if (to != member->worker) {
-            move_to_user(member, to, news);
-            return false;
-        }
-        member->checking = false;
-        log_in(member, news->user);
-    } else if (news->login == LINK_LOGIN_FAILED) {
-        member->checking = false;
-        session_authentication_failed(member->session, NULL);
-    }
-    return true;
-}
 
 /* --- a turn --- */
 
@@ -307,7 +41,7 @@ static void take_news(struct member *member, const struct link_news *news)
     if (news->shut_down)
         session_shut_down(member->session, shut_down_text);
     member->end = news->end;
-    make_runnable(member);
+    member_make_runnable(member);
 }
 
 static void receive(struct worker *worker, struct link *link)
@@ -323,10 +57,10 @@ static void receive(struct worker *worker, struct link *link)
     if (member == NULL && !link_is_over(link) && !news.gone)
         member = member_new(worker, link);
     else if (member != NULL && member->worker == NULL)
-        enter(worker, member);
+        member_enter(worker, member);
     if (member != NULL && news.gone)
         member_free(member);
-    else if (member != NULL && take_login(member, &news))
+    else if (member != NULL && member_take_login(member, &news))
         take_news(member, &news);
     g_free(news.user);
 }
@@ -359,7 +93,7 @@ static void step(struct member *member)
         member->status = session_step(member->session);
     if (session_is_idling(member->session))
         session_notify(member->session);
-    touch(member);
+    member_touch(member);
 }
 
 static void step_all(struct worker *worker)
@@ -386,7 +120,7 @@ static void notify(const GPtrArray *members)
         if (!session_is_idling(member->session))
             continue;
         session_notify(member->session);
-        touch(member);
+        member_touch(member);
     }
 }
 
@@ -466,9 +200,9 @@ static void deliver(struct member *member)
         g_queue_push_tail(&pieces, piece);
     set_unsent(member, link_deliver(member->link, &pieces, after, room, member->high, &has_input));
     if (member->high && member->unsent < LINK_RESUME_BELOW)
-        make_runnable(member);
+        member_make_runnable(member);
     else if (member->status == SESSION_RUNNABLE || (has_input && room > 0 && !member->told))
-        make_runnable(member);
+        member_make_runnable(member);
 }
 
 static void deliver_all(struct worker *worker)
@@ -525,7 +259,7 @@ static void refresh_accounts(struct worker *worker)
 
 static void tick(struct worker *worker, bool idle)
 {
-    int64_t now = now_host(NULL);
+    int64_t now = member_now(NULL);
 
     if (now < worker->next_tick && worker->next_tick - now <= TICK)
         return;
@@ -534,7 +268,7 @@ static void tick(struct worker *worker, bool idle)
         struct member *member = g_ptr_array_index(worker->members, i);
 
         if (session_deadline(member->session) <= now)
-            make_runnable(member);
+            member_make_runnable(member);
     }
     refresh_accounts(worker);
     if (idle && now >= worker->next_maintain) {
@@ -550,7 +284,7 @@ static int time_to_wait(const struct worker *worker)
         return 0;
     if (worker->members->len == 0)
         return -1;
-    int64_t left = worker->next_tick - now_host(NULL);
+    int64_t left = worker->next_tick - member_now(NULL);
 
     /* The clock may have been set back. */
     return (int)(CLAMP(left, 0, TICK) / 1000) + 1;
@@ -659,7 +393,7 @@ static void drop_arrivals(struct worker *worker)
 
         if (member == NULL)
             continue;
-        enter(worker, member);
+        member_enter(worker, member);
         member_free(member);
     }
     if (links != NULL)

@@ -12,7 +12,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 EDGE = {
     "admin", "authenticator", "certificate", "config", "confine", "deflate", "import", "link",
     "limits", "log", "main", "mime", "penalty", "server", "tls", "users", "worker", "listener",
-    "connection",
+    "connection", "member", "transport",
 }
 
 LIBRARIES = {

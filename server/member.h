@@ -1,0 +1,74 @@
+/* Inside the workers: worker.c runs the turns, member.c keeps the sessions.
+ *
+ * A session's member is in exactly one worker's members, or on its way in a queue after
+ * member_take_login(). Only the worker that a link is assigned to touches its member.
+ */
+#ifndef ANNAL_SERVER_MEMBER_H
+#define ANNAL_SERVER_MEMBER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/session.h"
+#include "server/worker.h"
+
+struct worker {
+    struct workers *all;
+    struct link_queue *queue;
+    struct store *store;
+    pthread_t thread;
+    bool started;
+    atomic_bool stopped;
+
+    GPtrArray *members;  /* struct member *, owned */
+    GPtrArray *runnable; /* struct member *, to step in the next turn */
+    GPtrArray *touched;  /* struct member *, that may have output in this turn */
+    GHashTable *users;   /* name to GPtrArray of struct member *, logged in */
+    int64_t next_tick;
+    int64_t next_maintain;
+};
+
+struct workers {
+    struct workers_settings settings;
+    struct session_settings session_settings[4]; /* by what a link may do */
+    atomic_uint next;                            /* for links that come */
+    struct worker *workers;
+};
+
+/* One session and what the worker knows of it. */
+struct member {
+    struct worker *worker;
+    struct link *link;
+    struct session *session;
+    struct session_host host;
+    enum session_status status;
+    guint index; /* in members */
+    bool is_runnable;
+    bool is_touched;
+    bool checking; /* a password, elsewhere */
+    bool high;     /* stopped because its output was high */
+    bool told;     /* the connection knows of the change of transport */
+    size_t unsent; /* as the session was told */
+    bool end;      /* no more input will come */
+    char *user;    /* of users; NULL before login */
+};
+
+/* Microseconds since the Unix epoch. */
+int64_t member_now(void *data);
+
+/* A new session for the link, in the worker. */
+struct member *member_new(struct worker *worker, struct link *link);
+/* The session is over; the connection, if there still is one, has been told. */
+void member_free(struct member *member);
+/* A member that has moved here from another worker. */
+void member_enter(struct worker *worker, struct member *member);
+
+/* The next turn steps it; this turn delivers its output. */
+void member_make_runnable(struct member *member);
+void member_touch(struct member *member);
+
+/* The result of a password check, if there is one in the news. False if the member has moved away
+ * to the worker of its user, with all that was news. */
+bool member_take_login(struct member *member, const struct link_news *news);
+
+#endif
