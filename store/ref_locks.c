@@ -2,12 +2,14 @@
  *
  * Git's lock files do not say who holds them. So each struct refs writes the names of the locks
  * it is about to take into a file of its own that it holds locked (flock) as long as it lives:
- * whoever opens the repository and finds such a file unlocked knows that its owner is dead, and
- * removes the locks named there.
+ * whoever opens the repository, or waits for a lock, and finds such a file unlocked knows that its
+ * owner is dead, and removes the locks named there. Lines are appended, the last one of a name
+ * counts; the file is cut back to its first line when no lock is held.
  *
  *   annal-locks 1
- *   refs/heads/INBOX 123456          name, inode of NAME.lock
  *   refs/heads/Sent 0                about to be taken
+ *   refs/heads/INBOX 123456          name, inode of NAME.lock
+ *   refs/heads/INBOX -               let go
  */
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +31,8 @@
 
 enum {
     LOCK_POLL_MSEC = 5,
-    OTHERS_LOCK_MSEC = 250, /* git holds a lock it took after the crash no longer than this */
+    LOOK_FOR_DEAD_MSEC = 50, /* of waiting for a lock */
+    OTHERS_LOCK_MSEC = 250,  /* git holds a lock it took after the crash no longer than this */
     DIRECTORY_ATTEMPTS = 5,
     LOCKS_FILE_MAX = 16 * 1024 * 1024,
 };
@@ -59,25 +62,60 @@ static int open_locks_file(struct refs *refs)
     return -EAGAIN;
 }
 
-/* Best effort: a disk that is full must not keep anybody from deleting. Without the file a lock
- * left by a crash stays until the machine restarts or it is REF_LOCK_STALE_SECONDS old. */
-static void write_locks_file(struct refs *refs)
+static void drop_locks_file(struct refs *refs)
 {
-    if (refs->locks_fd < 0 && open_locks_file(refs) < 0) {
+    unlink(refs->locks_path);
+    close(refs->locks_fd);
+    g_clear_pointer(&refs->locks_path, g_free);
+    refs->locks_fd = -1;
+}
+
+static void append_lock(GString *text, const struct ref_lock *lock)
+{
+    g_string_append_printf(text, "%s %" PRIu64 "\n", lock->name, lock->inode);
+}
+
+static bool append_text(const struct refs *refs, const GString *text)
+{
+    struct stat status;
+
+    return fstat(refs->locks_fd, &status) == 0 &&
+           pwrite(refs->locks_fd, text->str, text->len, status.st_size) == (ssize_t)text->len;
+}
+
+/* Appends what is now true of the name. Best effort: a disk that is full must not keep anybody
+ * from deleting. Without the file a lock left by a crash stays until the machine restarts or it is
+ * REF_LOCK_STALE_SECONDS old. */
+static void note_lock(struct refs *refs, const char *name)
+{
+    const struct ref_lock *lock = NULL;
+    GString *text = g_string_new(NULL);
+    bool fresh = refs->locks_fd < 0;
+
+    if (fresh && (refs->locks->len == 0 || open_locks_file(refs) < 0)) {
+        g_string_free(text, TRUE);
         return;
     }
-    GString *text = g_string_new(LOCKS_HEADER);
-    for (guint i = 0; i < refs->locks->len; i++) {
-        const struct ref_lock *lock = refs->locks->pdata[i];
+    for (guint i = refs->locks->len; i-- > 0 && lock == NULL && !fresh;) {
+        const struct ref_lock *other = refs->locks->pdata[i];
 
-        g_string_append_printf(text, "%s %" PRIu64 "\n", lock->name, lock->inode);
+        lock = strcmp(other->name, name) == 0 ? other : NULL;
     }
-    if (pwrite(refs->locks_fd, text->str, text->len, 0) < 0 ||
-        ftruncate(refs->locks_fd, (off_t)text->len) < 0) {
-        unlink(refs->locks_path);
-        close(refs->locks_fd);
-        g_clear_pointer(&refs->locks_path, g_free);
-        refs->locks_fd = -1;
+    if (fresh) {
+        g_string_append(text, LOCKS_HEADER);
+        for (guint i = 0; i < refs->locks->len; i++) {
+            append_lock(text, refs->locks->pdata[i]);
+        }
+    } else if (lock != NULL) {
+        append_lock(text, lock);
+    } else {
+        g_string_append_printf(text, "%s -\n", name);
+    }
+    bool written = refs->locks->len > 0
+                       ? append_text(refs, text)
+                       : ftruncate(refs->locks_fd, (off_t)strlen(LOCKS_HEADER)) == 0;
+    if (!written) {
+        drop_locks_file(refs);
     }
     g_string_free(text, TRUE);
 }
@@ -88,7 +126,7 @@ static struct ref_lock *add_lock(struct refs *refs, const char *name)
 
     lock->name = g_strdup(name);
     g_ptr_array_add(refs->locks, lock);
-    write_locks_file(refs);
+    note_lock(refs, name);
     return lock;
 }
 
@@ -99,12 +137,18 @@ static void remove_lock(struct refs *refs, const char *name)
         const struct ref_lock *lock = refs->locks->pdata[i];
 
         if (strcmp(lock->name, name) == 0) {
+            char *copy = g_strdup(name);
+
             g_ptr_array_remove_index(refs->locks, i);
-            write_locks_file(refs);
+            note_lock(refs, copy);
+            g_free(copy);
             return;
         }
     }
 }
+
+/* Removes the locks of processes that are no more. */
+static void clean_dead(struct refs *refs);
 
 static int make_directories(struct refs *refs, const char *name)
 {
@@ -140,6 +184,9 @@ static int create_lock_file(struct refs *refs, const char *name, const char *pat
         if (fd == -EEXIST && waited < REF_LOCK_WAIT_MSEC) {
             g_usleep(LOCK_POLL_MSEC * 1000);
             waited += LOCK_POLL_MSEC;
+            if (waited == LOOK_FOR_DEAD_MSEC) {
+                clean_dead(refs);
+            }
         } else if (fd == -ENOENT && directories < DIRECTORY_ATTEMPTS) {
             /* Again: git removes directories that it finds empty. */
             int result = make_directories(refs, name);
@@ -171,7 +218,7 @@ int ref_lock_take(struct refs *refs, const char *name, int *fd, struct store_err
     }
     if (fstat(result, &status) == 0) {
         lock->inode = status.st_ino;
-        write_locks_file(refs);
+        note_lock(refs, name);
     }
     *fd = result;
     return 0;
@@ -264,27 +311,37 @@ static void clean_lock(struct refs *refs, const char *name, uint64_t inode)
     }
 }
 
+/* The last line of each name counts. */
 static void clean_lines(struct refs *refs, char *text)
 {
     char *line = strsep(&text, "\n");
+    GHashTable *last = g_hash_table_new(g_str_hash, g_str_equal); /* name -> its inode's digits */
+    GHashTableIter iterator;
+    void *name;
+    void *digits;
 
     if (line == NULL || strncmp(line, LOCKS_HEADER, strlen(LOCKS_HEADER) - 1) != 0) {
-        return;
+        text = NULL;
     }
     while ((line = strsep(&text, "\n")) != NULL) {
         char *space = strchr(line, ' ');
-        char *end = NULL;
 
-        if (space == NULL) {
-            continue;
-        }
-        *space = '\0';
-        uint64_t inode = g_ascii_strtoull(space + 1, &end, 10);
-        if (*end == '\0' &&
-            (strcmp(line, "packed-refs") == 0 || ref_name_valid(line, strlen(line)))) {
-            clean_lock(refs, line, inode);
+        if (space != NULL && text != NULL) {
+            *space = '\0';
+            g_hash_table_replace(last, line, space + 1);
         }
     }
+    g_hash_table_iter_init(&iterator, last);
+    while (g_hash_table_iter_next(&iterator, &name, &digits)) {
+        char *end = NULL;
+        uint64_t inode = g_ascii_strtoull(digits, &end, 10);
+
+        if (end != digits && *end == '\0' &&
+            (strcmp(name, "packed-refs") == 0 || ref_name_valid(name, strlen(name)))) {
+            clean_lock(refs, name, inode);
+        }
+    }
+    g_hash_table_destroy(last);
 }
 
 static void clean_locks_file(struct refs *refs, const char *file)
@@ -355,7 +412,7 @@ static void clean_stale_below(struct refs *refs, const char *directory, int dept
     g_free(path);
 }
 
-void ref_locks_clean(struct refs *refs)
+static void clean_dead(struct refs *refs)
 {
     DIR *handle = opendir(refs->path);
     struct dirent *entry;
@@ -368,6 +425,11 @@ void ref_locks_clean(struct refs *refs)
     if (handle != NULL) {
         closedir(handle);
     }
+}
+
+void ref_locks_clean(struct refs *refs)
+{
+    clean_dead(refs);
     clean_stale(refs, "packed-refs");
     clean_stale_below(refs, "refs/heads", 0);
     clean_stale_below(refs, "refs/deleted", 0);

@@ -8,8 +8,12 @@
  *   3. the directories are fsynced
  *   4. annal-transaction is removed
  *
+ * Whoever deletes holds packed-refs.lock all the while, as git does: else `git pack-refs` could
+ * read the loose file before it goes and write it down after.
+ *
  * A crash before 1 leaves nothing but lock files. After it refs_open() moves each reference that
- * is still at its old value; one that is at neither value has been moved on by somebody since.
+ * is still at its old value; one that is at neither value has been moved on by somebody since. A
+ * process that lives on finishes it, too, before it moves a reference that still waits for it.
  * A failure in a living process takes all of it back instead, and as long as that does not
  * succeed either, the struct refs does nothing else. The repository's directory is locked (flock)
  * from before 1 to after 4, so that nobody takes a living transaction for a crashed one.
@@ -29,6 +33,7 @@
 
 #define TRANSACTION_FILE "annal-transaction"
 #define PACKED_REFS      "packed-refs"
+#define PACKED_REFS_NEW  "annal-packed-refs"
 
 enum {
     TRANSACTION_WAIT_MSEC = 2000,
@@ -49,6 +54,7 @@ struct commit {
     size_t count;
     GBytes *packed; /* what packed-refs will be; NULL: it stays */
     bool packed_locked;
+    bool packed_written; /* packed is in a file of its own */
 };
 
 /* ---- locking and comparing ---- */
@@ -189,22 +195,33 @@ static GBytes *packed_without(struct refs *refs, GHashTable *names)
     return g_string_free_to_bytes(out);
 }
 
-static int write_packed_lock(struct commit *commit, int fd)
+/* Left by a crash it is overwritten: only who holds packed-refs.lock writes it. */
+static int write_packed(struct commit *commit)
 {
     const struct host *host = commit->refs->host;
     gsize length;
     const void *text = g_bytes_get_data(commit->packed, &length);
-    int result = host->write(host->data, fd, text, length);
+    char *path = ref_path(commit->refs, PACKED_REFS_NEW, "");
+    int fd = host->open(host->data, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
+    int result = fd < 0 ? fd : host->write(host->data, fd, text, length);
 
-    return result < 0 ? result : host->fsync(host->data, fd);
+    g_free(path);
+    if (fd < 0) {
+        return result;
+    }
+    commit->packed_written = true;
+    if (result == 0) {
+        result = host->fsync(host->data, fd);
+    }
+    int closed = host->close(host->data, fd);
+    return result < 0 ? result : closed;
 }
 
-/* If something deleted is in packed-refs: its lock file with the new content. */
-static int prepare_packed(struct commit *commit, struct store_error *error)
+/* packed-refs without what is deleted, if any of that is in it. */
+static int rewrite_packed(struct commit *commit, struct store_error *error)
 {
     struct refs *refs = commit->refs;
     GHashTable *names = g_hash_table_new(g_str_hash, g_str_equal);
-    int fd = -1;
     int result = refs_load_packed(refs, false, error);
 
     for (size_t i = 0; i < commit->count && result == 0; i++) {
@@ -215,24 +232,34 @@ static int prepare_packed(struct commit *commit, struct store_error *error)
         }
     }
     if (result == 0 && g_hash_table_size(names) > 0) {
-        result = ref_lock_take(refs, PACKED_REFS, &fd, error);
-        commit->packed_locked = result == 0;
-        if (result == 0) {
-            result = refs_load_packed(refs, false, error);
-        }
-        if (result == 0 && refs->packed_text != NULL) {
-            commit->packed = packed_without(refs, names);
-            int written = write_packed_lock(commit, fd);
-            result = written < 0 ? host_fail(error, written, PACKED_REFS) : 0;
-        }
-    }
-    if (fd >= 0) {
-        int closed = refs->host->close(refs->host->data, fd);
-
-        result = result == 0 && closed < 0 ? host_fail(error, closed, PACKED_REFS) : result;
+        commit->packed = packed_without(refs, names);
+        int written = write_packed(commit);
+        result = written < 0 ? host_fail(error, written, PACKED_REFS) : 0;
     }
     g_hash_table_destroy(names);
     return result;
+}
+
+/* If something is deleted: the lock of packed-refs, and what the file will be. */
+static int prepare_packed(struct commit *commit, struct store_error *error)
+{
+    struct refs *refs = commit->refs;
+    bool deletes = false;
+    int fd;
+
+    for (size_t i = 0; i < commit->count; i++) {
+        deletes = deletes || is_delete(&commit->moves[i]);
+    }
+    if (!deletes) {
+        return 0;
+    }
+    int result = ref_lock_take(refs, PACKED_REFS, &fd, error);
+    if (result < 0) {
+        return result;
+    }
+    commit->packed_locked = true;
+    int closed = refs->host->close(refs->host->data, fd);
+    return closed < 0 ? host_fail(error, closed, PACKED_REFS) : rewrite_packed(commit, error);
 }
 
 static int prepare(struct commit *commit, struct store_error *error)
@@ -252,17 +279,16 @@ static int replace_packed(struct commit *commit)
     struct refs *refs = commit->refs;
     struct store_error error;
     char *path = ref_path(refs, PACKED_REFS, "");
-    char *lock = ref_path(refs, PACKED_REFS, ".lock");
-    int result = refs->host->rename(refs->host->data, lock, path);
+    char *written = ref_path(refs, PACKED_REFS_NEW, "");
+    int result = refs->host->rename(refs->host->data, written, path);
 
     if (result == 0) {
-        commit->packed_locked = false;
-        ref_lock_renamed(refs, PACKED_REFS);
+        commit->packed_written = false;
         refs_mark_parent_dirty(refs, path);
         /* If it can't be read now it will be later, and then seems somebody else's change. */
         refs_load_packed(refs, true, &error);
     }
-    g_free(lock);
+    g_free(written);
     g_free(path);
     return result;
 }
@@ -355,6 +381,13 @@ static void release(struct commit *commit)
             move->locked = false;
         }
     }
+    if (commit->packed_written) {
+        char *path = ref_path(commit->refs, PACKED_REFS_NEW, "");
+
+        commit->refs->host->unlink(commit->refs->host->data, path);
+        commit->packed_written = false;
+        g_free(path);
+    }
     if (commit->packed_locked) {
         ref_lock_drop(commit->refs, PACKED_REFS);
         commit->packed_locked = false;
@@ -387,6 +420,7 @@ static void commit_release(struct commit *commit)
     g_free(commit->moves);
 }
 
+/* For recovery itself: whatever the transaction file says. */
 static int commit_one(struct refs *refs, const struct ref_update *update, struct store_error *error)
 {
     struct commit commit;
@@ -462,7 +496,8 @@ static int remove_transaction(struct refs *refs, struct store_error *error)
     return result;
 }
 
-/* Moves those that are at their old value. One that is at neither is somebody else's now. */
+/* Moves those that are at their old value. One that is at neither is somebody else's now. Also
+ * what whoever is no more has moved already may not be durable yet. */
 static int force(struct refs *refs, const GArray *changes, bool back, struct store_error *error)
 {
     for (guint i = 0; i < changes->len; i++) {
@@ -470,8 +505,11 @@ static int force(struct refs *refs, const GArray *changes, bool back, struct sto
         const struct ref_update update = {change->name, back ? change->after : change->before,
                                           back ? change->before : change->after};
         struct object_id current;
+        char *path = ref_path(refs, change->name, "");
         int result = ref_current(refs, change->name, &current, error);
 
+        refs_mark_parent_dirty(refs, path);
+        g_free(path);
         if (result == STORE_CORRUPT) {
             continue;
         }
@@ -482,6 +520,7 @@ static int force(struct refs *refs, const GArray *changes, bool back, struct sto
             return result;
         }
     }
+    refs_mark_dirty(refs, refs->path);
     return remove_transaction(refs, error);
 }
 
@@ -542,40 +581,53 @@ static int apply_together(struct commit *commit, const struct ref_update *update
     return result;
 }
 
+/* What the transaction file says. *exists: there is one; *changes is NULL then if it is torn. */
+static int read_transaction(struct refs *refs, bool *exists, GArray **changes,
+                            struct store_error *error)
+{
+    char *path = ref_path(refs, TRANSACTION_FILE, "");
+    struct stat status;
+    int result = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int number = errno;
+
+    g_free(path);
+    *changes = NULL;
+    *exists = fd >= 0;
+    if (fd < 0) {
+        return number == ENOENT ? 0 : host_fail(error, -number, TRANSACTION_FILE);
+    }
+    if (fstat(fd, &status) == 0 && status.st_size <= REF_TRANSACTION_MAX) {
+        char *text = g_malloc((size_t)status.st_size + 1);
+        ssize_t length = read(fd, text, (size_t)status.st_size);
+
+        if (length < 0) {
+            result = host_fail(error, -errno, TRANSACTION_FILE);
+        } else {
+            *changes = ref_transaction_parse(text, (size_t)length);
+        }
+        g_free(text);
+    }
+    close(fd);
+    return result;
+}
+
 /* Completes the transaction of a process that is no more; the repository is locked. */
 static int complete_transaction(struct refs *refs, struct store_error *error)
 {
-    gchar *text = NULL;
-    char *path = ref_path(refs, TRANSACTION_FILE, "");
-    struct stat status;
-    gsize length = 0;
-    int result = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    GArray *changes;
+    bool exists;
+    int result = read_transaction(refs, &exists, &changes, error);
 
-    if (fd < 0) {
-        result = errno == ENOENT ? 0 : host_fail(error, -errno, TRANSACTION_FILE);
-        g_free(path);
+    if (result < 0 || !exists) {
         return result;
     }
-    if (fstat(fd, &status) == 0 && status.st_size <= REF_TRANSACTION_MAX) {
-        text = g_malloc((size_t)status.st_size + 1);
-        ssize_t got = read(fd, text, (size_t)status.st_size);
-        length = got > 0 ? (gsize)got : 0;
-        result = got < 0 ? host_fail(error, -errno, TRANSACTION_FILE) : 0;
-    }
-    close(fd);
-    if (result == 0) {
+    if (changes == NULL) {
         /* Torn: it was never durable, so nothing has moved. */
-        GArray *changes = ref_transaction_parse(text != NULL ? text : "", length);
-
-        result =
-            changes != NULL ? force(refs, changes, false, error) : remove_transaction(refs, error);
-        if (changes != NULL) {
-            g_array_free(changes, TRUE);
-        }
+        return remove_transaction(refs, error);
     }
-    g_free(text);
-    g_free(path);
+    result = force(refs, changes, false, error);
+    g_array_free(changes, TRUE);
     return result;
 }
 
@@ -621,6 +673,50 @@ static int commit_many(struct refs *refs, const struct ref_update *updates, size
     return result;
 }
 
+/* Whether a transaction has yet to move the reference, whose lock we hold. Its owner had the lock
+ * from before it wrote the file, so it must be dead. */
+static int check_unclaimed(struct refs *refs, const struct ref_update *update,
+                           struct store_error *error)
+{
+    GArray *changes;
+    bool exists;
+    int result = read_transaction(refs, &exists, &changes, error);
+
+    for (guint i = 0; changes != NULL && i < changes->len && result == 0; i++) {
+        const struct ref_change *change = &g_array_index(changes, struct ref_change, i);
+
+        if (strcmp(change->name, update->name) == 0 &&
+            object_id_equal(&change->before, &update->before)) {
+            result = store_error_set(error, STORE_CONFLICT, "an interrupted transaction has %s",
+                                     update->name);
+        }
+    }
+    if (changes != NULL) {
+        g_array_free(changes, TRUE);
+    }
+    return result;
+}
+
+static int commit_single(struct refs *refs, const struct ref_update *update,
+                         struct store_error *error)
+{
+    struct store_error ignored;
+    struct commit commit;
+
+    commit_init(&commit, refs, update, 1);
+    int result = prepare(&commit, error);
+    int claimed = result == 0 ? check_unclaimed(refs, update, error) : 0;
+    if (result == 0) {
+        result = claimed == 0 ? apply(&commit, error) : claimed;
+    }
+    commit_release(&commit);
+    if (claimed == STORE_CONFLICT) {
+        /* If this fails the next attempt comes here again. */
+        refs_recover(refs, &ignored);
+    }
+    return result;
+}
+
 int refs_commit(struct refs *refs, const struct ref_update *updates, size_t count,
                 struct store_error *error)
 {
@@ -635,5 +731,6 @@ int refs_commit(struct refs *refs, const struct ref_update *updates, size_t coun
         return result;
     }
     ref_locks_retry(refs);
-    return count == 1 ? commit_one(refs, updates, error) : commit_many(refs, updates, count, error);
+    return count == 1 ? commit_single(refs, updates, error)
+                      : commit_many(refs, updates, count, error);
 }

@@ -379,6 +379,128 @@ START_TEST(test_refs__locks_of_a_killed_process_are_removed_others_stay)
 }
 END_TEST
 
+/* A process of its own opens the repository, stops at its k-th call in this commit, and is killed.
+ * False if it has come to the end of the commit. */
+static bool die_in_commit(const struct ref_update *updates, size_t count, unsigned k)
+{
+    int status;
+    pid_t child = fork();
+
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        struct refs *own;
+
+        if (refs_open(&own, repository, &faulty.host, &error) == 0) {
+            faulty_host_arm(&faulty, k, true, EIO);
+            refs_commit(own, updates, count, &error);
+        }
+        _exit(faulty.failed ? 1 : 0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WEXITSTATUS(status) == 1;
+}
+
+START_TEST(test_refs__locks_of_a_process_killed_meanwhile_hold_up_nobody)
+{
+    struct ref_update update = {"refs/heads/A", commits[0], commits[1]};
+
+    ck_assert_int_eq(move("refs/heads/A", none, commits[0]), 0);
+    for (unsigned k = 2; k < 5; k++) {
+        ck_assert(die_in_commit(&update, 1, k));
+        ck_assert_int_eq(move("refs/heads/A", commits[0], commits[2]), 0);
+        ck_assert_int_eq(count_leftovers(), 0);
+        ck_assert_int_eq(move("refs/heads/A", commits[2], commits[0]), 0);
+    }
+}
+END_TEST
+
+/* Whoever has been at it all the time must not move a reference from under a half-done step. */
+START_TEST(test_refs__a_step_that_others_left_half_done_is_finished_before_the_next)
+{
+    unsigned halves = 0;
+    bool died = true;
+
+    for (unsigned k = 1; k < FAULTS_MAX && died; k++) {
+        teardown();
+        setup();
+        ck_assert_int_eq(move("refs/heads/A", none, commits[0]), 0);
+        ck_assert_int_eq(move("refs/heads/B", none, commits[0]), 0);
+        const struct ref_update both[] = {{"refs/heads/A", commits[0], commits[1]},
+                                          {"refs/heads/B", commits[0], commits[1]}};
+        died = die_in_commit(both, 2, k);
+        bool begun = value("refs/heads/A") == 1;
+        halves += begun && value("refs/heads/B") == 0;
+        int result = move("refs/heads/B", commits[0], commits[2]);
+        if (begun) {
+            ck_assert_int_eq(result, STORE_CONFLICT);
+        }
+        reopen();
+        check_value("refs/heads/B", result == 0 ? 2 : 1);
+        ck_assert_msg(value("refs/heads/A") == value("refs/heads/B") || result == 0, "half a step");
+        ck_assert_msg(!begun || value("refs/heads/A") == 1, "taken back");
+    }
+    ck_assert_uint_gt(halves, 0);
+}
+END_TEST
+
+/* What a recovery asked to be durable, and whether that was before it forgot the transaction. */
+static bool synced_heads;
+static bool forgot_unsynced;
+
+static int note_fsync_directory(void *data, const char *path)
+{
+    synced_heads = synced_heads || g_str_has_suffix(path, "/refs/heads");
+    return host_system()->fsync_directory(data, path);
+}
+
+static int note_unlink(void *data, const char *path)
+{
+    if (g_str_has_suffix(path, "annal-transaction")) {
+        forgot_unsynced = !synced_heads;
+    }
+    return host_system()->unlink(data, path);
+}
+
+START_TEST(test_refs__what_a_killed_process_moved_is_durable_before_its_record_goes)
+{
+    struct host noting = *host_system();
+    bool died = true;
+
+    noting.fsync_directory = note_fsync_directory;
+    noting.unlink = note_unlink;
+    for (unsigned k = 1; k < FAULTS_MAX && died; k++) {
+        teardown();
+        setup();
+        const struct ref_update both[] = {{"refs/heads/A", none, commits[1]},
+                                          {"refs/heads/B", none, commits[1]}};
+        died = die_in_commit(both, 2, k);
+        bool moved = file_exists("refs/heads/A");
+        struct refs *own;
+        synced_heads = false;
+        forgot_unsynced = false;
+        ck_assert_int_eq(refs_open(&own, repository, &noting, &error), 0);
+        ck_assert(!moved || !forgot_unsynced);
+        refs_close(own);
+    }
+}
+END_TEST
+
+/* git pack-refs may be writing down the reference at the moment: it holds this lock. */
+START_TEST(test_refs__are_deleted_only_under_the_lock_of_packed_refs)
+{
+    ck_assert_int_eq(move("refs/heads/A", none, commits[0]), 0);
+    write_file("packed-refs.lock", "");
+    ck_assert_int_eq(move("refs/heads/A", commits[0], none), STORE_CONFLICT);
+    check_value("refs/heads/A", 0);
+    ck_assert_int_eq(move("refs/heads/A", commits[0], commits[1]), 0);
+    char *lock = fixture_path(repository, "packed-refs.lock");
+    ck_assert_int_eq(unlink(lock), 0);
+    free(lock);
+    ck_assert_int_eq(move("refs/heads/A", commits[1], none), 0);
+    ck_assert_int_eq(count_leftovers(), 0);
+}
+END_TEST
+
 START_TEST(test_refs__stale_locks_are_removed_when_opening)
 {
     static const char *const names[] = {"refs/heads/A.lock", "packed-refs.lock"};
@@ -627,6 +749,10 @@ int main(void)
     tcase_add_test(tests, test_refs__locked_by_another_conflict_after_a_wait);
     tcase_add_test(tests, test_refs__in_each_others_way_conflict);
     tcase_add_test(tests, test_refs__locks_of_a_killed_process_are_removed_others_stay);
+    tcase_add_test(tests, test_refs__locks_of_a_process_killed_meanwhile_hold_up_nobody);
+    tcase_add_test(tests, test_refs__a_step_that_others_left_half_done_is_finished_before_the_next);
+    tcase_add_test(tests, test_refs__what_a_killed_process_moved_is_durable_before_its_record_goes);
+    tcase_add_test(tests, test_refs__are_deleted_only_under_the_lock_of_packed_refs);
     tcase_add_test(tests, test_refs__stale_locks_are_removed_when_opening);
     tcase_add_loop_test(tests, test_refs__all_move_or_none_whichever_call_fails, 0,
                         2 * (int)G_N_ELEMENTS(fault_names) + 2);

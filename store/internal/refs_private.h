@@ -8,6 +8,7 @@
  *
  * Files in the repository beside git's own:
  *   annal-transaction       present while several references move (refs_commit.c)
+ *   annal-packed-refs       packed-refs as it will be (refs_commit.c)
  *   annal-locks.XXXXXXXX    one for each open struct refs that has ever committed (ref_locks.c)
  */
 #ifndef ANNAL_STORE_INTERNAL_REFS_PRIVATE_H
