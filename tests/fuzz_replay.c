@@ -19,7 +19,11 @@ enum {
     REPLAY_FILE_MAX = 1024 * 1024,
     REPLAY_TRUNCATIONS = 512, /* at most, spread over the file */
     REPLAY_MUTATIONS = 256,
+    REPLAY_FEW = 48, /* of each, for a target that is slow */
 };
+
+static int truncations = REPLAY_TRUNCATIONS;
+static int mutations = REPLAY_MUTATIONS;
 
 /* A copy of exactly that size, so that a sanitizer sees a read beyond its end. */
 static void run(const uint8_t *data, size_t size)
@@ -46,7 +50,7 @@ static void run_mutations(uint8_t *data, size_t size)
     static const uint8_t nasty[] = {0, '\r', '\n', '"', '\\', '(', ')', '{', '}', '*', 0x80, 0xff};
     uint32_t state = 2463534242u ^ (uint32_t)size;
 
-    for (int i = 0; size > 0 && i < REPLAY_MUTATIONS; i++) {
+    for (int i = 0; size > 0 && i < mutations; i++) {
         size_t at = next_random(&state) % size;
         uint8_t before = data[at];
 
@@ -72,7 +76,7 @@ static void replay_file(const char *path)
     size = fread(data, 1, REPLAY_FILE_MAX, file);
     fclose(file);
     run(data, size);
-    step = size / REPLAY_TRUNCATIONS + 1;
+    step = size / (size_t)truncations + 1;
     for (size_t length = 0; length < size; length += step)
         run(data, length);
     run_mutations(data, size);
@@ -105,7 +109,9 @@ int main(int argc, char **argv)
 {
     size_t count = 0;
 
-    for (int i = 1; i < argc; i++)
+    if (argc > 1 && strcmp(argv[1], "--few") == 0)
+        truncations = mutations = REPLAY_FEW;
+    for (int i = truncations == REPLAY_FEW ? 2 : 1; i < argc; i++)
         count += replay_directory(argv[i]);
     if (count == 0) {
         fprintf(stderr, "no corpus\n");
