@@ -125,6 +125,13 @@ static bool lex_atom(struct lexer *lexer, const char *text, size_t length, size_
     return true;
 }
 
+static bool is_utf8_since(const struct lexer *lexer, size_t offset)
+{
+    size_t length = lexer->tree.text.length - offset;
+
+    return length == 0 || g_utf8_validate(lexer->tree.text.data + offset, (gssize)length, NULL);
+}
+
 /* quoted = DQUOTE *QUOTED-CHAR DQUOTE; only DQUOTE and "\" are escaped */
 static bool lex_quoted(struct lexer *lexer, const char *text, size_t length, size_t *position)
 {
@@ -148,6 +155,8 @@ static bool lex_quoted(struct lexer *lexer, const char *text, size_t length, siz
             return fail(lexer, "Only \\ and the quote can follow \\ in a quoted string");
         secret_buffer_append(&lexer->tree.text, text + (*position)++, 1);
     }
+    if (lexer->utf8 && !is_utf8_since(lexer, argument_at(&lexer->tree, lexer->last)->offset))
+        return fail(lexer, "A quoted string must be UTF-8");
     end_text(lexer);
     return true;
 }

@@ -34,6 +34,16 @@ static bool fetch_allows(const struct lexer *lexer)
            argument_at(&lexer->tree, lexer->open[lexer->depth - 2])->kind == ARGUMENT_BRACKET;
 }
 
+/* SEARCH [RETURN (options)] CHARSET charset */
+static bool is_search_charset(const struct lexer *lexer)
+{
+    const struct argument *first = top_argument(lexer, 0);
+    uint32_t charset = argument_is_word(&lexer->tree, first, "RETURN") ? 2 : 0;
+
+    return at_top(lexer, charset + 1, charset + 1) &&
+           argument_is_word(&lexer->tree, top_argument(lexer, charset), "CHARSET");
+}
+
 /* The argument of a key, or after HEADER and a name. */
 static bool search_allows(const struct lexer *lexer)
 {
@@ -43,6 +53,8 @@ static bool search_allows(const struct lexer *lexer)
 
     if (lexer->place != LEXER_AFTER_SPACE || count == 0)
         return false;
+    if (is_search_charset(lexer))
+        return true;
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
         if (argument_is_word(&lexer->tree, argument_at(&lexer->tree, count - 1), keys[i]))
             return true;

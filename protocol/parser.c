@@ -309,6 +309,7 @@ static const char *read_head(struct parser *parser, struct words *words, bool *t
     if (parser->command->kind == COMMAND_APPEND)
         parser->command->append.message_free = parser->message_free;
     parser->lexer.brackets = parser->command->kind == COMMAND_FETCH;
+    parser->lexer.utf8 = parser->utf8;
     return NULL;
 }
 

@@ -156,6 +156,19 @@ static const struct {
     {{.utf8 = true},
      OCTETS("a SELECT \"\303\244&\"\r\na SEARCH CHARSET UTF-8 ALL\r\n"),
      "a SELECT mailbox=\"\303\244&\"\nBAD a CHARSET can't be given after UTF8=ACCEPT\n"},
+    {{.utf8 = true},
+     OCTETS("a SELECT \"\303(\"\r\na LSUB \"\" \"\"\r\na LOGIN {1+}\r\nx \"\377\"\r\nb NOOP\r\n"),
+     "BAD a A quoted string must be UTF-8\na LSUB reference=\"\" patterns=[]\nBAD a A quoted "
+     "string must be UTF-8\nb NOOP\n"},
+    {{0}, OCTETS("a LOGIN \"\377\" x\r\n"), "a LOGIN user=\"\377\" password=\"x\"\n"},
+    /* A charset may be a literal, and nothing else of its place may. */
+    {{0},
+     OCTETS("a SEARCH CHARSET {1+}\r\nx 1\r\nb SEARCH RETURN (ALL) CHARSET {1+}\r\nx 1\r\n"),
+     "a SEARCH bad-charset AND>2 SEQUENCE 1:1\n"
+     "b SEARCH return=4 bad-charset AND>2 SEQUENCE 1:1\n"},
+    {{0},
+     OCTETS("a SEARCH (CHARSET {1+}\r\nx 1)\r\nb SEARCH ALL CHARSET {1+}\r\nx 1\r\n"),
+     "BAD a A literal can't stand here\nBAD b A literal can't stand here\n"},
 };
 
 START_TEST(test_parser__follows_a_conversation_however_cut)
