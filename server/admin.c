@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/log.h"
+
 void admin_complain(const char *format, ...)
 {
     va_list arguments;
@@ -17,9 +19,7 @@ void admin_complain(const char *format, ...)
     va_start(arguments, format);
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
-    for (char *c = text; *c != '\0'; c++)
-        if (g_ascii_iscntrl(*c))
-            *c = '?';
+    log_clean(text);
     fprintf(stderr, "annal: %s\n", text);
     g_free(text);
 }

@@ -13,7 +13,7 @@
 
 enum { ADMIN_DONE = 0, ADMIN_FAILED = 1, ADMIN_USAGE = 2 };
 
-/* "annal: ..." on stderr; control characters are replaced. */
+/* "annal: ..." on stderr; made harmless as log_clean() does. */
 void admin_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Reads the configuration: the file at path, or ADMIN_CONFIG_PATH if path is NULL and there is

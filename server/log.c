@@ -42,15 +42,18 @@ void log_open_syslog(const char *program, bool debug)
     sink.debug = debug;
 }
 
-static bool is_control(gunichar c)
+/* Control characters, and invisible ones that turn the direction of the text around them or hide
+ * in it. */
+static bool is_harmful(gunichar c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x061c || c == 0x200b || c == 0x200e ||
+           c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) ||
+           c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe0fff);
 }
 
-/* Replaces control characters and what is no UTF-8 by '?'. */
-static void clean(char *line)
+void log_clean(char *text)
 {
-    char *p = line;
+    char *p = text;
 
     while (*p != '\0') {
         gunichar c = g_utf8_get_char_validated(p, -1);
@@ -61,7 +64,7 @@ static void clean(char *line)
         }
         char *next = g_utf8_next_char(p);
 
-        if (is_control(c))
+        if (is_harmful(c))
             memset(p, '?', (size_t)(next - p));
         p = next;
     }
@@ -106,7 +109,7 @@ void log_line(enum log_level level, const char *session, const char *format, ...
     va_start(arguments, format);
     length = append(line, length, sizeof line - 1, format, arguments);
     va_end(arguments);
-    clean(line);
+    log_clean(line);
     if (sink.syslog) {
         syslog(levels[level].priority, "%s", line);
         return;
@@ -136,7 +139,7 @@ char *log_quote(const char *value)
 
         if (c == (gunichar)-2 && cut)
             break; /* the cut goes through a character */
-        if (c == (gunichar)-1 || c == (gunichar)-2 || is_control(c)) {
+        if (c == (gunichar)-1 || c == (gunichar)-2 || is_harmful(c)) {
             g_string_append_printf(out, "\\x%02x", (unsigned char)*p++);
             continue;
         }

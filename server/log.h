@@ -1,5 +1,6 @@
 /* The log sink: lines of key=value pairs to stderr or syslog. The one global of the program.
- * Control characters never get through. Thread-safe; one write a line. */
+ * Control characters never get through, nor invisible ones that alter how the text around them is
+ * shown. Thread-safe; one write a line. */
 #ifndef ANNAL_SERVER_LOG_H
 #define ANNAL_SERVER_LOG_H
 
@@ -14,6 +15,9 @@ void log_open_syslog(const char *program, bool debug);
  * through log_quote(). */
 void log_line(enum log_level level, const char *session, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Replaces each octet of such characters, and of what is no UTF-8, by '?' in place. */
+void log_clean(char *text);
 
 /* A value made harmless: printable, in double quotes if it has spaces; cut at 200 octets. New
  * string. */

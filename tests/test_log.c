@@ -46,6 +46,8 @@ END_TEST
 START_TEST(test_log_line__lets_no_control_character_through)
 {
     check_line("a\r\nb\x1b[31mc\td\x7f", " a??b?[31mc?d?\n");
+    check_line("bidi \xe2\x80\xae\xe2\x81\xa6 mark \xef\xbb\xbf zwj \xe2\x80\x8d",
+               " bidi ?????? mark ??? zwj \xe2\x80\x8d\n");
     check_line("c1 \xc2\x9b line \xe2\x80\xa8 bad \xff\xc3", " c1 ?? line ??? bad ??\n");
 }
 END_TEST
@@ -89,6 +91,7 @@ static const struct {
     {"bad \xff", "\"bad \\xff\""},
     {"\xc3", "\\xc3"},
     {"\xc2\x9b", "\\xc2\\x9b"},
+    {"x\xe2\x80\xaex", "x\\xe2\\x80\\xaex"},
 };
 
 START_TEST(test_log_quote__makes_values_harmless)
