@@ -11,6 +11,7 @@
 #include "store/internal/account_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/repository.h"
+#include "store/internal/text.h"
 
 enum { LEFTOVER_AGE = 3600 }; /* seconds after which a half-made thing has no maker any more */
 
@@ -30,17 +31,10 @@ bool store_user_name_valid(const char *user)
     size_t length = strlen(user);
 
     if (length == 0 || length > USER_NAME_MAX || *user == '.' || *user == '-' ||
-        strchr(user, '/') != NULL || !g_utf8_validate(user, -1, NULL)) {
+        strchr(user, '/') != NULL) {
         return false;
     }
-    for (const char *c = user; *c != '\0'; c = g_utf8_next_char(c)) {
-        gunichar character = g_utf8_get_char(c);
-
-        if (character < 0x20 || (character >= 0x7f && character < 0xa0)) {
-            return false;
-        }
-    }
-    return true;
+    return text_is_harmless(user, length);
 }
 
 static int make_directory(const struct host *host, const char *path, struct store_error *error)

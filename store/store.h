@@ -27,8 +27,9 @@ int store_open(struct store **out, const char *directory, const struct host *hos
 void store_close(struct store *store); /* accepts NULL; accounts must be closed before */
 const char *store_spool_directory(const struct store *store);
 
-/* A user name that can be a directory's: 1 to USER_NAME_MAX octets of UTF-8 without '/', NUL or
- * control characters, not beginning with '.' or '-'. */
+/* A user name that can be a directory's: 1 to USER_NAME_MAX octets of UTF-8 without '/', NUL,
+ * control characters or invisible direction and format characters, not beginning with '.' or
+ * '-'. */
 bool store_user_name_valid(const char *user);
 
 /* Opens the account, once for each user: later calls share the object. STORE_NOT_FOUND if it has

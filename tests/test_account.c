@@ -87,8 +87,20 @@ END_TEST
 
 START_TEST(test_store__refuses_users_twice_missing_or_misnamed)
 {
-    static const char *const bad[] = {"",    ".",        "..",   ".git", "-x",
-                                      "a/b", "../alice", "a\nb", "\377"};
+    static const char *const bad[] = {
+        "",
+        ".",
+        "..",
+        ".git",
+        "-x",
+        "a/b",
+        "../alice",
+        "a\nb",
+        "\377",
+        "a\302\233b",     /* C1 */
+        "a\342\200\256b", /* right-to-left override */
+        "a\342\200\250b", /* line separator */
+    };
     struct account *account;
     g_autofree char *longest = g_strnfill(USER_NAME_MAX, 'u');
     g_autofree char *longer = g_strnfill(USER_NAME_MAX + 1, 'u');
