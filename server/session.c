@@ -429,8 +429,3 @@ bool session_is_idling(const struct session *session)
 {
     return session->idling;
 }
-
-const char *session_id(const struct session *session)
-{
-    return session->id;
-}

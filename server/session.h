@@ -122,6 +122,5 @@ void session_abort(struct session *session);
 const char *session_user(const struct session *session);
 struct account *session_account(const struct session *session);
 bool session_is_idling(const struct session *session);
-const char *session_id(const struct session *session);
 
 #endif
