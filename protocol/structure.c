@@ -79,17 +79,6 @@ bool structure_section(const struct structure *structure, const uint32_t *parts,
     return false;
 }
 
-const char *structure_part_type(const struct structure *structure, const uint32_t *parts,
-                                size_t count)
-{
-    uint32_t at;
-    if (!find_part(structure, parts, count, &at) ||
-        structure_part(structure, at)->kind != STRUCTURE_LEAF) {
-        return NULL;
-    }
-    return structure_part(structure, at)->type.data;
-}
-
 const char *structure_field(const struct structure *structure, enum envelope_field field,
                             size_t *length)
 {

@@ -55,11 +55,6 @@ enum section_text {
 bool structure_section(const struct structure *structure, const uint32_t *parts, size_t count,
                        enum section_text text, struct octet_range *out);
 
-/* Of a leaf part found by numbers: "text/plain", for BINARY later and SEARCH now. NULL where there
- * is none and for multiparts and messages. Borrowed from the structure. */
-const char *structure_part_type(const struct structure *structure, const uint32_t *parts,
-                                size_t count);
-
 /* Envelope fields for SEARCH and logs: raw (undecoded, unfolded) values, or NULL; not
  * NUL-terminated. Address fields that are repeated are joined by ", ". */
 enum envelope_field {

@@ -25,7 +25,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (range.start > MESSAGE_LENGTH || range.length > MESSAGE_LENGTH - range.start)) {
             abort();
         }
-        structure_part_type(structure, parts, i % 4);
     }
     g_string_free(out, TRUE);
     structure_free(structure);

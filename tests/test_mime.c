@@ -352,20 +352,6 @@ START_TEST(test_mime__finds_sections)
 }
 END_TEST
 
-START_TEST(test_mime__names_part_types)
-{
-    GString *message = with_crlf(nested_message);
-    struct structure *structure = parse_message(message);
-    const uint32_t parts[] = {1, 2, 1};
-    ck_assert_str_eq(structure_part_type(structure, parts, 1), "text/x");
-    ck_assert_str_eq(structure_part_type(structure, parts + 1, 2), "text/html");
-    ck_assert_ptr_null(structure_part_type(structure, parts, 0));
-    ck_assert_ptr_null(structure_part_type(structure, parts + 1, 1));
-    structure_free(structure);
-    g_string_free(message, TRUE);
-}
-END_TEST
-
 static const struct {
     const char *message;
     bool header;
@@ -682,7 +668,6 @@ int main(void)
     tcase_add_loop_test(tc, test_mime__writes_envelopes, 0, G_N_ELEMENTS(envelopes));
     tcase_add_loop_test(tc, test_mime__parses_addresses, 0, G_N_ELEMENTS(lists));
     tcase_add_loop_test(tc, test_mime__finds_sections, 0, G_N_ELEMENTS(sections));
-    tcase_add_test(tc, test_mime__names_part_types);
     tcase_add_loop_test(tc, test_mime__collects_text, 0, G_N_ELEMENTS(texts));
     tcase_add_test(tc, test_mime__cuts_text_at_a_character);
     tcase_add_test(tc, test_mime__survives_a_long_parameter_name);
