@@ -121,6 +121,7 @@ void objects_close(struct objects *objects)
     }
     assert(objects->batches->len == 0);
     objects_release_kept(objects, 0);
+    pack_merge_close(objects);
     git_odb_free(objects->odb);
     object_cache_free(objects->cache);
     g_ptr_array_free(objects->batches, TRUE);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum {
@@ -397,6 +398,9 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
     if (result < 0) {
         return result;
     }
+    /* The same objects in the same order make the same pack: what stands there already may be all
+     * that somebody has of them. */
+    bool there = access(names->index, F_OK) == 0;
     if (keep) {
         result = write_file(host, names->keep, PACK_KEEP_TEXT, strlen(PACK_KEEP_TEXT), false);
     }
@@ -412,9 +416,13 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
     }
     if (result < 0) {
         /* The index goes first, as it came last. */
-        host->unlink(host->data, names->index);
+        if (!there) {
+            host->unlink(host->data, names->index);
+        }
         host->unlink(host->data, names->index_temp);
-        host->unlink(host->data, names->pack);
+        if (!there) {
+            host->unlink(host->data, names->pack);
+        }
         host->unlink(host->data, names->keep);
     }
     return result;

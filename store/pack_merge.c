@@ -19,6 +19,8 @@ enum {
     INDEX_HEADER = 8,
     INDEX_FANOUT = 256 * 4,
     PACK_HEADER = 12,
+    MIDX_HEADER = 12,
+    MIDX_CHUNK = 12,
     TRAILER = OBJECT_ID_SIZE,
     NAME_LENGTH = 5 + OBJECT_ID_HEX, /* "pack-" and 40 digits */
     GC_PID_SECONDS = 12 * 3600,      /* git, too, takes an older gc.pid for a crash's */
@@ -96,7 +98,7 @@ static void unlink_file(const struct objects *objects, const char *name, const c
     g_free(path);
 }
 
-/* Somebody else is rewriting packs, or has written down which there are. */
+/* Somebody else is rewriting packs, or has written down in a newer way which there are. */
 static bool must_stand_back(const struct objects *objects)
 {
     struct stat status;
@@ -104,7 +106,7 @@ static bool must_stand_back(const struct objects *objects)
     bool busy = stat(path, &status) == 0 && now_seconds(objects) - status.st_mtime < GC_PID_SECONDS;
 
     g_free(path);
-    return busy || stat_file(objects, "multi-pack-index", "", &status);
+    return busy || stat_file(objects, "multi-pack-index.d", "", &status);
 }
 
 static bool keep_is_ours(const struct objects *objects, const char *name)
@@ -145,6 +147,103 @@ static bool is_pack_file(const char *name, const char *suffix)
 {
     return strlen(name) == NAME_LENGTH + strlen(suffix) && g_str_has_prefix(name, "pack-") &&
            g_str_has_suffix(name, suffix);
+}
+
+static bool map_file(const struct objects *objects, const char *name, const char *suffix,
+                     struct map *out)
+{
+    struct stat status;
+    char *path = file_path(objects, name, suffix);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *data = MAP_FAILED;
+
+    g_free(path);
+    if (fd >= 0 && fstat(fd, &status) == 0 && status.st_size > 0) {
+        data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (data == MAP_FAILED) {
+        return false;
+    }
+    *out = (struct map){data, (size_t)status.st_size};
+    return true;
+}
+
+static void unmap(const struct map *map)
+{
+    if (map->data != NULL) {
+        munmap((void *)(uintptr_t)map->data, map->length);
+    }
+}
+
+static uint32_t get_be32(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static uint64_t get_be64(const uint8_t *bytes)
+{
+    return (uint64_t)get_be32(bytes) << 32 | get_be32(bytes + 4);
+}
+
+/* Adds NUL-terminated "pack-NAME.idx" without their suffixes. */
+static void add_listed(GHashTable *listed, const uint8_t *names, size_t length)
+{
+    while (length > 0) {
+        const uint8_t *end = memchr(names, '\0', length);
+        size_t used = end != NULL ? (size_t)(end - names) + 1 : length;
+
+        if (end != NULL && is_pack_file((const char *)names, ".idx")) {
+            g_hash_table_add(listed, g_strndup((const char *)names, NAME_LENGTH));
+        }
+        names += used;
+        length -= used;
+    }
+}
+
+/* gitformat-pack(5), multi-pack-index: a table of chunks, PNAM has the names of packs. */
+static bool read_listed(GHashTable *listed, const struct map *map)
+{
+    size_t chunks = map->length >= MIDX_HEADER ? map->data[6] : 0;
+
+    if (chunks == 0 || memcmp(map->data, "MIDX\1", 5) != 0 ||
+        map->length < MIDX_HEADER + (chunks + 1) * MIDX_CHUNK) {
+        return false;
+    }
+    for (size_t i = 0; i < chunks; i++) {
+        const uint8_t *chunk = map->data + MIDX_HEADER + i * MIDX_CHUNK;
+        uint64_t begin = get_be64(chunk + 4);
+        uint64_t end = get_be64(chunk + MIDX_CHUNK + 4);
+
+        if (memcmp(chunk, "PNAM", 4) == 0 && begin <= end && end <= map->length) {
+            add_listed(listed, map->data + begin, (size_t)(end - begin));
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The packs that git's multi-pack-index relies on: a new set; NULL if there is no telling. */
+static GHashTable *listed_packs(const struct objects *objects)
+{
+    GHashTable *listed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    struct stat status;
+    struct map map;
+
+    if (!stat_file(objects, "multi-pack-index", "", &status)) {
+        return listed;
+    }
+    bool known = map_file(objects, "multi-pack-index", "", &map);
+    if (known) {
+        known = read_listed(listed, &map);
+        unmap(&map);
+    }
+    if (!known) {
+        g_clear_pointer(&listed, g_hash_table_destroy);
+    }
+    return listed;
 }
 
 /* A merged pack whose index is gone, and nobody remembers when: the server was started anew. */
@@ -193,7 +292,8 @@ static void remove_leftover(const struct objects *objects, const char *name)
     }
 }
 
-static void consider(const struct objects *objects, const char *file, GPtrArray *candidates)
+static void consider(const struct objects *objects, const char *file, GHashTable *listed,
+                     GPtrArray *candidates)
 {
     struct stat status;
 
@@ -203,8 +303,8 @@ static void consider(const struct objects *objects, const char *file, GPtrArray 
     char *name = g_strndup(file, NAME_LENGTH);
     if (!g_hash_table_contains(objects->merge.retired, name) &&
         !g_hash_table_contains(objects->merge.foreign, name) &&
-        !stat_file(objects, name, ".keep", &status) && stat_file(objects, name, ".pack", &status) &&
-        status.st_size <= PACK_MERGE_BYTES_MAX / 2) {
+        !g_hash_table_contains(listed, name) && !stat_file(objects, name, ".keep", &status) &&
+        stat_file(objects, name, ".pack", &status) && status.st_size <= PACK_MERGE_BYTES_MAX / 2) {
         struct candidate *candidate = g_new0(struct candidate, 1);
 
         candidate->name = g_steal_pointer(&name);
@@ -225,7 +325,7 @@ static int compare_candidates(const void *a, const void *b)
 }
 
 /* Cleans up, and finds the packs small enough to merge, smallest first. */
-static GPtrArray *scan(const struct objects *objects)
+static GPtrArray *scan(const struct objects *objects, GHashTable *listed)
 {
     GPtrArray *candidates = g_ptr_array_new_with_free_func(candidate_free);
     DIR *directory = opendir(objects->pack_directory);
@@ -233,7 +333,7 @@ static GPtrArray *scan(const struct objects *objects)
 
     while (directory != NULL && (entry = readdir(directory)) != NULL) {
         remove_leftover(objects, entry->d_name);
-        consider(objects, entry->d_name, candidates);
+        consider(objects, entry->d_name, listed, candidates);
     }
     if (directory != NULL) {
         closedir(directory);
@@ -261,40 +361,6 @@ static guint choose(const GPtrArray *candidates)
         sum += candidate->size;
     }
     return chosen;
-}
-
-static bool map_file(const struct objects *objects, const char *name, const char *suffix,
-                     struct map *out)
-{
-    struct stat status;
-    char *path = file_path(objects, name, suffix);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *data = MAP_FAILED;
-
-    g_free(path);
-    if (fd >= 0 && fstat(fd, &status) == 0 && status.st_size > 0) {
-        data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (data == MAP_FAILED) {
-        return false;
-    }
-    *out = (struct map){data, (size_t)status.st_size};
-    return true;
-}
-
-static void unmap(const struct map *map)
-{
-    if (map->data != NULL) {
-        munmap((void *)(uintptr_t)map->data, map->length);
-    }
-}
-
-static uint32_t get_be32(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
 static int compare_extents(const void *a, const void *b)
@@ -464,7 +530,7 @@ static void hide(const struct objects *objects, const char *name, struct retired
     retired->hidden = true;
 }
 
-static void unlink_retired(struct objects *objects)
+static void unlink_retired(struct objects *objects, GHashTable *listed)
 {
     int64_t grace = g_hash_table_size(objects->merge.retired) > PACK_RETIRED_MAX
                         ? PACK_RETIRE_SECONDS_SHORT
@@ -480,6 +546,10 @@ static void unlink_retired(struct objects *objects)
     while (g_hash_table_iter_next(&iterator, &name, &value)) {
         struct retired *retired = value;
 
+        if (!retired->hidden && g_hash_table_contains(listed, name)) {
+            g_hash_table_iter_remove(&iterator);
+            continue;
+        }
         if (!retired->hidden && now - retired->since >= PACK_HIDE_SECONDS) {
             hide(objects, name, retired);
             gone = true;
@@ -495,6 +565,25 @@ static void unlink_retired(struct objects *objects)
     }
 }
 
+void pack_merge_close(struct objects *objects)
+{
+    GHashTableIter iterator;
+    void *name;
+    void *value;
+
+    if (objects->merge.written > 0) {
+        objects_maintain(objects);
+    }
+    g_hash_table_iter_init(&iterator, objects->merge.retired);
+    while (g_hash_table_iter_next(&iterator, &name, &value)) {
+        struct retired *retired = value;
+
+        if (!retired->hidden) {
+            hide(objects, name, retired);
+        }
+    }
+}
+
 void pack_merge_count(struct objects *objects)
 {
     if (++objects->merge.written >= PACK_MERGE_EVERY) {
@@ -505,11 +594,12 @@ void pack_merge_count(struct objects *objects)
 void objects_maintain(struct objects *objects)
 {
     objects->merge.written = 0;
-    if (must_stand_back(objects)) {
+    GHashTable *listed = must_stand_back(objects) ? NULL : listed_packs(objects);
+    if (listed == NULL) {
         return;
     }
-    unlink_retired(objects);
-    GPtrArray *candidates = scan(objects);
+    unlink_retired(objects, listed);
+    GPtrArray *candidates = scan(objects, listed);
     if (candidates->len > PACK_MERGE_COUNT) {
         guint count = choose(candidates);
 
@@ -518,4 +608,5 @@ void objects_maintain(struct objects *objects)
         }
     }
     g_ptr_array_free(candidates, TRUE);
+    g_hash_table_destroy(listed);
 }

@@ -435,7 +435,8 @@ static void write_texts(struct object_id *ids)
     }
 }
 
-/* In as many packs: nothing is merged while git's gc seems to run. */
+/* In as many packs, nothing of which is protected any more: nothing is merged while git's gc seems
+ * to run. */
 static void write_many(struct object_id *ids)
 {
     char *lock = fixture_path(repository, "gc.pid");
@@ -444,6 +445,7 @@ static void write_many(struct object_id *ids)
     ck_assert_ptr_nonnull(file);
     fclose(file);
     write_texts(ids);
+    reopen();
     ck_assert_int_eq(unlink(lock), 0);
     free(lock);
 }
@@ -511,7 +513,6 @@ START_TEST(test_objects__of_merged_packs_are_hidden_before_they_go)
     struct object_id ids[MANY];
 
     write_many(ids);
-    reopen();
     objects_maintain(objects);
     ck_assert_int_eq(count_files(".idx"), MANY + 1);
     faulty.time_offset = (int64_t)(PACK_HIDE_SECONDS + 1) * 1000000;
@@ -537,7 +538,6 @@ START_TEST(test_objects__are_not_merged_beside_gc_or_a_multi_pack_index)
     char *lock = fixture_path(repository, "gc.pid");
 
     write_many(ids);
-    reopen();
     FILE *file = fopen(lock, "w");
     ck_assert_ptr_nonnull(file);
     fclose(file);
@@ -551,6 +551,81 @@ START_TEST(test_objects__are_not_merged_beside_gc_or_a_multi_pack_index)
 }
 END_TEST
 
+/* Git wrote down the packs there were; those written since are merged all the same. */
+START_TEST(test_objects__beside_a_multi_pack_index_only_newer_packs_are_merged)
+{
+    struct object_id ids[MANY];
+    struct object_id more[MANY];
+
+    write_many(ids);
+    ck_assert(GIT(repository, "multi-pack-index", "write"));
+    for (int i = 0; i < MANY; i++) {
+        char text[64];
+
+        snprintf(text, sizeof(text), "number %d of more\n", i);
+        more[i] = write_text(text);
+    }
+    faulty.time_offset = (int64_t)(PACK_RETIRE_SECONDS + 5) * 1000000;
+    for (int i = 0; i < 3; i++) {
+        objects_maintain(objects);
+    }
+    ck_assert_int_gt(count_files(".idx"), MANY);
+    ck_assert_int_le(count_files(".idx"), MANY + 2 * PACK_MERGE_COUNT);
+    ck_assert(GIT(repository, "multi-pack-index", "verify"));
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+    reopen();
+    check_many(ids);
+    check_git_sees(&more[0], "number 0 of more\n");
+}
+END_TEST
+
+START_TEST(test_objects__stay_in_few_packs_however_short_each_visit_is)
+{
+    enum { VISITS = 60, EACH = 7 };
+    struct object_id ids[VISITS * EACH];
+    char text[64];
+
+    for (int i = 0; i < VISITS * EACH; i++) {
+        snprintf(text, sizeof(text), "number %d of visits\n", i);
+        ids[i] = write_text(text);
+        if (i % EACH == 0) {
+            reopen();
+        }
+    }
+    ck_assert_int_le(count_files(".idx"), PACK_MERGE_COUNT + 2 * EACH);
+    for (int i = 0; i < VISITS * EACH; i++) {
+        snprintf(text, sizeof(text), "number %d of visits\n", i);
+        check_text(&ids[i], text);
+    }
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+}
+END_TEST
+
+/* The same objects make the same pack: a failure must not take the first one away. */
+START_TEST(test_objects__written_before_stay_whichever_call_fails_the_second_time)
+{
+    bool failed = true;
+    unsigned k;
+
+    for (k = 1; k < FAULTS_MAX && failed; k++) {
+        struct object_batch *batch;
+
+        struct object_id id = write_text("twice\n");
+        faulty_host_arm(&faulty, k, false, ENOSPC);
+        ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+        add_text(batch, "twice\n");
+        object_batch_write(batch, &error);
+        object_batch_free(batch);
+        failed = faulty.failed;
+        faulty_host_arm(&faulty, 0, false, 0);
+        reopen();
+        check_text(&id, "twice\n");
+        check_git_sees(&id, "twice\n");
+    }
+    ck_assert_uint_gt(k, 10);
+}
+END_TEST
+
 START_TEST(test_objects__merge_leaves_deltas_and_damage_alone)
 {
     struct object_id ids[MANY];
@@ -560,7 +635,6 @@ START_TEST(test_objects__merge_leaves_deltas_and_damage_alone)
     int damaged = 0;
 
     write_many(ids);
-    reopen();
     handle = opendir(pack);
     while ((entry = readdir(handle)) != NULL && damaged == 0) {
         if (g_str_has_suffix(entry->d_name, ".pack")) {
@@ -675,6 +749,9 @@ int main(void)
     tcase_add_test(tests, test_objects__are_merged_while_they_are_written);
     tcase_add_test(tests, test_objects__of_merged_packs_are_hidden_before_they_go);
     tcase_add_test(tests, test_objects__are_not_merged_beside_gc_or_a_multi_pack_index);
+    tcase_add_test(tests, test_objects__beside_a_multi_pack_index_only_newer_packs_are_merged);
+    tcase_add_test(tests, test_objects__stay_in_few_packs_however_short_each_visit_is);
+    tcase_add_test(tests, test_objects__written_before_stay_whichever_call_fails_the_second_time);
     tcase_add_test(tests, test_objects__merge_leaves_deltas_and_damage_alone);
     tcase_add_loop_test(tests, test_objects__survive_a_merge_whichever_call_fails, 0, 2);
     tcase_add_test(tests, test_objects__leftovers_of_a_crash_go_after_a_while);

@@ -36,6 +36,11 @@ struct pack_merge {
 /* Counts a pack that was written; looks after all of them now and then. */
 void pack_merge_count(struct objects *objects);
 
+/* Before the database is closed, which forgets what is retired: looks after the packs once more if
+ * any was written, and hides at once those merged away (their objects are elsewhere: who looks for
+ * one finds it there). So short visits, however many, leave few packs behind. */
+void pack_merge_close(struct objects *objects);
+
 void pack_merge_init(struct pack_merge *merge);
 void pack_merge_release(struct pack_merge *merge);
 
