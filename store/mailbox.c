@@ -11,7 +11,7 @@ struct mailbox *mailbox_ref(struct mailbox *mailbox)
     return mailbox;
 }
 
-static void remember(const struct mailbox *mailbox)
+void mailbox_remember(const struct mailbox *mailbox)
 {
     struct remembered *remembered;
 
@@ -29,7 +29,7 @@ void mailbox_unref(struct mailbox *mailbox)
     if (mailbox == NULL || --mailbox->references > 0) {
         return;
     }
-    remember(mailbox);
+    mailbox_remember(mailbox);
     mailbox_detach(mailbox);
     snapshot_unref(mailbox->snapshot);
     account_unref(mailbox->account);
@@ -117,6 +117,7 @@ static int refresh_once(void *data, struct store_error *error)
     }
     rc = refs_read(mailbox->account->refs, mailbox->ref, &tip, error);
     if (rc == STORE_NOT_FOUND) {
+        mailbox_remember(mailbox);
         mailbox_detach(mailbox);
         return 0;
     }

@@ -134,6 +134,7 @@ int mailbox_reconcile(struct mailbox *mailbox, const struct object_id *tip,
     if (loaded->uid_validity != findings.known->uid_validity ||
         strcmp(loaded->mailbox_id, findings.known->mailbox_id) != 0) {
         snapshot_unref(loaded);
+        mailbox_remember(mailbox);
         mailbox_detach(mailbox);
         return 0;
     }

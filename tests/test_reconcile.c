@@ -387,6 +387,28 @@ START_TEST(test_reconcile__another_mailbox_in_the_same_place_is_another)
 }
 END_TEST
 
+/* The same while a session has the old one open; _i: the branch is moved, or deleted in between. */
+START_TEST(test_reconcile__another_mailbox_in_the_place_of_an_open_one_is_another)
+{
+    struct mailbox *junk = open_mailbox(&fixture, "Junk");
+    struct mailbox *fresh;
+    g_autofree char *archive = tip("Archive");
+    uint32_t validity = snapshot_uid_validity(mailbox_snapshot(junk));
+
+    if (_i == 1) {
+        ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/heads/Junk"));
+        ck_assert_int_eq(mailbox_refresh(junk, &error), 0);
+    }
+    move_branch("Junk", archive);
+    ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/heads/Archive"));
+    fresh = open_mailbox(&fixture, "Junk");
+    ck_assert(mailbox_is_deleted(junk));
+    ck_assert_uint_gt(snapshot_uid_validity(mailbox_snapshot(fresh)), validity);
+    mailbox_unref(junk);
+    mailbox_unref(fresh);
+}
+END_TEST
+
 START_TEST(test_reconcile__names_that_are_no_encoding_are_not_listed)
 {
     g_autoptr(GPtrArray) list = NULL;
@@ -471,6 +493,8 @@ int main(void)
     tcase_add_test(cases, test_reconcile__a_branch_deleted_outside_is_a_deleted_mailbox);
     tcase_add_test(cases, test_reconcile__inbox_is_always_there);
     tcase_add_test(cases, test_reconcile__another_mailbox_in_the_same_place_is_another);
+    tcase_add_loop_test(
+        cases, test_reconcile__another_mailbox_in_the_place_of_an_open_one_is_another, 0, 2);
     tcase_add_test(cases, test_reconcile__names_that_are_no_encoding_are_not_listed);
     tcase_add_test(cases, test_reconcile__lists_mailboxes_without_a_readable_account_state);
     tcase_add_test(cases, test_reconcile__a_pushed_branch_becomes_a_mailbox);

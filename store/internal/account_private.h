@@ -37,7 +37,8 @@ struct account {
     struct object_id state_commit;
 };
 
-/* What outlives a mailbox's last reference, so that it is continued when opened again. */
+/* What outlives a mailbox's last reference, or its branch, so that it is continued when opened
+ * again. */
 struct remembered {
     struct object_id commit;
     uint32_t recent_from;
@@ -94,6 +95,8 @@ int mailbox_open(struct mailbox **out, struct account *account, const char *name
 int mailbox_prepare(struct mailbox *mailbox, struct store_error *error);
 /* Takes the reference. */
 void mailbox_adopt(struct mailbox *mailbox, struct snapshot *snapshot);
+/* Whatever mailbox is opened under the name next must not go back behind this state. */
+void mailbox_remember(const struct mailbox *mailbox);
 /* The branch is gone or is now another mailbox. */
 void mailbox_detach(struct mailbox *mailbox);
 /* Follows a rename of its branch. */
