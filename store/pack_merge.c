@@ -225,7 +225,25 @@ static bool read_listed(GHashTable *listed, const struct map *map)
     return false;
 }
 
-/* The packs that git's multi-pack-index relies on: a new set; NULL if there is no telling. */
+static bool any_gone(const struct objects *objects, GHashTable *listed)
+{
+    GHashTableIter iterator;
+    struct stat status;
+    void *name;
+
+    g_hash_table_iter_init(&iterator, listed);
+    while (g_hash_table_iter_next(&iterator, &name, NULL)) {
+        if (!stat_file(objects, name, ".idx", &status) ||
+            !stat_file(objects, name, ".pack", &status)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The packs that git's multi-pack-index relies on: a new set; NULL if there is no telling. Git does
+ * not look into other packs for an object that a listed one should have: a list made while one of
+ * them went away is removed, git does without. */
 static GHashTable *listed_packs(const struct objects *objects)
 {
     GHashTable *listed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -239,6 +257,10 @@ static GHashTable *listed_packs(const struct objects *objects)
     if (known) {
         known = read_listed(listed, &map);
         unmap(&map);
+    }
+    if (known && any_gone(objects, listed)) {
+        unlink_file(objects, "multi-pack-index", "");
+        g_hash_table_remove_all(listed);
     }
     if (!known) {
         g_clear_pointer(&listed, g_hash_table_destroy);
@@ -574,14 +596,21 @@ void pack_merge_close(struct objects *objects)
     if (objects->merge.written > 0) {
         objects_maintain(objects);
     }
+    GHashTable *listed = g_hash_table_size(objects->merge.retired) > 0 && !must_stand_back(objects)
+                             ? listed_packs(objects)
+                             : NULL;
+    if (listed == NULL) {
+        return;
+    }
     g_hash_table_iter_init(&iterator, objects->merge.retired);
     while (g_hash_table_iter_next(&iterator, &name, &value)) {
         struct retired *retired = value;
 
-        if (!retired->hidden) {
+        if (!retired->hidden && !g_hash_table_contains(listed, name)) {
             hide(objects, name, retired);
         }
     }
+    g_hash_table_destroy(listed);
 }
 
 void pack_merge_count(struct objects *objects)

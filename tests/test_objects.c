@@ -579,6 +579,48 @@ START_TEST(test_objects__beside_a_multi_pack_index_only_newer_packs_are_merged)
 }
 END_TEST
 
+/* Git lists packs, and writes the list when one of them has been merged and is gone. */
+START_TEST(test_objects__are_readable_for_git_after_a_multi_pack_index_came_too_late)
+{
+    struct object_id ids[MANY];
+    char *pack = fixture_path(repository, "objects/pack/multi-pack-index");
+    char *aside = fixture_path(repository, "aside");
+
+    write_many(ids);
+    objects_maintain(objects);
+    ck_assert(GIT(repository, "multi-pack-index", "write"));
+    ck_assert_int_eq(rename(pack, aside), 0);
+    faulty.time_offset = (int64_t)(PACK_HIDE_SECONDS + 1) * 1000000;
+    objects_maintain(objects);
+    ck_assert_int_eq(rename(aside, pack), 0);
+    faulty.time_offset = (int64_t)(PACK_RETIRE_SECONDS + 5) * 1000000;
+    objects_maintain(objects);
+    ck_assert_int_eq(count_files(".pack"), 1);
+    for (int i = 0; i < MANY; i += 10) {
+        char text[64];
+
+        snprintf(text, sizeof(text), "number %d of many\n", i);
+        check_git_sees(&ids[i], text);
+    }
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+    free(pack);
+    free(aside);
+}
+END_TEST
+
+START_TEST(test_objects__closing_leaves_to_git_what_it_lists)
+{
+    struct object_id ids[MANY];
+
+    write_many(ids);
+    objects_maintain(objects);
+    ck_assert(GIT(repository, "multi-pack-index", "write"));
+    reopen();
+    ck_assert_int_eq(count_files(".idx"), MANY + 1);
+    ck_assert(GIT(repository, "multi-pack-index", "verify"));
+}
+END_TEST
+
 START_TEST(test_objects__stay_in_few_packs_however_short_each_visit_is)
 {
     enum { VISITS = 60, EACH = 7 };
@@ -752,6 +794,9 @@ int main(void)
     tcase_add_test(tests, test_objects__beside_a_multi_pack_index_only_newer_packs_are_merged);
     tcase_add_test(tests, test_objects__stay_in_few_packs_however_short_each_visit_is);
     tcase_add_test(tests, test_objects__written_before_stay_whichever_call_fails_the_second_time);
+    tcase_add_test(tests,
+                   test_objects__are_readable_for_git_after_a_multi_pack_index_came_too_late);
+    tcase_add_test(tests, test_objects__closing_leaves_to_git_what_it_lists);
     tcase_add_test(tests, test_objects__merge_leaves_deltas_and_damage_alone);
     tcase_add_loop_test(tests, test_objects__survive_a_merge_whichever_call_fails, 0, 2);
     tcase_add_test(tests, test_objects__leftovers_of_a_crash_go_after_a_while);
