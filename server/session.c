@@ -184,7 +184,7 @@ bool session_read_line(struct session *session, size_t limit, const char **line,
     bool whole = parser_feed_line(session->parser, session->input->data + session->input_parsed,
                                   input_length(session), limit, &used, line, too_long);
     session->input_parsed += used;
-    return whole;
+    return whole || *too_long;
 }
 
 /* --- running commands --- */

@@ -128,7 +128,8 @@ void session_set_state(struct session *session, enum session_state state);
 /* Ends the conversation: "* BYE [code] text" (code may be NULL), then SESSION_CLOSED. */
 void session_bye(struct session *session, const char *code, const char *text);
 /* For commands that read lines of their own (AUTHENTICATE, IDLE): true with the next line of
- * input, valid until the next call; *too_long when it passed limit (the line is then no good). */
+ * input, valid until the next call, and with *too_long as soon as it passes limit: *line is then
+ * not set, and what is left of it is skipped. */
 bool session_read_line(struct session *session, size_t limit, const char **line, bool *too_long);
 /* Forgets all input not yet parsed (STARTTLS). */
 void session_drop_input(struct session *session);
