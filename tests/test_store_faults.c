@@ -1,6 +1,7 @@
 /* Every operation with every call to the host failing in turn, alone or as if the machine had
  * stopped there: afterwards the account is as it was before or as it is meant to be, whole, and
- * what was acknowledged is there.
+ * what was acknowledged is there. And every operation's order of syncs, for a power cut takes what
+ * was only written.
  */
 #include <check.h>
 #include <dirent.h>
@@ -11,6 +12,7 @@
 
 #include "tests/faulty_host.h"
 #include "tests/mail_fixture.h"
+#include "tests/ordered_host.h"
 #include "tests/store_fixture.h"
 
 enum { CALLS_MAX = 500 }; /* more than any operation makes */
@@ -228,6 +230,44 @@ START_TEST(test_store__is_whole_after_the_machine_stopped_at_any_call)
 }
 END_TEST
 
+START_TEST(test_store__syncs_what_a_power_cut_would_take)
+{
+    struct mail_fixture fixture;
+    struct ordered_host ordered;
+    struct store_error error;
+
+    ordered_host_init(&ordered);
+    populate(&fixture, &ordered.host);
+    g_free(describe_account(&fixture));
+    ck_assert_int_eq(OPERATIONS[_i](&fixture, &error), 0);
+    ck_assert_int_eq(store_sync(fixture.store, &error), 0);
+    ordered_host_check(&ordered);
+    ck_assert_uint_gt(ordered.moved, 0);
+    mail_fixture_release(&fixture);
+    ordered_host_release(&ordered);
+}
+END_TEST
+
+START_TEST(test_store__syncs_a_new_account)
+{
+    char *directory = fixture_directory();
+    struct origin origin = {.time = 1};
+    struct ordered_host ordered;
+    struct store *store;
+    struct store_error error;
+
+    ordered_host_init(&ordered);
+    ck_assert_int_eq(store_open(&store, directory, &ordered.host, &error), 0);
+    ck_assert_int_eq(store_create_account(store, "alice", &origin, &error), 0);
+    ck_assert_int_eq(store_sync(store, &error), 0);
+    ordered_host_check(&ordered);
+    ck_assert_uint_gt(ordered.moved, 0);
+    store_close(store);
+    ordered_host_release(&ordered);
+    fixture_remove(directory);
+}
+END_TEST
+
 static size_t count_entries(const char *path)
 {
     DIR *entries = opendir(path);
@@ -309,6 +349,9 @@ int main(void)
     tcase_add_loop_test(cases, test_store__is_whole_after_the_machine_stopped_at_any_call, 0,
                         G_N_ELEMENTS(OPERATIONS));
     tcase_add_loop_test(cases, test_store__creates_an_account_wholly_or_not_at_all, 0, 2);
+    tcase_add_loop_test(cases, test_store__syncs_what_a_power_cut_would_take, 0,
+                        G_N_ELEMENTS(OPERATIONS));
+    tcase_add_test(cases, test_store__syncs_a_new_account);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
