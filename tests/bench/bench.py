@@ -1,0 +1,175 @@
+"""The benchmark's orchestration; scripts/bench says what it measures and how."""
+import argparse
+import dataclasses
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import measure
+import report
+import rows
+from servers import Annal, Dovecot
+
+
+@dataclasses.dataclass
+class Scale:
+    """How much is done."""
+
+    limit: float          # seconds in all
+    seconds: float        # of a run that is limited by time
+    rounds: int           # of each row
+    row_seconds: float    # after which a row gets no further round
+    all_appends: bool
+    small: int            # messages of the mailbox for single flags
+    bulk: int             # of COPY, MOVE, EXPUNGE, bodies
+    large: int            # of SELECT and FETCH of metadata
+    sessions: int         # idle ones
+    notices: int
+    touch: int            # octets of memory to touch at first
+    writers: tuple = rows.DURABLE + rows.RELAXED
+    durable: tuple = rows.DURABLE
+
+
+MIB = 1024 * 1024
+FULL = Scale(limit=1800, seconds=3, rounds=5, row_seconds=75, all_appends=True, small=1000,
+             bulk=10000, large=100000, sessions=1000, notices=10, touch=4096 * MIB)
+QUICK = Scale(limit=170, seconds=0.6, rounds=3, row_seconds=7, all_appends=False, small=1000,
+              bulk=10000, large=10000, sessions=500, notices=4, touch=1024 * MIB,
+              writers=("mdbox always", "maildir always", "mdbox optimized"),
+              durable=("mdbox always", "maildir always"))
+TINY = Scale(limit=100, seconds=0.1, rounds=1, row_seconds=1, all_appends=False, small=50, bulk=200,
+             large=200, sessions=20, notices=2, touch=MIB)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures Annal against a private Dovecot on loopback.")
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--quick", action="store_true", help="about 3 minutes; full takes up to 30")
+    scale.add_argument("--tiny", action="store_true", help="seconds; proves only that it runs")
+    parser.add_argument("--json", metavar="FILE", help="write all figures")
+    parser.add_argument("--plot", metavar="FILE", help="write an SVG of latency against clients")
+    parser.add_argument("--rows", metavar="REGEX", default="",
+                        help="only these groups: " + ", ".join(rows.GROUPS))
+    parser.add_argument("--no-dovecot", action="store_true", help="measure Annal alone")
+    parser.add_argument("--directory", metavar="DIR", help="where the mail goes, on the disk to be "
+                        "measured (default: TMPDIR, or /var/tmp)")
+    parser.add_argument("--annal", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--generator", required=True, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def make_servers(options, scale, root):
+    """Annal and the Dovecots that the scale's rows need, started."""
+    annal = Annal(options.annal, root / "annal")
+    annal.root.mkdir()
+    annal.prepare()
+    servers = [annal]
+    if not options.no_dovecot:
+        if Dovecot.program() is None:
+            raise SystemExit("there is no dovecot; scripts/bench installs it, or use --no-dovecot")
+        wanted = dict.fromkeys(scale.writers + scale.durable)
+        styles = dict.fromkeys(key.split()[0] for key in wanted)
+        pairs = [(style, fsync) for fsync in ("always", "optimized") for style in styles]
+        by_key = {}
+        for style, fsync in pairs:
+            # Each durable one is fed through the same format's other server.
+            dovecot = Dovecot(style, fsync, root / f"{style}-{fsync}", root / "homes" / style,
+                              annal.data / "tls")
+            dovecot.prepare()
+            by_key[dovecot.key] = dovecot
+            servers.append(dovecot)
+        for style in styles:
+            by_key[f"{style} always"].feeder = by_key[f"{style} optimized"]
+    return servers
+
+
+def about(root, options, started):
+    version = subprocess.run([Dovecot.program(), "--version"], stdout=subprocess.PIPE,
+                             check=False).stdout.decode().split()[:1] \
+        if not options.no_dovecot else []
+    return {"dovecot": version[0] if version else None, "processors": os.cpu_count(),
+            "load_before": os.getloadavg()[0], "started": started,
+            "synced_writes_per_second": round(measure.synced_writes(root))}
+
+
+def print_report(bench, facts):
+    used = [server for server in bench.servers
+            if any(server.key in operation.samples for operation in bench.operations)]
+    print(report.table(bench.operations, used))
+    print("\n* mail_fsync=optimized, Dovecot's default: flags, copies and mdbox metadata are "
+          "acknowledged\n  before the disk has them. All others acknowledge what the disk has.")
+    print("Medians. ratio: how many times better Annal is; target: what it should be at least.")
+    print("\nProcessor time of the server for each operation, microseconds:")
+    print(report.cpu_table(bench.operations, used))
+    shares = [detail["generator_share"] for operation in bench.operations
+              for details in operation.details.values() for detail in details
+              if "generator_share" in detail]
+    if shares:
+        print(f"\nThe generator used at most {max(shares):.0%} of one processor "
+              f"(median {report.median(shares):.0%}) of {facts['processors']}; load before the run "
+              f"{facts['load_before']:.1f}.")
+    print(f"The disk took {facts['synced_writes_per_second']:,} synced 4 kB writes a second before, "
+          f"{facts['synced_writes_per_second_after']:,} after; Dovecot {facts['dovecot'] or '-'}.")
+    for note in bench.notes:
+        print(f"Note: {note}")
+
+
+def write_files(options, bench, facts):
+    if options.json:
+        facts["notes"] = bench.notes
+        pathlib.Path(options.json).write_text(
+            report.as_json(bench.operations, bench.servers, facts), encoding="utf-8")
+    if options.plot:
+        drawing = report.plot(bench.latency, "APPEND 4 kB to own mailboxes")
+        if drawing:
+            pathlib.Path(options.plot).write_text(drawing, encoding="utf-8")
+
+
+def run(options, scale, root):
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    end = time.monotonic() + scale.limit
+    servers = make_servers(options, scale, root)
+    bench = measure.Bench(options.generator, servers, root, scale, end)
+    try:
+        for server in servers:
+            server.start()
+        measure.touch_memory(scale.touch)
+        facts = about(root, options, started)
+        for name in rows.groups_matching(options.rows):
+            if time.monotonic() > end:
+                bench.notes.append(f"{name}: skipped, out of time")
+                continue
+            rows.GROUPS[name](bench)
+        if options.plot and time.monotonic() < end:
+            rows.append_latency(bench)
+        facts["synced_writes_per_second_after"] = round(measure.synced_writes(root))
+    finally:
+        for server in servers:
+            server.stop()
+    print_report(bench, facts)
+    write_files(options, bench, facts)
+    return 1 if any(not operation.samples for operation in bench.operations) else 0
+
+
+def main():
+    options = arguments()
+    scale = QUICK if options.quick else TINY if options.tiny else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Dovecot's mail processes are another user: they must be able to pass.
+    root = pathlib.Path(tempfile.mkdtemp(
+        prefix="annal-bench-", dir=options.directory or os.environ.get("TMPDIR") or "/var/tmp"))
+    root.chmod(0o711)
+    try:
+        return run(options, scale, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Runs of the load generator, repeated and interleaved over the servers."""
+import json
+import os
+import subprocess
+import sys
+import time
+
+import report
+
+
+class RunFailed(Exception):
+    """A server refused or broke off; the row goes on without it."""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def device_written(directory):
+    """Octets written so far to the block device below a directory, or None if it is none."""
+    device = os.stat(directory).st_dev
+    wanted = (str(os.major(device)), str(os.minor(device)))
+    with open("/proc/diskstats", encoding="ascii") as file:
+        for line in file:
+            fields = line.split()
+            if tuple(fields[:2]) == wanted:
+                return int(fields[9]) * 512
+    return None
+
+
+def synced_writes(directory, seconds=0.5):
+    """How many synced 4 kB overwrites a second the disk takes, one after the other."""
+    path = os.path.join(directory, "synced-writes")
+    block = os.urandom(4096)
+    with open(path, "wb") as file:
+        file.write(block * 256)
+        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_WRONLY | os.O_DSYNC)
+    try:
+        count, start = 0, time.monotonic()
+        while time.monotonic() - start < seconds:
+            os.pwrite(descriptor, block, count % 256 * 4096)
+            count += 1
+        return count / (time.monotonic() - start)
+    finally:
+        os.close(descriptor)
+
+
+def touch_memory(octets):
+    """Makes the kernel (and below it a hypervisor) provide memory that no one has used yet."""
+    script = f"b = bytearray({octets})\nb[::4096] = b'x' * len(b[::4096])"
+    subprocess.run([sys.executable, "-c", script], check=False)
+
+
+class Bench:
+    """The servers, the generator, the operations measured so far."""
+
+    def __init__(self, generator, servers, directory, scale, end):
+        self.generator = str(generator)
+        self.servers = servers
+        self.directory = directory
+        self.scale = scale  # sizes and durations, see bench.py
+        self.end = end      # time.monotonic() after which nothing new begins
+        self.operations = []
+        self.notes = []
+        self.latency = {}   # server title: [(clients, p50, p99)]
+
+    # --- operations ---
+
+    def operation(self, name, unit, *targets):
+        operation = report.Operation(name, unit, targets)
+        self.operations.append(operation)
+        return operation
+
+    def chosen(self, *keys):
+        """The servers among these keys that take part; Annal always does."""
+        return [server for server in self.servers if server.key in ("annal", *keys)]
+
+    def repeat(self, name, servers, measure, seconds, times=None):
+        """Calls measure(server) for each server in turn, each round in another order, until it was
+        done often enough or has taken these seconds."""
+        start = time.monotonic()
+        failed = set()
+        for number in range(times or self.scale.rounds):
+            if number > 0 and time.monotonic() - start > seconds:
+                break
+            if time.monotonic() > self.end:
+                self.notes.append(f"{name}: out of time, {number} of {self.scale.rounds} rounds")
+                break
+            turn = number % len(servers)
+            for server in servers[turn:] + servers[:turn]:
+                if server.key in failed:
+                    continue
+                try:
+                    measure(server)
+                except RunFailed as problem:
+                    failed.add(server.key)
+                    self.notes.append(f"{name}: {server.title}: {problem}")
+        say(f"  {name}: {time.monotonic() - start:.1f} s")
+
+    # --- runs ---
+
+    def drive(self, server, *options, tls=False, at_gate=None):
+        """One run of the generator. at_gate is called when all clients are there; with no --do that
+        is all there is."""
+        command = [self.generator, "--gate", "--port", server.tls_port if tls else server.port,
+                   *(["--tls"] if tls else []), *options]
+        os.sync()  # nobody pays for what another one left to write
+        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            if process.stdout.readline() != b"ready\n":
+                raise RunFailed(self._complaint(process))
+            if at_gate is not None:
+                at_gate()
+            written = device_written(self.directory)
+            cpu = server.cpu_seconds()
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                raise RunFailed(self._complaint(process))
+            result = json.loads(line)
+            result["cpu_seconds"] = server.cpu_seconds() - cpu
+            if written is not None:
+                os.sync()
+                result["written"] = device_written(self.directory) - written
+            return result
+        finally:
+            process.stdin.close()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+
+    @staticmethod
+    def _complaint(process):
+        process.stdin.close()
+        lines = process.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "the generator ended"
+
+    def seed(self, server, user, messages, size, clients=1, mailbox="INBOX"):
+        """Fills the mailboxes of fresh users. Several messages a command, and where there is a
+        faster door to the same mail it is taken: this is not measured."""
+        batch = min(messages, 500)
+        self.drive(getattr(server, "feeder", server), "--user", user, "--clients", clients,
+                   "--do", f"APPEND {mailbox} %b", "--batch", batch, "--size", size,
+                   "--count", max(messages // batch, 1) * clients)
+
+    def record(self, operation, server, result):
+        """Operations a second of a run."""
+        count = max(result["operations"], 1)
+        operation.add(server.key, result["per_second"], p50_us=result["p50_us"],
+                      p99_us=result["p99_us"], generator_share=result["own_cpu_share"],
+                      cpu_us=result["cpu_seconds"] * 1e6 / count,
+                      written_octets=result["written"] / count if "written" in result else None)

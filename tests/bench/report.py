@@ -1,0 +1,169 @@
+"""What comes out of a run: the table, the JSON, the plot."""
+import json
+import math
+import statistics
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+class Operation:
+    """One line of the table: samples by server key, and what is expected.
+
+    unit: what a sample is; rate: more is better. targets: (server key or "best", least ratio);
+    "best" is the best durable Dovecot, "best default" the best of the others.
+    """
+
+    def __init__(self, name, unit, targets=()):
+        self.name, self.unit, self.targets = name, unit, list(targets)
+        self.rate = unit.endswith("/s")
+        self.samples = {}
+        self.details = {}  # server key: list of dicts
+
+    def add(self, key, value, **detail):
+        self.samples.setdefault(key, []).append(value)
+        self.details.setdefault(key, []).append(detail)
+
+    def value(self, key):
+        return median(self.samples.get(key, []))
+
+    def resolve(self, peer):
+        """The server key that a target's peer means here, or None."""
+        if not peer.startswith("best"):
+            return peer if peer in self.samples else None
+        kind = "default" if peer.endswith("default") else "always"
+        keys = [key for key in self.samples if key.endswith(kind)]
+        if not keys:
+            return None
+        return (max if self.rate else min)(keys, key=self.value)
+
+    def ratio(self, key):
+        """How many times better Annal is."""
+        annal, peer = self.value("annal"), self.value(key)
+        if not annal or not peer:
+            return None
+        return annal / peer if self.rate else peer / annal
+
+    def comparisons(self):
+        """(peer, its server key, target) of each row of the JSON."""
+        found = []
+        for peer, target in self.targets or [("best", None), ("best default", None)]:
+            key = self.resolve(peer)
+            if key is not None and self.value("annal") is not None:
+                found.append((peer, key, target))
+        return found if self.targets else found[:1]
+
+
+def short(value):
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(operations, servers):
+    """Text: a line an operation, a column a server; ratio and target of each comparison."""
+    titles = [server.title for server in servers]
+    lines = [["operation", "unit", *titles, "ratio", "target"]]
+    for operation in operations:
+        if not operation.samples:
+            continue
+        ratios, targets = [], []
+        for _, key, target in operation.comparisons():
+            title = next(server.title for server in servers if server.key == key)
+            ratios.append(f"{operation.ratio(key):.2f} {title}")
+            targets.append("-" if target is None else f"{target:g}")
+        lines.append([operation.name, operation.unit,
+                      *(short(operation.value(server.key)) for server in servers),
+                      ", ".join(ratios) or "-", ", ".join(targets) or "-"])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = []
+    for line in lines:
+        cells = [cell.ljust(width) if column in (0, 1, len(line) - 2) else cell.rjust(width)
+                 for column, (cell, width) in enumerate(zip(line, widths))]
+        text.append("  ".join(cells).rstrip())
+    text.insert(1, "-" * max(len(line) for line in text))
+    return "\n".join(text)
+
+
+def cpu_table(operations, servers):
+    """Text: processor time of the server for each operation, in microseconds."""
+    lines = []
+    for operation in operations:
+        cells = []
+        for server in servers:
+            cpu = median([detail["cpu_us"] for detail in operation.details.get(server.key, [])
+                          if detail.get("cpu_us") is not None])
+            if cpu is not None:
+                cells.append(f"{server.title} {short(cpu)}")
+        if cells:
+            lines.append(f"{operation.name}: " + ", ".join(cells))
+    return "\n".join(lines)
+
+
+def as_json(operations, servers, about):
+    rows = []
+    for operation in operations:
+        for peer, key, target in operation.comparisons():
+            title = next(server.title for server in servers if server.key == key)
+            name = operation.name + ", against " + \
+                (f"the best Dovecot ({title})" if peer.startswith("best") else title)
+            rows.append({"name": name, "annal": operation.value("annal"),
+                         "peer": operation.value(key), "unit": operation.unit,
+                         "ratio": operation.ratio(key), "target": target})
+    detail = [{"name": operation.name, "unit": operation.unit,
+               "servers": {key: {"median": operation.value(key), "samples": samples,
+                                 "details": operation.details[key]}
+                           for key, samples in operation.samples.items()}}
+              for operation in operations if operation.samples]
+    return json.dumps({"rows": rows, "about": about, "operations": detail}, indent=1) + "\n"
+
+
+COLOURS = ["#b3261e", "#1f5fa8", "#3a7d44", "#8a5a00", "#7fa8d8", "#8fc49a", "#d8b36a"]
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 460, 70, 150, 50, 50
+
+
+def plot(series, title):
+    """SVG: series is {title: [(clients, p50 in us, p99 in us)]}; both axes are logarithmic."""
+    points = [point for line in series.values() for point in line]
+    if not points:
+        return None
+    least_x, most_x = (f(p[0] for p in points) for f in (min, max))
+    low = math.floor(math.log10(max(min(p[1] for p in points), 1)))
+    high = math.ceil(math.log10(max(p[2] for p in points)))
+    span_x = math.log(most_x / least_x) or 1
+
+    def x(clients):
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log(clients / least_x) / span_x
+
+    def y(microseconds):
+        share = (math.log10(max(microseconds, 1)) - low) / max(high - low, 1)
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+           'font-family="sans-serif" font-size="12">',
+           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+           f'<text x="{LEFT}" y="24" font-size="15">{title}</text>',
+           f'<text x="{LEFT}" y="40" fill="#666">median solid, 99th percentile dashed; '
+           '* acknowledges before the disk has it</text>']
+    for power in range(low, high + 1):
+        label = f"{10 ** power / 1000:g} ms"
+        out.append(f'<path d="M{LEFT} {y(10 ** power):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
+                   f'<text x="{LEFT - 8}" y="{y(10 ** power) + 4:.1f}" '
+                   f'text-anchor="end">{label}</text>')
+    for clients in sorted({p[0] for p in points}):
+        out.append(f'<text x="{x(clients):.1f}" y="{HEIGHT - BOTTOM + 18}" '
+                   f'text-anchor="middle">{clients}</text>')
+    out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" '
+               'text-anchor="middle">clients</text>')
+    for number, (name, line) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        for column, dash in ((1, ""), (2, ' stroke-dasharray="5 4"')):
+            path = " ".join(f"{x(p[0]):.1f},{y(p[column]):.1f}" for p in sorted(line))
+            out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" '
+                       f'stroke-width="2"{dash}/>')
+        out.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 14 + 18 * number}" '
+                   f'fill="{colour}">{name}</text>')
+    return "\n".join(out + ["</svg>"]) + "\n"

@@ -1,0 +1,254 @@
+"""The servers that are measured: how each is started, fed with users, watched and stopped."""
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+START_LIMIT = 60  # seconds
+STOP_LIMIT = 30
+TICK = os.sysconf("SC_CLK_TCK")
+PASSWORD = "p"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_greeting(port, process, log):
+    """Returns once a server on this port greets."""
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                if connection.recv(4) == b"* OK":
+                    return
+        except OSError:
+            pass
+        time.sleep(0.02)
+    tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+    raise SystemExit(f"the server on port {port} does not answer\n{tail}")
+
+
+def tree_of(root):
+    """The process ids of a process and all its descendants."""
+    children = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+class Server:
+    """What all have in common. key names it in rows, title in tables."""
+
+    durable = True  # an acknowledged change has reached the disk
+
+    def __init__(self, key, title, root):
+        self.key = key
+        self.title = title
+        self.root = pathlib.Path(root)
+        self.process = None
+        self.port = self.tls_port = 0
+        self.log = self.root / "log"
+
+    def _spawn(self, command):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL)
+        wait_for_greeting(self.port, self.process, self.log)
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def cpu_seconds(self):
+        """Processor time of all its processes so far, those that have ended included."""
+        ticks = 0
+        for pid in tree_of(self.process.pid):
+            try:
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            ticks += sum(int(field) for field in fields[11:15])
+        return ticks / TICK
+
+    def memory(self):
+        """Octets of memory of all its processes, shared pages divided among their users."""
+        total = 0
+        for pid in tree_of(self.process.pid):
+            try:
+                with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                    total += sum(int(line.split()[1]) * 1024 for line in file
+                                 if line.startswith("Pss:"))
+            except OSError:
+                continue
+        return total
+
+
+class Annal(Server):
+    """annal serve with a data directory and a configuration of its own."""
+
+    def __init__(self, program, root):
+        super().__init__("annal", "Annal", root)
+        self.program = program
+        self.data = self.root / "data"
+        self.users = 0
+        self.port, self.tls_port = free_port(), free_port()
+
+    def prepare(self):
+        """Makes the certificate and the one hash that all users have: hashing passwords at full cost
+        is no part of any row."""
+        sandbox = subprocess.Popen([str(self.program), "sandbox", "--data", str(self.data), "--user",
+                                    f"u0:{PASSWORD}"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL)
+        if not sandbox.stdout.readline():
+            raise SystemExit("annal sandbox does not start")
+        sandbox.terminate()
+        sandbox.communicate()
+        file = self.data / "users"
+        self.hash = file.read_text(encoding="ascii").strip().partition(":")[2]
+        self.names = []
+        (self.root / "annal.conf").write_text(
+            f'data = "{self.data}"\n'
+            f'imap = {{"127.0.0.1:{self.port}"}}\nimaps = {{"127.0.0.1:{self.tls_port}"}}\n'
+            "cleartext_login = true\nconnections_per_user = 20000\n"
+            "connections_per_address = 20000\n", encoding="ascii")
+
+    def start(self):
+        self._spawn([self.program, "serve", "--config", self.root / "annal.conf"])
+
+    def new_users(self, count):
+        """The template of the names of count fresh users, who have no mail and no directory yet."""
+        self.users += 1
+        self.names += [f"u{self.users}x{number}" for number in range(count)]
+        fresh = self.data / "users.new"
+        fresh.write_text("".join(f"{name}:{self.hash}\n" for name in self.names), encoding="ascii")
+        fresh.rename(self.data / "users")
+        return f"u{self.users}x%c"
+
+
+DOVECOT = """\
+base_dir = {root}/run
+state_dir = {root}/state
+log_path = {root}/log
+protocols = imap
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{certificate}/certificate.pem
+ssl_key = <{certificate}/key.pem
+disable_plaintext_auth = no
+default_internal_user = {internal}
+default_internal_group = {internal_group}
+default_login_user = {login}
+default_client_limit = 20000
+default_process_limit = 12000
+default_vsz_limit = 0
+mail_location = {location}
+mail_fsync = {fsync}
+mail_max_userip_connections = 0
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = static
+  args = uid={mail} gid={mail_group} home={homes}/%u
+}}
+first_valid_uid = 0
+first_valid_gid = 0
+service imap-login {{
+  service_count = 0
+  process_min_avail = 2
+  process_limit = 2
+  chroot = {chroot}
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = {tls_port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service imap {{
+  process_min_avail = 4
+}}
+namespace inbox {{
+  inbox = yes
+  separator = /
+}}
+"""
+
+
+class Dovecot(Server):
+    """A private Dovecot of one mailbox format and one mail_fsync. Two of the same format share the
+    homes, so that one can be fed through the faster of them."""
+
+    TITLES = {"mdbox": "mdbox", "sdbox": "sdbox", "maildir": "Maildir"}
+
+    def __init__(self, style, fsync, root, homes, certificate):
+        mark = "" if fsync == "always" else "*"
+        super().__init__(f"{style} {fsync}", self.TITLES[style] + mark, root)
+        self.style, self.fsync = style, fsync
+        self.durable = fsync == "always"
+        self.homes, self.certificate = pathlib.Path(homes), certificate
+        self.users = 0
+        self.port, self.tls_port = free_port(), free_port()
+
+    @staticmethod
+    def program():
+        return shutil.which("dovecot", path="/usr/sbin:/sbin:" + os.environ.get("PATH", ""))
+
+    def prepare(self):
+        self.root.mkdir(parents=True)
+        self.homes.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            names = {"internal": "dovecot", "internal_group": "dovecot", "login": "dovenull",
+                     "mail": "mail", "mail_group": "mail", "chroot": "login"}
+            shutil.chown(self.homes, "mail", "mail")
+        else:
+            me = pwd.getpwuid(os.getuid())
+            names = {"internal": me.pw_name, "internal_group": me.pw_gid, "login": me.pw_name,
+                     "mail": me.pw_uid, "mail_group": me.pw_gid, "chroot": ""}
+        (self.root / "dovecot.conf").write_text(DOVECOT.format(
+            root=self.root, certificate=self.certificate, location=f"{self.style}:~/{self.style}",
+            fsync=self.fsync, homes=self.homes, port=self.port, tls_port=self.tls_port, **names),
+            encoding="ascii")
+
+    def start(self):
+        self._spawn([self.program(), "-F", "-c", self.root / "dovecot.conf"])
+
+    def new_users(self, count):
+        """As Annal's; any name is a user."""
+        del count
+        self.users += 1
+        return f"{self.fsync[0]}{self.users}x%c"

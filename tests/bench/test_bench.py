@@ -1,0 +1,96 @@
+"""The benchmark runs to its end at a tiny size, and its arithmetic is right."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import report  # noqa: E402
+
+
+class Peer:
+    def __init__(self, key, title):
+        self.key, self.title = key, title
+
+
+SERVERS = [Peer("annal", "Annal"), Peer("mdbox always", "mdbox"), Peer("sdbox always", "sdbox"),
+           Peer("mdbox optimized", "mdbox*")]
+
+
+def operation(unit, targets, **samples):
+    made = report.Operation("work", unit, targets)
+    for key, values in samples.items():
+        for value in values:
+            made.add(key.replace("_", " "), value)
+    return made
+
+
+class Arithmetic(unittest.TestCase):
+    def test_a_ratio_says_how_many_times_better(self):
+        rate = operation("messages/s", [], annal=[100, 300, 200], mdbox_always=[50])
+        time = operation("ms", [], annal=[2], mdbox_always=[10])
+        self.assertEqual(rate.ratio("mdbox always"), 4)
+        self.assertEqual(time.ratio("mdbox always"), 5)
+
+    def test_the_best_peer_is_the_fastest_durable_one(self):
+        rate = operation("messages/s", [("best", 3)], annal=[100], mdbox_always=[20],
+                         sdbox_always=[40], mdbox_optimized=[80])
+        time = operation("ms", [("best", 3)], annal=[1], mdbox_always=[20], sdbox_always=[40],
+                         mdbox_optimized=[2])
+        self.assertEqual(rate.comparisons(), [("best", "sdbox always", 3)])
+        self.assertEqual(time.comparisons(), [("best", "mdbox always", 3)])
+
+    def test_json_has_a_row_for_each_comparison(self):
+        operations = [
+            operation("messages/s", [("mdbox always", 3), ("best", 2)], annal=[100],
+                      mdbox_always=[25], sdbox_always=[50]),
+            operation("ms", [], annal=[5], mdbox_always=[10]),
+            operation("ms", [("best", 2)], mdbox_always=[10])]
+        rows = json.loads(report.as_json(operations, SERVERS, {}))["rows"]
+        self.assertEqual([(row["annal"], row["peer"], row["ratio"], row["target"])
+                          for row in rows], [(100, 25, 4, 3), (100, 50, 2, 2), (5, 10, 2, None)])
+        self.assertEqual(set(rows[0]), {"name", "annal", "peer", "unit", "ratio", "target"})
+
+    def test_the_table_shows_every_server_and_what_is_missing(self):
+        lines = report.table([operation("ms", [("mdbox always", 3)], annal=[2],
+                                        mdbox_always=[10])], SERVERS).splitlines()
+        self.assertEqual(lines[0].split(), ["operation", "unit", "Annal", "mdbox", "sdbox",
+                                            "mdbox*", "ratio", "target"])
+        self.assertEqual(lines[2].split(), ["work", "ms", "2.00", "10.0", "-", "-", "5.00",
+                                            "mdbox", "3"])
+
+
+class WholeRun(unittest.TestCase):
+    def test_every_row_is_measured_on_a_server(self):
+        with tempfile.TemporaryDirectory(prefix="annal-test-") as directory:
+            figures, drawing = (pathlib.Path(directory) / name for name in ("j", "svg"))
+            done = subprocess.run(
+                [sys.executable, HERE / "bench.py", "--tiny", "--no-dovecot", "--annal",
+                 os.environ["ANNAL"], "--generator", os.environ["ANNAL_BENCH"], "--directory",
+                 directory, "--json", figures, "--plot", drawing],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=200)
+            said = done.stdout.decode()
+            self.assertEqual(done.returncode, 0, said)
+            result = json.loads(figures.read_text())
+            self.assertEqual(result["about"]["notes"], [], said)
+            for measured in result["operations"]:
+                self.assertGreater(measured["servers"]["annal"]["median"], 0, measured["name"])
+            self.assertEqual(xml.etree.ElementTree.parse(drawing).getroot().tag,
+                             "{http://www.w3.org/2000/svg}svg")
+            # What it made is gone again.
+            self.assertEqual(sorted(os.listdir(directory)), ["j", "svg"])
+
+    def test_the_generator_reports_refusals(self):
+        done = subprocess.run([os.environ["ANNAL_BENCH"], "--port", "1", "--do", "NOOP", "--count",
+                               "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"refused", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
