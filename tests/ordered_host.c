@@ -57,8 +57,11 @@ static int ordered_fsync_directory(void *data, const char *path)
 {
     struct ordered_host *ordered = data;
 
+    g_autofree char *record = g_strconcat(path, TRANSACTION_FILE, NULL);
+
     g_hash_table_remove(ordered->named, path);
-    if (g_str_has_suffix(path, ".git"))
+    /* A new account's repository has another name until it is complete. */
+    if (g_file_test(record, G_FILE_TEST_EXISTS))
         ordered->unrecorded = false;
     return host_system()->fsync_directory(NULL, path);
 }
