@@ -142,6 +142,8 @@ START_TEST(test_penalty__is_forgiven_with_time)
 
     for (int i = 0; i < 3; i++)
         penalty_failure(penalty, "a", "u", SECOND);
+    for (int looks = 0; looks < 2; looks++)
+        ck_assert_int_eq(wait_of(penalty, "a", "u", SECOND + (int64_t)PENALTY_DECAY), 200000);
     penalty_failure(penalty, "a", "u", SECOND + 2 * (int64_t)PENALTY_DECAY);
     ck_assert_int_eq(wait_of(penalty, "a", "u", SECOND + 2 * (int64_t)PENALTY_DECAY), 200000);
     ck_assert_int_eq(wait_of(penalty, "a", "u", SECOND + 9 * (int64_t)PENALTY_DECAY), 0);

@@ -691,6 +691,13 @@ START_TEST(test_refs__a_torn_transaction_is_dropped)
         check_value("refs/heads/A", 0);
         ck_assert_int_eq(count_leftovers(), 0);
     }
+    /* Whole but for its sum. */
+    g_autofree char *text = g_strdup_printf(
+        "annal-transaction 1\nrefs/heads/A %s %s\nend 00000000\n", commit_hex[0], commit_hex[1]);
+    write_file("annal-transaction", text);
+    reopen();
+    check_value("refs/heads/A", 0);
+    ck_assert_int_eq(count_leftovers(), 0);
 }
 END_TEST
 
