@@ -4,8 +4,9 @@
  * newest snapshot, told in an order that keeps sequence numbers right: EXPUNGE from the last to
  * the first, so that none moves another; then EXISTS; then flags, by the new numbers.
  *
- * A mailbox that was deleted stays readable here as it was; its changes fail with NONEXISTENT. One
- * that was deleted and made again has another UIDVALIDITY, which a session can't be told of: BYE.
+ * A mailbox that was deleted stays readable here as it was; its changes fail with NONEXISTENT. So
+ * does one that was deleted and made again: the new one has another UIDVALIDITY, which a session
+ * can't be told of.
  */
 #include <assert.h>
 
@@ -221,10 +222,7 @@ void session_sync_quiet(struct session *session, const uint32_t *told, size_t co
     const struct snapshot *newest = mailbox_snapshot(session->mailbox);
     if (newest == session->view)
         return;
-    if (snapshot_uid_validity(newest) != snapshot_uid_validity(session->view)) {
-        session_bye(session, NULL, "The mailbox was replaced; select it again");
-        return;
-    }
+    assert(snapshot_uid_validity(newest) == snapshot_uid_validity(session->view));
     struct snapshot *after =
         mode == SYNC_FULL ? snapshot_ref(newest) : snapshot_keep_expunged(session->view, newest);
     advance(session, after, told, count);
