@@ -78,6 +78,7 @@ static const struct {
     {INDEX, "3 2 ", "8 2 ", "index line without a message"},
     {INDEX, "1 2 ", "1 7 ", "above HIGHESTMODSEQ"},
     {"mailbox", "uidnext 4", "uidnext 3", "below UIDNEXT"},
+    {"mailbox", "uidvalidity 1", "uidvalidity 2", "UIDVALIDITY above the account's"},
     {"mailbox", "mailboxid M", "mailboxid", "malformed properties"},
     {"mailbox", "format 1", "format 2", "mailbox format 2"},
     {"00/00/00/00/01", "body", "another body", "another size"},
@@ -89,6 +90,18 @@ START_TEST(test_verify__finds_broken_rules)
 
     commit_file(RULES[_i].file, text, false);
     assert_finding(RULES[_i].finding);
+}
+END_TEST
+
+/* Where a later commit has mended it: each of our own commits is to be good. */
+START_TEST(test_verify__finds_broken_rules_in_the_past)
+{
+    g_autofree char *good = edited(INDEX, "1 2 ", "1 2 ");
+    g_autofree char *broken = edited(INDEX, "1 2 ", "1 7 ");
+
+    commit_file(INDEX, broken, true);
+    commit_file(INDEX, good, false);
+    assert_finding("above HIGHESTMODSEQ");
 }
 END_TEST
 
@@ -253,6 +266,7 @@ int main(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 60);
     tcase_add_loop_test(cases, test_verify__finds_broken_rules, 0, G_N_ELEMENTS(RULES));
+    tcase_add_test(cases, test_verify__finds_broken_rules_in_the_past);
     tcase_add_test(cases, test_verify__finds_a_message_without_a_line);
     tcase_add_test(cases, test_verify__finds_a_line_without_a_message);
     tcase_add_test(cases, test_verify__finds_foreign_files);
