@@ -58,7 +58,7 @@ class Client(threading.Thread):
             settled = [t for t, places in self.state.items()
                        if len(places) == 1 and places != {None}]
             if kind == "append" or not settled:
-                token = f"{self.name}-{number}"
+                token = f"{self.name}-{number}."  # none is a part of another: SEARCH finds parts
                 number += 1
                 self.state[token] = {"INBOX", None}
                 self.flagged[token] = {False}
