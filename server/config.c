@@ -68,6 +68,7 @@ void config_init(struct config *config)
 
 void config_release(struct config *config)
 {
+    g_free(config->file);
     g_free(config->data);
     g_free(config->certificate);
     g_free(config->private_key);
@@ -197,6 +198,15 @@ static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
     if (strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0)
         return 0;
     cfg_error(cfg, "log must be 'stderr' or 'syslog'");
+    return -1;
+}
+
+/* No path is empty. */
+static int validate_path(cfg_t *cfg, cfg_opt_t *opt)
+{
+    if (*cfg_opt_getnstr(opt, 0) != '\0')
+        return 0;
+    cfg_error(cfg, "%s must not be empty", cfg_opt_name(opt));
     return -1;
 }
 
@@ -345,6 +355,8 @@ bool config_read(struct config *config, const char *path, char **problem)
     text = read_text(path, problem);
     if (text == NULL)
         return false;
+    g_free(config->file);
+    config->file = g_strdup(path);
     cfg = cfg_init(options, CFGF_NONE);
     if (cfg == NULL)
         abort();
@@ -355,6 +367,10 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "imaps", validate_listen);
     cfg_set_validate_func(cfg, "imap", validate_listen);
     cfg_set_validate_func(cfg, "log", validate_log);
+    cfg_set_validate_func(cfg, "data", validate_path);
+    cfg_set_validate_func(cfg, "certificate", validate_path);
+    cfg_set_validate_func(cfg, "private_key", validate_path);
+    cfg_set_validate_func(cfg, "users", validate_path);
     result = cfg_parse_buf(cfg, text);
     reading = (struct reading){0};
     g_free(text);
@@ -422,5 +438,11 @@ bool config_check(struct config *config, char **problem)
     else if (!(config_certificate_is_default(config) && access(config->certificate, F_OK) != 0 &&
                access(config->private_key, F_OK) != 0))
         certificate_check(config->certificate, config->private_key, problem);
+    if (*problem != NULL && config->file != NULL) {
+        char *named = g_strdup_printf("%s: %s", config->file, *problem);
+
+        g_free(*problem);
+        *problem = named;
+    }
     return *problem == NULL;
 }

@@ -15,6 +15,7 @@ struct config_listen {
 };
 
 struct config {
+    char *file;             /* the configuration file that was read; NULL: none */
     char *data;             /* the data directory, absolute */
     GArray *imaps;          /* struct config_listen: implicit TLS */
     GArray *imap;           /* struct config_listen: cleartext, STARTTLS */
@@ -54,7 +55,8 @@ bool config_certificate_is_default(const struct config *config);
 
 /* Resolves, and checks what does not depend on the file's syntax: ranges, at least one listener, a
  * certificate and a key that can be read and belong together. Where neither file of the default
- * certificate exists that is no problem: annal serve makes one. *problem is a new string. */
+ * certificate exists that is no problem: annal serve makes one. *problem is a new string, which
+ * names the file if one was read. */
 bool config_check(struct config *config, char **problem);
 
 #endif

@@ -77,8 +77,10 @@ void session_free(struct session *session)
     session_log(session, SESSION_LOG_INFO,
                 "event=closed reason=%s commands=%" G_GUINT64_FORMAT " in=%" G_GUINT64_FORMAT
                 " out=%" G_GUINT64_FORMAT,
-                session->state == SESSION_STATE_LOGOUT ? "logout" : "disconnect", session->commands,
-                session->octets_in, session->octets_out);
+                session->sent_away                       ? "bye"
+                : session->state == SESSION_STATE_LOGOUT ? "logout"
+                                                         : "disconnect",
+                session->commands, session->octets_in, session->octets_out);
     clear_run(session);
     session_unselect(session);
     parser_free(session->parser);
@@ -118,6 +120,7 @@ void session_bye(struct session *session, const char *code, const char *text)
     response_text(out, text, session->utf8);
     g_string_append(out, "\r\n");
     session->idling = false;
+    session->sent_away = true;
     session_unselect(session);
     session_set_state(session, SESSION_STATE_LOGOUT);
 }

@@ -75,7 +75,8 @@ struct session {
     const struct session_host *host;
     char *id;
     char *peer;
-    char *client; /* for commits: "name version (peer)" after an ID, else the peer */
+    char *client;   /* for commits: "name version (peer)" after an ID, else the peer */
+    bool sent_away; /* by a BYE that the client did not ask for */
     bool tls;
     bool compressed;
     enum session_state state;

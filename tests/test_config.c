@@ -107,6 +107,22 @@ START_TEST(reads_every_option)
 }
 END_TEST
 
+START_TEST(names_the_file_of_what_does_not_fit_together)
+{
+    struct config config;
+    char *problem = NULL;
+
+    write_config("imaps = {}\n");
+    config_init(&config);
+    ck_assert_msg(config_read(&config, path, &problem), "%s", problem);
+    ck_assert(!config_check(&config, &problem));
+    ck_assert(g_str_has_prefix(problem, path));
+    ck_assert_str_eq(problem + strlen(path), ": nothing to listen on: set imaps or imap");
+    g_free(problem);
+    config_release(&config);
+}
+END_TEST
+
 START_TEST(names_file_and_line_of_what_is_wrong)
 {
     static const struct {
@@ -119,6 +135,7 @@ START_TEST(names_file_and_line_of_what_is_wrong)
         {"imaps = {\"127.0.0.1:99999\"}\n", ":1: imaps: '127.0.0.1:99999' is no ADDRESS:PORT"},
         {"imap = {\"localhost:143\"}\n", ":1: imap: 'localhost:143' is no ADDRESS:PORT"},
         {"# a\n// b\n/* c\n */\ndata = \"#//\" # d\nworkers = 99\n", ":6: workers must be 0 to 64"},
+        {"workers = 2\ndata = \"\"\n", ":2: data must not be empty"},
         {"log = file\n", ":1: log must be 'stderr' or 'syslog'"},
     };
 
@@ -292,6 +309,7 @@ int main(void)
     tcase_add_test(tcase, an_empty_file_changes_nothing);
     tcase_add_test(tcase, reads_every_option);
     tcase_add_test(tcase, names_file_and_line_of_what_is_wrong);
+    tcase_add_test(tcase, names_the_file_of_what_does_not_fit_together);
     tcase_add_test(tcase, refuses_what_is_no_number_or_no_file);
     tcase_add_test(tcase, parses_listeners);
     tcase_add_test(tcase, check_wants_a_certificate_and_its_key);

@@ -221,6 +221,8 @@ START_TEST(says_bye_when_the_server_stops)
     ck_assert_str_eq(answer, "* BYE The server is going down\r\n");
     ck_assert_int_eq(status(), SESSION_CLOSED);
     ck_assert(!session_is_idling(session));
+    transport.close(transport.data, 0);
+    ck_assert(log_has("event=closed reason=bye "));
 }
 END_TEST
 
