@@ -35,6 +35,7 @@ struct worker {
     uint64_t tag;       /* of the command said last */
     uint64_t said;      /* operations, warming ones too */
     uint64_t answered;  /* of those */
+    uint64_t warmed;    /* of those, unmeasured */
     unsigned prepared;  /* commands */
     uint64_t first_tag; /* of the operations under way, which end in this order */
     int64_t *started;   /* by tag modulo WORKLOAD_PIPELINE_MAX */
@@ -116,6 +117,8 @@ static bool more_wanted(const struct run *run)
         return false;
     if (workload->count > 0 && run->said >= workload->count)
         return false;
+    if (workload->each > 0 && run->said >= (uint64_t)workload->each * workload->clients)
+        return false;
     return workload->seconds <= 0 || (double)(now() - run->start) < workload->seconds * 1e9;
 }
 
@@ -131,7 +134,8 @@ static void keep_busy(struct worker *worker)
 {
     struct run *run = worker->run;
 
-    while (worker->said - worker->answered < run->workload.pipeline && more_wanted(run)) {
+    while (worker->said - worker->answered < run->workload.pipeline && more_wanted(run) &&
+           (run->workload.each == 0 || worker->said < worker->warmed + run->workload.each)) {
         run->said++;
         say_operation(worker);
     }
@@ -372,6 +376,7 @@ static void start_worker(struct worker *worker)
     }
     worker->stage = STAGE_RUNNING;
     worker->first_tag = worker->tag + 1;
+    worker->warmed = worker->said;
     if (!is_watcher(worker)) {
         keep_busy(worker);
         client_flush(worker->client);

@@ -1,4 +1,5 @@
 """Runs of the load generator, repeated and interleaved over the servers."""
+import imaplib
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 
 import report
+from servers import PASSWORD
 
 
 class RunFailed(Exception):
@@ -95,7 +97,7 @@ class Bench:
                     measure(server)
                 except RunFailed as problem:
                     failed.add(server.key)
-                    self.notes.append(f"{name}: {server.title}: {problem}")
+                    self.notes.append(f"{name}: {server.title}: {problem}{server.last_words()}")
         say(f"  {name}: {time.monotonic() - start:.1f} s")
 
     # --- runs ---
@@ -144,7 +146,20 @@ class Bench:
         batch = min(messages, 500)
         self.drive(getattr(server, "feeder", server), "--user", user, "--clients", clients,
                    "--do", f"APPEND {mailbox} %b", "--batch", batch, "--size", size,
-                   "--count", max(messages // batch, 1) * clients)
+                   "--each", messages // batch)
+        found, expected = self.count(server, user, mailbox), messages // batch * batch
+        if found < expected:
+            raise RunFailed(f"{found} messages instead of {expected}")
+
+    @staticmethod
+    def count(server, user, mailbox="INBOX"):
+        """How many messages the first user has there."""
+        client = imaplib.IMAP4("127.0.0.1", server.port)
+        try:
+            client.login(user.replace("%c", "0"), PASSWORD)
+            return int(client.select(mailbox, readonly=True)[1][0])
+        finally:
+            client.shutdown()
 
     def record(self, operation, server, result):
         """Operations a second of a run."""

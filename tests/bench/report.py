@@ -17,6 +17,7 @@ class Operation:
 
     def __init__(self, name, unit, targets=()):
         self.name, self.unit, self.targets = name, unit, list(targets)
+        self.limits = []  # (what, value, least ratio): Annal against a bound or against itself
         self.rate = unit.endswith("/s")
         self.samples = {}
         self.details = {}  # server key: list of dicts
@@ -32,7 +33,7 @@ class Operation:
         """The server key that a target's peer means here, or None."""
         if not peer.startswith("best"):
             return peer if peer in self.samples else None
-        kind = "default" if peer.endswith("default") else "always"
+        kind = "optimized" if peer.endswith("default") else "always"
         keys = [key for key in self.samples if key.endswith(kind)]
         if not keys:
             return None
@@ -46,13 +47,30 @@ class Operation:
         return annal / peer if self.rate else peer / annal
 
     def comparisons(self):
-        """(peer, its server key, target) of each row of the JSON."""
+        """(peer, its server key, target) of each comparison with a server."""
         found = []
         for peer, target in self.targets or [("best", None), ("best default", None)]:
             key = self.resolve(peer)
             if key is not None and self.value("annal") is not None:
                 found.append((peer, key, target))
         return found if self.targets else found[:1]
+
+    def limit_ratio(self, value):
+        return self.value("annal") / value if self.rate else value / self.value("annal")
+
+    def rows(self, titles):
+        """What the JSON says of it."""
+        made = []
+        for peer, key, target in self.comparisons():
+            against = f"the best Dovecot ({titles[key]})" if peer.startswith("best") \
+                else titles[key]
+            made.append((against, self.value(key), self.ratio(key), target))
+        if self.value("annal"):
+            made += [(what, value, self.limit_ratio(value), target)
+                     for what, value, target in self.limits if value]
+        return [{"name": f"{self.name}, against {against}", "annal": self.value("annal"),
+                 "peer": value, "unit": self.unit, "ratio": ratio, "target": target}
+                for against, value, ratio, target in made]
 
 
 def short(value):
@@ -75,6 +93,10 @@ def table(operations, servers):
             title = next(server.title for server in servers if server.key == key)
             ratios.append(f"{operation.ratio(key):.2f} {title}")
             targets.append("-" if target is None else f"{target:g}")
+        for what, value, target in operation.limits:
+            if value and operation.value("annal"):
+                ratios.append(f"{operation.limit_ratio(value):.2f} {what} ({short(value)})")
+                targets.append("-" if target is None else f"{target:g}")
         lines.append([operation.name, operation.unit,
                       *(short(operation.value(server.key)) for server in servers),
                       ", ".join(ratios) or "-", ", ".join(targets) or "-"])
@@ -104,15 +126,8 @@ def cpu_table(operations, servers):
 
 
 def as_json(operations, servers, about):
-    rows = []
-    for operation in operations:
-        for peer, key, target in operation.comparisons():
-            title = next(server.title for server in servers if server.key == key)
-            name = operation.name + ", against " + \
-                (f"the best Dovecot ({title})" if peer.startswith("best") else title)
-            rows.append({"name": name, "annal": operation.value("annal"),
-                         "peer": operation.value(key), "unit": operation.unit,
-                         "ratio": operation.ratio(key), "target": target})
+    titles = {server.key: server.title for server in servers}
+    rows = [row for operation in operations for row in operation.rows(titles)]
     detail = [{"name": operation.name, "unit": operation.unit,
                "servers": {key: {"median": operation.value(key), "samples": samples,
                                  "details": operation.details[key]}

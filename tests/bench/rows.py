@@ -7,6 +7,8 @@ mail_fsync=always. "best" is the best Dovecot that acknowledges only what has re
 import imaplib
 import re
 import statistics
+import subprocess
+import threading
 import time
 
 import servers as parts
@@ -260,6 +262,7 @@ def idle_memory(bench):
     sessions = bench.scale.sessions
     operation = bench.operation(f"memory of an idle TLS session, {sessions:,}", "kB",
                                 ("mdbox always", 20))
+    operation.limits.append(("limit", 25, 1))
 
     def measure(server):
         user = server.new_users(min(sessions, 64))
@@ -279,6 +282,95 @@ def idle_memory(bench):
 
     bench.repeat(operation.name, bench.chosen("mdbox always"), measure, bench.scale.row_seconds,
                  times=1)
+
+
+# --- Annal against bounds and against itself ---
+
+def tip(repository):
+    """What stock git shows as the newest commit."""
+    done = subprocess.run(["git", "-C", str(repository), "log", "-1", "--format=%H", "INBOX"],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return done.stdout
+
+
+def seconds_until_visible(repository, before):
+    start = time.monotonic()
+    while time.monotonic() - start < 30:
+        if tip(repository) != before:
+            break
+    return time.monotonic() - start
+
+
+def visible(bench):
+    light = bench.operation("commit in git log after the acknowledgement", "ms")
+    light.limits.append(("limit", 200, 1))
+    loaded = bench.operation("commit in git log while 64 clients append", "ms")
+    loaded.limits.append(("limit", 1000, 1))
+    server = bench.servers[0]
+
+    def appends(operation, times):
+        user = server.new_users(1).replace("%c", "0")
+        client = imaplib.IMAP4("127.0.0.1", server.port)
+        client.login(user, parts.PASSWORD)
+        for _ in range(times):
+            before = tip(server.repository(user))
+            client.append("INBOX", None, None, b"Subject: visible\r\n\r\nyes?\r\n")
+            operation.add("annal", 1000 * seconds_until_visible(server.repository(user), before))
+            time.sleep(0.05)
+        client.shutdown()
+
+    def under_load(operation, times):
+        options = append_options(bench, server, 4, 64, True)
+        load = threading.Thread(target=bench.drive, args=(server, *options))
+        load.start()
+        time.sleep(bench.scale.seconds / 2)
+        appends(operation, times)
+        load.join()
+
+    bench.repeat(light.name, [server], lambda _: appends(light, 10), 10, times=1)
+    bench.repeat(loaded.name, [server], lambda _: under_load(loaded, 5), 10, times=1)
+
+
+def growth(bench):
+    server = bench.servers[0]
+    user = server.new_users(1).replace("%c", "0")
+    small = {}
+
+    def cost(what, count, result, least):
+        operation = bench.operation(f"{what}, mailbox of {sized(count)}", "ms")
+        operation.add("annal", result["p50_us"] / 1000, p99_us=result["p99_us"])
+        if what in small:
+            operation.limits.append((f"own at {sized(small[what][0])}", small[what][1], least))
+        else:
+            small[what] = (count, result["p50_us"] / 1000)
+
+    def stage(count, flag):
+        present = bench.count(server, user)
+        bench.seed(server, user, max(count - present, 1), 2000)
+        server.restart()
+        before = server.memory()
+        after = []
+        bench.drive(server, "--user", user, "--prepare", "SELECT INBOX", "--prepare",
+                    "FETCH 1:* FLAGS", at_gate=lambda: after.append(server.memory()))
+        memory = bench.operation(f"memory of a loaded mailbox of {sized(count)}", "MB")
+        memory.add("annal", (after[0] - before) / 1e6)
+        memory.limits.append(("limit", 64, 1))
+        cost("STORE one flag", count, bench.drive(
+            server, "--user", user, "--prepare", "SELECT INBOX", "--range", count, "--warmup", 3,
+            "--do", f"STORE %s %fFLAGS ({flag})", "--seconds", bench.scale.seconds), 0.67)
+        cost("APPEND 4 kB", count, bench.drive(
+            server, "--user", user, "--do", "APPEND INBOX %m", "--warmup", 3, "--seconds",
+            bench.scale.seconds), 0.67)
+        server.restart()
+        cost("SELECT first after start", count, bench.drive(
+            server, "--user", user, *listed("SELECT INBOX")), 0.1 if count == 1000000 else None)
+        if count == 100000:
+            small["SELECT first after start"] = (count, bench.operations[-1].value("annal"))
+
+    # Each stage sets a flag that no message has.
+    for count, flag in zip(bench.scale.growth, (r"\Flagged", r"\Answered", r"\Draft")):
+        bench.repeat(f"growth, {sized(count)}", [server],
+                     lambda _, count=count, flag=flag: stage(count, flag), 1, times=1)
 
 
 MIXTURE = (
@@ -307,7 +399,7 @@ def mixed(bench):
 GROUPS = {
     "append": append, "pipelined": append_pipelined, "store": store_one, "bulk": bulk,
     "reading": reading, "bodies": bodies, "login": login, "idle": idle_notice,
-    "memory": idle_memory, "mixed": mixed,
+    "memory": idle_memory, "mixed": mixed, "visible": visible, "growth": growth,
 }
 
 

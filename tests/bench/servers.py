@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -88,6 +89,12 @@ class Server:
         self.stop()
         self.start()
 
+    def last_words(self):
+        """The last complaint in its log, for a note; or nothing."""
+        found = re.findall(r".*(?:Panic|Fatal|Error|level=error).*",
+                           self.log.read_text(errors="replace"))
+        return f" ({found[-1][:200].strip()})" if found else ""
+
     def cpu_seconds(self):
         """Processor time of all its processes so far, those that have ended included."""
         ticks = 0
@@ -124,10 +131,10 @@ class Annal(Server):
         self.port, self.tls_port = free_port(), free_port()
 
     def prepare(self):
-        """Makes the certificate and the one hash that all users have: hashing passwords at full cost
-        is no part of any row."""
-        sandbox = subprocess.Popen([str(self.program), "sandbox", "--data", str(self.data), "--user",
-                                    f"u0:{PASSWORD}"], stdout=subprocess.PIPE,
+        """Makes the certificate and the one hash that all users have: hashing passwords at full
+        cost is no part of any row."""
+        command = [self.program, "sandbox", "--data", self.data, "--user", f"u0:{PASSWORD}"]
+        sandbox = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
                                    stderr=subprocess.DEVNULL)
         if not sandbox.stdout.readline():
             raise SystemExit("annal sandbox does not start")
@@ -144,6 +151,9 @@ class Annal(Server):
 
     def start(self):
         self._spawn([self.program, "serve", "--config", self.root / "annal.conf"])
+
+    def repository(self, user):
+        return self.data / "mail" / f"{user}.git"
 
     def new_users(self, count):
         """The template of the names of count fresh users, who have no mail and no directory yet."""

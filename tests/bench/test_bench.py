@@ -56,6 +56,13 @@ class Arithmetic(unittest.TestCase):
                           for row in rows], [(100, 25, 4, 3), (100, 50, 2, 2), (5, 10, 2, None)])
         self.assertEqual(set(rows[0]), {"name", "annal", "peer", "unit", "ratio", "target"})
 
+    def test_a_limit_is_a_comparison_too(self):
+        memory = operation("kB", [("mdbox always", 20)], annal=[20], mdbox_always=[500])
+        memory.limits.append(("limit", 25, 1))
+        rows = json.loads(report.as_json([memory], SERVERS, {}))["rows"]
+        self.assertEqual([(row["peer"], row["ratio"], row["target"]) for row in rows],
+                         [(500, 25, 20), (25, 1.25, 1)])
+
     def test_the_table_shows_every_server_and_what_is_missing(self):
         lines = report.table([operation("ms", [("mdbox always", 3)], annal=[2],
                                         mdbox_always=[10])], SERVERS).splitlines()

@@ -23,6 +23,7 @@ static const char USAGE[] =
     "  --prepare COMMAND   said once by each client before the measurement; may be repeated\n"
     "  --warmup N          unmeasured operations of each client before it (0)\n"
     "  --count N           end after N operations\n"
+    "  --each N            end a client's part after N operations\n"
     "  --seconds S         end after S seconds\n"
     "  --range N           of %r and %s (1)\n"
     "  --size N            octets of a message (4096)\n"
@@ -42,6 +43,7 @@ enum option_letter {
     OPTION_PREPARE,
     OPTION_WARMUP,
     OPTION_COUNT,
+    OPTION_EACH,
     OPTION_SECONDS,
     OPTION_RANGE,
     OPTION_SIZE,
@@ -62,6 +64,7 @@ static const struct option OPTIONS[] = {
     {"prepare", required_argument, NULL, OPTION_PREPARE},
     {"warmup", required_argument, NULL, OPTION_WARMUP},
     {"count", required_argument, NULL, OPTION_COUNT},
+    {"each", required_argument, NULL, OPTION_EACH},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"range", required_argument, NULL, OPTION_RANGE},
     {"size", required_argument, NULL, OPTION_SIZE},
@@ -115,6 +118,8 @@ static bool take_number(struct workload *workload, int option, const char *value
             return false;
         workload->count = count;
         return true;
+    case OPTION_EACH:
+        return parse_number(value, 1, 1000000000, &workload->each);
     case OPTION_RANGE:
         return parse_number(value, 1, 1000000000, &workload->range);
     case OPTION_SIZE:
@@ -167,7 +172,7 @@ static bool makes_sense(const struct workload *workload)
         return workload->mode == WORKLOAD_LOGIN || (workload->gate && workload->count == 0);
     if (workload->mode == WORKLOAD_IDLE && workload->clients != 2)
         return false;
-    return workload->count > 0 || workload->seconds > 0;
+    return workload->count > 0 || workload->each > 0 || workload->seconds > 0;
 }
 
 bool workload_parse(struct workload *workload, int argc, char **argv)

@@ -29,6 +29,7 @@ struct workload {
     unsigned pipeline;
     unsigned batch;     /* messages of %b */
     uint64_t count;     /* operations of all clients, 0: until seconds have passed */
+    unsigned each;      /* operations of each client, 0: any */
     double seconds;     /* 0: until count */
     unsigned warmup;    /* unmeasured operations of each client */
     unsigned range;     /* of %r and %s */
