@@ -162,7 +162,7 @@ def run(options, scale, root):
             server.stop()
     print_report(bench, facts)
     write_files(options, bench, facts)
-    return 1 if any(not operation.samples for operation in bench.operations) else 0
+    return 1 if bench.failed else 0
 
 
 def main():

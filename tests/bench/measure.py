@@ -65,6 +65,7 @@ class Bench:
         self.end = end      # time.monotonic() after which nothing new begins
         self.operations = []
         self.notes = []
+        self.failed = False  # Annal refused something
         self.latency = {}   # server title: [(clients, p50, p99)]
 
     # --- operations ---
@@ -97,6 +98,7 @@ class Bench:
                     measure(server)
                 except RunFailed as problem:
                     failed.add(server.key)
+                    self.failed = self.failed or server.key == "annal"
                     self.notes.append(f"{name}: {server.title}: {problem}{server.last_words()}")
         say(f"  {name}: {time.monotonic() - start:.1f} s")
 
