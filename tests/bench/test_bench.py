@@ -80,7 +80,7 @@ class WholeRun(unittest.TestCase):
                 [sys.executable, HERE / "bench.py", "--tiny", "--no-dovecot", "--annal",
                  os.environ["ANNAL"], "--generator", os.environ["ANNAL_BENCH"], "--directory",
                  directory, "--json", figures, "--plot", drawing],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=200)
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=280)
             said = done.stdout.decode()
             self.assertEqual(done.returncode, 0, said)
             result = json.loads(figures.read_text())
