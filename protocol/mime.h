@@ -1,6 +1,6 @@
-/* Parsing a message's MIME structure and text, over gmime. Only the worker process that is
- * confined for it (and tests) calls this: a message of a stranger may cost memory and time.
- * Bounds of limits.h are checked before gmime sees anything.
+/* Parsing a message's MIME structure (our own scanner, mime_parse.h) and decoding its text (over
+ * gmime). Only the worker process that is confined for it (and tests) calls this: a message of a
+ * stranger may cost memory and time. Bounds of limits.h hold before gmime sees anything.
  */
 #ifndef ANNAL_PROTOCOL_MIME_H
 #define ANNAL_PROTOCOL_MIME_H

@@ -46,8 +46,9 @@ int store_create_account(struct store *store, const char *user, const struct ori
  * acknowledged. Cheap when nothing changed. */
 int store_sync(struct store *store, struct store_error *error);
 
-/* Housekeeping that is due (merging packs, unlinking old ones): call now and then when idle.
- * Bounded to tens of milliseconds a call. */
+/* Housekeeping that is due (merging packs, unlinking old ones) beside what writing does by itself:
+ * call now and then when idle. Blocks on the disk; for each open account at most 32 MiB are merged
+ * in a call. */
 void store_maintain(struct store *store);
 
 #endif
