@@ -50,6 +50,44 @@ static int system_fsync(void *data, int fd)
     return result < 0 ? -errno : 0;
 }
 
+static int system_pwrite(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    (void)data;
+    const char *next = bytes;
+
+    while (length > 0) {
+        ssize_t written = pwrite(fd, next, length, (off_t)offset);
+
+        if (written < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return -errno;
+        }
+        next += written;
+        offset += (uint64_t)written;
+        length -= (size_t)written;
+    }
+    return 0;
+}
+
+static int system_fdatasync(void *data, int fd)
+{
+    (void)data;
+    int result;
+
+    do {
+        result = fdatasync(fd);
+    } while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
+static int system_syncfs(void *data, int fd)
+{
+    (void)data;
+    return syncfs(fd) < 0 ? -errno : 0;
+}
+
 static int system_close(void *data, int fd)
 {
     (void)data;
@@ -121,7 +159,10 @@ const struct host *host_system(void)
     static const struct host host = {
         .open = system_open,
         .write = system_write,
+        .pwrite = system_pwrite,
         .fsync = system_fsync,
+        .fdatasync = system_fdatasync,
+        .syncfs = system_syncfs,
         .fsync_directory = system_fsync_directory,
         .close = system_close,
         .rename = system_rename,

@@ -16,7 +16,13 @@ struct host {
     int (*open)(void *data, const char *path, int flags, mode_t mode);
     /* Writes all of it (no short writes), or fails. */
     int (*write)(void *data, int fd, const void *bytes, size_t length);
+    /* The same at an offset, which does not move the descriptor's own. */
+    int (*pwrite)(void *data, int fd, const void *bytes, size_t length, uint64_t offset);
     int (*fsync)(void *data, int fd);
+    /* The octets and what is needed to read them again; not times. */
+    int (*fdatasync)(void *data, int fd);
+    /* Everything written so far to the file system that fd is on. */
+    int (*syncfs)(void *data, int fd);
     /* Opens the directory, fsyncs it, closes it. */
     int (*fsync_directory)(void *data, const char *path);
     int (*close)(void *data, int fd);

@@ -168,7 +168,7 @@ static int write_pack(struct object_batch *batch, struct pack_writer *writer,
         result = pack_writer_add(writer, &pending->id, pending->type, pending->data,
                                  pending->length, error);
     }
-    return result == 0 ? pack_writer_finish(writer, true, error) : result;
+    return result == 0 ? pack_writer_finish(writer, PACK_KEEP | PACK_DURABLE, error) : result;
 }
 
 static void remember_objects(struct object_batch *batch)

@@ -340,7 +340,7 @@ static int write_file(const struct host *host, const char *path, const void *byt
     return result;
 }
 
-static int finish_pack_file(struct pack_writer *writer)
+static int finish_pack_file(struct pack_writer *writer, bool durable)
 {
     const struct host *host = writer->host;
     uint8_t digest[OBJECT_ID_SIZE];
@@ -355,7 +355,7 @@ static int finish_pack_file(struct pack_writer *writer)
     if (result == 0) {
         result = flush(writer);
     }
-    if (result == 0) {
+    if (result == 0 && durable) {
         result = host->fsync(host->data, writer->fd);
     }
     int closed = host->close(host->data, writer->fd);
@@ -388,11 +388,12 @@ static void final_names_release(struct final_names *names)
     g_free(names->index_temp);
 }
 
-static int publish(struct pack_writer *writer, const struct final_names *names, bool keep)
+static int publish(struct pack_writer *writer, const struct final_names *names, unsigned flags)
 {
     const struct host *host = writer->host;
     GByteArray *index = make_index(writer);
-    int result = write_file(host, names->index_temp, index->data, index->len, true);
+    int result =
+        write_file(host, names->index_temp, index->data, index->len, (flags & PACK_DURABLE) != 0);
 
     g_byte_array_free(index, TRUE);
     if (result < 0) {
@@ -401,7 +402,7 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
     /* The same objects in the same order make the same pack: what stands there already may be all
      * that somebody has of them. */
     bool there = access(names->index, F_OK) == 0;
-    if (keep) {
+    if ((flags & PACK_KEEP) != 0) {
         result = write_file(host, names->keep, PACK_KEEP_TEXT, strlen(PACK_KEEP_TEXT), false);
     }
     if (result == 0) {
@@ -411,7 +412,7 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
     if (result == 0) {
         result = host->rename(host->data, names->index_temp, names->index);
     }
-    if (result == 0) {
+    if (result == 0 && (flags & PACK_DURABLE) != 0) {
         result = host->fsync_directory(host->data, writer->directory);
     }
     if (result < 0) {
@@ -428,15 +429,15 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
     return result;
 }
 
-int pack_writer_finish(struct pack_writer *writer, bool keep, struct store_error *error)
+int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error)
 {
-    int result = finish_pack_file(writer);
+    int result = finish_pack_file(writer, (flags & PACK_DURABLE) != 0);
 
     if (result == 0) {
         struct final_names names;
 
         final_names_init(&names, writer);
-        result = publish(writer, &names, keep);
+        result = publish(writer, &names, flags);
         final_names_release(&names);
     }
     return result < 0 ? host_fail(error, result, "pack: finish") : 0;

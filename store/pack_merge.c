@@ -488,7 +488,7 @@ static int write_merged(struct objects *objects, const GArray *all, char name[NA
                                      &error);
     }
     if (result == 0) {
-        result = pack_writer_finish(writer, false, &error);
+        result = pack_writer_finish(writer, PACK_DURABLE, &error);
     }
     if (result == 0) {
         snprintf(name, NAME_LENGTH + 1, "pack-%s", pack_writer_name(writer));

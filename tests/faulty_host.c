@@ -42,6 +42,31 @@ static int faulty_fsync(void *data, int fd)
     return result < 0 ? result : host_system()->fsync(NULL, fd);
 }
 
+static int faulty_pwrite(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    int result = fault(data);
+
+    if (result < 0) {
+        host_system()->pwrite(NULL, fd, bytes, length / 2, offset);
+        return result;
+    }
+    return host_system()->pwrite(NULL, fd, bytes, length, offset);
+}
+
+static int faulty_fdatasync(void *data, int fd)
+{
+    int result = fault(data);
+
+    return result < 0 ? result : host_system()->fdatasync(NULL, fd);
+}
+
+/* Everything else that goes on would make the test wait; what fails is what counts. */
+static int faulty_syncfs(void *data, int fd)
+{
+    (void)fd;
+    return fault(data);
+}
+
 static int faulty_fsync_directory(void *data, const char *path)
 {
     int result = fault(data);
@@ -101,6 +126,9 @@ void faulty_host_init(struct faulty_host *faulty)
                 .open = faulty_open,
                 .write = faulty_write,
                 .fsync = faulty_fsync,
+                .pwrite = faulty_pwrite,
+                .fdatasync = faulty_fdatasync,
+                .syncfs = faulty_syncfs,
                 .fsync_directory = faulty_fsync_directory,
                 .close = faulty_close,
                 .rename = faulty_rename,

@@ -53,6 +53,26 @@ static int ordered_fsync(void *data, int fd)
     return host_system()->fsync(NULL, fd);
 }
 
+static int ordered_pwrite(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    struct ordered_host *ordered = data;
+    const char *path = g_hash_table_lookup(ordered->files, GINT_TO_POINTER(fd));
+
+    if (path != NULL)
+        g_hash_table_add(ordered->written, g_strdup(path));
+    return host_system()->pwrite(NULL, fd, bytes, length, offset);
+}
+
+static int ordered_syncfs(void *data, int fd)
+{
+    struct ordered_host *ordered = data;
+
+    (void)fd;
+    g_hash_table_remove_all(ordered->written);
+    g_hash_table_remove_all(ordered->named);
+    return 0;
+}
+
 static int ordered_fsync_directory(void *data, const char *path)
 {
     struct ordered_host *ordered = data;
@@ -144,7 +164,10 @@ void ordered_host_init(struct ordered_host *ordered)
                 .data = ordered,
                 .open = ordered_open,
                 .write = ordered_write,
+                .pwrite = ordered_pwrite,
                 .fsync = ordered_fsync,
+                .fdatasync = ordered_fsync,
+                .syncfs = ordered_syncfs,
                 .fsync_directory = ordered_fsync_directory,
                 .close = ordered_close,
                 .rename = ordered_rename,

@@ -31,9 +31,14 @@ int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum
 int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, const void *entry,
                         size_t length, uint32_t crc, struct store_error *error);
 
-/* Makes pack and index durable and visible as pack-NAME.{pack,idx}; with keep also
- * pack-NAME.keep, before the pack. On failure nothing is left behind that git would see. */
-int pack_writer_finish(struct pack_writer *writer, bool keep, struct store_error *error);
+enum {
+    PACK_KEEP = 1 << 0,    /* also pack-NAME.keep, before the pack */
+    PACK_DURABLE = 1 << 1, /* pack, index and their names survive power loss on return */
+};
+
+/* Makes the pack visible as pack-NAME.{pack,idx}. On failure nothing is left behind that git would
+ * see. */
+int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error);
 
 /* NAME: 40 digits, the pack's checksum. Only after pack_writer_finish(); borrowed. */
 const char *pack_writer_name(const struct pack_writer *writer);

@@ -1,0 +1,89 @@
+/* A write-ahead journal: one preallocated, pre-written file of fixed size, used as a ring, so that
+ * making records durable is one overwrite and one fdatasync() without any change of the file
+ * system's own metadata. It knows nothing of what its records mean.
+ *
+ *   journal_open -> journal_replay -> (journal_append... journal_sync)... -> journal_close
+ *
+ * Records appended are gathered in memory; journal_sync() writes them as one frame. A frame begins
+ * at a multiple of JOURNAL_BLOCK, has a magic number, a sequence number that is never used again
+ * for the file's life (so a frame of an earlier lap is told from one of this), the length, and a
+ * CRC over all of it. The first frames after the tail whose sequence numbers follow each other
+ * are the content; whatever follows (torn, stale, corrupt) is not. Where the tail stands is written
+ * at checkpoints, in two header blocks by turns, each with its own CRC.
+ *
+ * Belongs to one thread. Blocks on the disk where it says so.
+ */
+#ifndef ANNAL_STORE_INTERNAL_JOURNAL_H
+#define ANNAL_STORE_INTERNAL_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/error.h"
+#include "store/host.h"
+
+enum {
+    JOURNAL_BLOCK = 4096,                    /* octets */
+    JOURNAL_SIZE_DEFAULT = 64 * 1024 * 1024, /* octets of the file */
+    JOURNAL_SIZE_MIN = 256 * 1024,
+};
+
+struct journal;
+
+/* Opens the file at path and locks it (flock) until it is closed; makes it with this size, pre-
+ * written and durable, if it is absent or is no journal whose header can be read. An existing
+ * journal keeps its own size until it is empty (then it is made anew with the size asked for).
+ * STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED for a newer version;
+ * STORE_NO_SPACE, STORE_IO. Blocks. The caller owns *out. */
+int journal_open(struct journal **out, const char *path, uint64_t size, const struct host *host,
+                 struct store_error *error);
+
+/* Accepts NULL. What was appended and not synced is dropped. */
+void journal_close(struct journal *journal);
+
+/* Calls visit for each record since the last checkpoint, in the order in which they were appended.
+ * record is valid during the call. visit returns 0, or a negative enum store_code (with *error
+ * set), which ends the replay and is returned. To be called once, before anything is appended.
+ * Afterwards appending goes on behind the last intact frame. */
+typedef int (*journal_visit)(void *data, const void *record, size_t length,
+                             struct store_error *error);
+int journal_replay(struct journal *journal, journal_visit visit, void *data,
+                   struct store_error *error);
+
+/* A record in several pieces. */
+struct journal_piece {
+    const void *data;
+    size_t length;
+};
+
+/* Gathers a record (its pieces one behind the other, copied); no disk. STORE_LIMIT, and nothing has
+ * changed, when the ring has no room for it before the next checkpoint; STORE_NO_MEMORY. */
+int journal_append(struct journal *journal, const struct journal_piece *pieces, size_t count,
+                   struct store_error *error);
+
+/* The longest record that an empty ring takes. */
+size_t journal_record_max(const struct journal *journal);
+
+/* Octets that journal_sync() would write now. */
+size_t journal_waiting(const struct journal *journal);
+
+/* Makes everything appended so far durable: one write, or two where the ring ends, and one
+ * fdatasync(). Without anything appended it does nothing. On failure nothing appended since the
+ * last success may be relied on; it stays gathered, and the next call writes all of it again at
+ * the same place. Blocks. */
+int journal_sync(struct journal *journal, struct store_error *error);
+
+/* The sequence number of the last frame that was written; 0 before the first of all. */
+uint64_t journal_written(const struct journal *journal);
+
+/* Octets of the ring that are taken, of those there are: what the next checkpoint would free. */
+uint64_t journal_used(const struct journal *journal);
+uint64_t journal_room(const struct journal *journal);
+
+/* Everything in the frames up to this sequence number (at most journal_written()) is durable
+ * elsewhere: it will not be replayed and its place is free again. Durable on return; on failure
+ * the tail stays where it was. Blocks. */
+int journal_checkpoint(struct journal *journal, uint64_t sequence, struct store_error *error);
+
+#endif
