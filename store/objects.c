@@ -15,6 +15,7 @@
 #include "store/internal/object_cache.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
+#include "store/internal/sha1.h"
 
 enum {
     READ_ATTEMPTS = 5,
@@ -153,17 +154,14 @@ static const char *type_name(enum object_type type)
 
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out)
 {
-    GChecksum *sha1 = g_checksum_new(G_CHECKSUM_SHA1);
+    struct sha1 sha1;
     char header[40];
     int header_length = snprintf(header, sizeof(header), "%s %zu", type_name(type), length);
-    gsize digest_length = OBJECT_ID_SIZE;
 
-    g_checksum_update(sha1, (const guchar *)header, header_length + 1);
-    if (length > 0) {
-        g_checksum_update(sha1, data, (gssize)length);
-    }
-    g_checksum_get_digest(sha1, out->bytes, &digest_length);
-    g_checksum_free(sha1);
+    sha1_init(&sha1);
+    sha1_update(&sha1, header, (size_t)header_length + 1);
+    sha1_update(&sha1, data, length);
+    sha1_sum(&sha1, out->bytes);
 }
 
 void object_data_release(struct object_data *data)

@@ -11,10 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "store/internal/sha1.h"
+
 struct spool {
     uint8_t *memory; /* up to SPOOL_MEMORY_MAX; else NULL */
     uint8_t *map;    /* of the whole file, once asked for */
-    GChecksum *sha1;
+    struct sha1 sha1;
     uint64_t size;
     uint64_t written;
     struct object_id id; /* valid when identified */
@@ -46,12 +48,12 @@ static int open_unlinked(const char *directory)
     return fd;
 }
 
-static void hash_header(GChecksum *sha1, uint64_t size)
+static void hash_header(struct sha1 *sha1, uint64_t size)
 {
     char header[32];
     int length = snprintf(header, sizeof(header), "blob %" PRIu64, size);
 
-    g_checksum_update(sha1, (const guchar *)header, length + 1);
+    sha1_update(sha1, header, (size_t)length + 1);
 }
 
 int spool_new(struct spool **out, const char *directory, uint64_t size, struct store_error *error)
@@ -78,8 +80,8 @@ int spool_new(struct spool **out, const char *directory, uint64_t size, struct s
             return store_error_set(error, STORE_NO_MEMORY, "spool of %" PRIu64 " octets", size);
         }
     }
-    spool->sha1 = g_checksum_new(G_CHECKSUM_SHA1);
-    hash_header(spool->sha1, size);
+    sha1_init(&spool->sha1);
+    hash_header(&spool->sha1, size);
     *out = spool;
     return 0;
 }
@@ -94,9 +96,6 @@ void spool_free(struct spool *spool)
     }
     if (spool->fd >= 0) {
         close(spool->fd);
-    }
-    if (spool->sha1 != NULL) {
-        g_checksum_free(spool->sha1);
     }
     free(spool->memory);
     free(spool);
@@ -141,7 +140,7 @@ int spool_write(struct spool *spool, const void *bytes, size_t length, struct st
     }
     spool->written += length;
     spool->has_nul = spool->has_nul || memchr(bytes, '\0', length) != NULL;
-    g_checksum_update(spool->sha1, bytes, (gssize)length);
+    sha1_update(&spool->sha1, bytes, length);
     return 0;
 }
 
@@ -176,9 +175,7 @@ const struct object_id *spool_id(struct spool *spool)
 {
     assert(spool_complete(spool));
     if (!spool->identified) {
-        gsize length = OBJECT_ID_SIZE;
-
-        g_checksum_get_digest(spool->sha1, spool->id.bytes, &length);
+        sha1_sum(&spool->sha1, spool->id.bytes);
         spool->identified = true;
     }
     return &spool->id;
