@@ -10,10 +10,10 @@ static GArray *expunge_all_deleted(const struct session *session)
     GArray *uids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 
     for (size_t i = 0; i < count; i++) {
-        const struct message *message = snapshot_message(newest, i);
+        struct message message = snapshot_message(newest, i);
 
-        if ((message->flags & MESSAGE_DELETED) != 0) {
-            g_array_append_val(uids, message->uid);
+        if ((message.flags & MESSAGE_DELETED) != 0) {
+            g_array_append_val(uids, message.uid);
         }
     }
     return uids;

@@ -81,7 +81,7 @@ static void fetch_keep_changed(const struct session *session, GArray *indexes, u
     for (size_t i = 0; i < indexes->len; i++) {
         uint32_t index = g_array_index(indexes, uint32_t, i);
 
-        if (snapshot_message(session->view, index)->modseq > since) {
+        if (snapshot_message(session->view, index).modseq > since) {
             g_array_index(indexes, uint32_t, kept++) = index;
         }
     }
@@ -99,11 +99,11 @@ static void fetch_set_seen(struct session *session, struct run *run, struct fetc
     struct origin origin;
 
     for (size_t i = 0; i < state->indexes->len; i++) {
-        const struct message *message =
+        struct message message =
             snapshot_message(session->view, g_array_index(state->indexes, uint32_t, i));
 
-        if ((message->flags & MESSAGE_SEEN) == 0) {
-            g_array_append_val(unseen, message->uid);
+        if ((message.flags & MESSAGE_SEEN) == 0) {
+            g_array_append_val(unseen, message.uid);
         }
     }
     session_origin(session, run, &origin);
@@ -203,9 +203,10 @@ static bool fetch_made_seen(struct fetch_state *state)
 /* Opens the line of a message; false if there is nothing to say of it. */
 static bool fetch_open_line(struct session *session, struct fetch_state *state, uint32_t index)
 {
+    struct message message = snapshot_message(session->view, index);
     bool made_seen;
 
-    session_message_set(&state->message, snapshot_message(session->view, index));
+    session_message_set(&state->message, &message);
     made_seen = fetch_made_seen(state);
     fetch_load(session, state);
     if (state->unreadable && !state->has_plain && !made_seen) {

@@ -72,9 +72,9 @@ static GArray *deleted_uids(const struct snapshot *snapshot)
     if (snapshot_deleted(snapshot) == 0)
         return uids;
     for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-        const struct message *message = snapshot_message(snapshot, i);
-        if ((message->flags & MESSAGE_DELETED) != 0)
-            g_array_append_val(uids, message->uid);
+        struct message message = snapshot_message(snapshot, i);
+        if ((message.flags & MESSAGE_DELETED) != 0)
+            g_array_append_val(uids, message.uid);
     }
     return uids;
 }

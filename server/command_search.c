@@ -69,9 +69,9 @@ static bool search_judge(struct session *session, const struct run *run, struct 
         size_t index = state->position++;
 
         if (search_matches(state->search, index)) {
-            const struct message *message = snapshot_message(session->view, index);
+            struct message message = snapshot_message(session->view, index);
 
-            search_add(state, message, run->command->uid ? message->uid : (uint32_t)(index + 1));
+            search_add(state, &message, run->command->uid ? message.uid : (uint32_t)(index + 1));
             if (only_first) {
                 state->position = count;
             }

@@ -145,8 +145,10 @@ static void store_collect_answers(struct session *session, const struct run *run
         if (uid_in(state->unchanged, &unchanged, answer.uid)) {
             answer.tell = STORE_TELL_FLAGS | STORE_TELL_MODSEQ;
         } else if (snapshot_find(session->view, answer.uid, &before)) {
-            answer.tell = store_tell_of(session, store, snapshot_message(session->view, before),
-                                        snapshot_message(newest, after), bits);
+            struct message old = snapshot_message(session->view, before);
+            struct message new = snapshot_message(newest, after);
+
+            answer.tell = store_tell_of(session, store, &old, &new, bits);
         }
         g_array_append_val(told, answer.uid);
         if (answer.tell != 0) {
@@ -166,20 +168,20 @@ static void store_write_answer(struct session *session, const struct store_answe
     if (!snapshot_find(session->view, answer->uid, &index)) {
         return;
     }
-    const struct message *message = snapshot_message(session->view, index);
+    struct message message = snapshot_message(session->view, index);
     const char *separator = "";
     g_string_append_printf(out, "* %zu FETCH (", index + 1);
     if (uid || session->condstore) { /* RFC 7162 3.2.4 */
-        g_string_append_printf(out, "UID %" PRIu32, message->uid);
+        g_string_append_printf(out, "UID %" PRIu32, message.uid);
         separator = " ";
     }
     if ((answer->tell & STORE_TELL_MODSEQ) != 0) {
-        g_string_append_printf(out, "%sMODSEQ (%" PRIu64 ")", separator, message->modseq);
+        g_string_append_printf(out, "%sMODSEQ (%" PRIu64 ")", separator, message.modseq);
         separator = " ";
     }
     if ((answer->tell & STORE_TELL_FLAGS) != 0) {
         g_string_append_printf(out, "%sFLAGS ", separator);
-        session_write_flags(session, out, session->view, message);
+        session_write_flags(session, out, session->view, &message);
     }
     g_string_append(out, ")\r\n");
 }

@@ -25,7 +25,7 @@ struct search {
     size_t failures;
 
     size_t index; /* of the message at hand */
-    const struct message *message;
+    struct message message;
 };
 
 static enum search_cost key_cost(const struct search_key *key)
@@ -93,7 +93,7 @@ static void prepare_sets(struct search *search)
 {
     const struct snapshot *view = search->session->view;
     size_t count = snapshot_count(view);
-    uint32_t last_uid = count == 0 ? 0 : snapshot_message(view, count - 1)->uid;
+    uint32_t last_uid = count == 0 ? 0 : snapshot_message(view, count - 1).uid;
 
     for (size_t i = 0; i < search->count; i++) {
         const struct search_key *key = &search->keys[i];
@@ -194,7 +194,7 @@ static bool test_text(struct search *search, const struct search_leaf *leaf, enu
 static bool test_snapshot(const struct search *search, const struct search_key *key,
                           const struct search_leaf *leaf)
 {
-    const struct message *message = search->message;
+    const struct message *message = &search->message;
 
     switch (key->kind) {
     case SEARCH_ALL:
@@ -273,7 +273,7 @@ bool search_matches(struct search *search, size_t index)
 
     search->index = index;
     search->message = snapshot_message(search->session->view, index);
-    search_source_set(&search->source, search->message);
+    search_source_set(&search->source, &search->message);
     matches = search_program_run(search->program, test_key, search);
     if (search_source_failed(&search->source)) {
         search->failures++;

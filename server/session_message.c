@@ -121,8 +121,9 @@ GArray *session_message_uids(const struct session *session, const GArray *indexe
 
     for (size_t i = 0; i < indexes->len; i++) {
         size_t index = g_array_index(indexes, uint32_t, i);
+        uint32_t uid = snapshot_message(session->view, index).uid;
 
-        g_array_append_val(uids, snapshot_message(session->view, index)->uid);
+        g_array_append_val(uids, uid);
     }
     return uids;
 }

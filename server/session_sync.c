@@ -127,14 +127,14 @@ void session_tell_keywords(struct session *session, const struct snapshot *snaps
 
 static void write_fetch(struct session *session, const struct snapshot *snapshot, size_t index)
 {
-    const struct message *message = snapshot_message(snapshot, index);
+    struct message message = snapshot_message(snapshot, index);
     GString *out = session_out(session);
     g_string_append_printf(out, "* %zu FETCH (", index + 1);
     if (session->condstore)
         g_string_append_printf(out, "UID %" G_GUINT32_FORMAT " MODSEQ (%" G_GUINT64_FORMAT ") ",
-                               message->uid, message->modseq);
+                               message.uid, message.modseq);
     g_string_append(out, "FLAGS ");
-    session_write_flags(session, out, snapshot, message);
+    session_write_flags(session, out, snapshot, &message);
     g_string_append(out, ")\r\n");
 }
 
@@ -159,8 +159,8 @@ static bool looks_the_same(const struct snapshot *before, const struct message *
     size_t index = 0;
     if (!snapshot_find(before, message->uid, &index))
         return false;
-    const struct message *old = snapshot_message(before, index);
-    return old->flags == message->flags && old->keywords == message->keywords;
+    struct message old = snapshot_message(before, index);
+    return old.flags == message->flags && old.keywords == message->keywords;
 }
 
 static void tell_expunged(struct session *session, const struct snapshot *before,
@@ -182,10 +182,10 @@ static void tell_changed(struct session *session, const struct snapshot *before,
         session_tell_keywords(session, after);
     for (guint i = 0; i < changed->len; i++) {
         size_t index = g_array_index(changed, size_t, i);
-        const struct message *message = snapshot_message(after, index);
-        if (contains_uid(told, told_count, message->uid))
+        struct message message = snapshot_message(after, index);
+        if (contains_uid(told, told_count, message.uid))
             continue;
-        if (session->condstore || !looks_the_same(before, message))
+        if (session->condstore || !looks_the_same(before, &message))
             write_fetch(session, after, index);
     }
 }
@@ -201,7 +201,7 @@ static void advance(struct session *session, struct snapshot *after, const uint3
     tell_expunged(session, before, changes.expunged);
     if (changes.added > 0) {
         size_t first = snapshot_count(after) - changes.added;
-        take_recent(session, snapshot_message(after, first)->uid, after);
+        take_recent(session, snapshot_message(after, first).uid, after);
         session_write_exists(session);
     }
     tell_changed(session, before, after, changes.changed, told, told_count);
@@ -264,7 +264,7 @@ GArray *session_resolve(struct session *session, const struct sequence_set *set,
         return NULL;
     uint32_t largest = (uint32_t)count;
     if (uid)
-        largest = count == 0 ? 0 : snapshot_message(view, count - 1)->uid;
+        largest = count == 0 ? 0 : snapshot_message(view, count - 1).uid;
     GArray *ranges = sequence_set_resolve(set, largest);
     GArray *indexes = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     for (guint i = 0; i < ranges->len; i++) {

@@ -360,7 +360,7 @@ static int write_inbox_rename(struct transaction *transaction, const struct name
     if (rc == 0) {
         transaction_move(transaction, task->to_ref, NULL, &after->commit);
         for (size_t i = 0; i < before->count; i++) {
-            snapshot_builder_remove(emptied, snapshot_message(before, i)->uid);
+            snapshot_builder_remove(emptied, snapshot_message(before, i).uid);
         }
         rc = transaction_change(transaction, inbox, emptied, subject, error);
     }

@@ -215,23 +215,20 @@ static void change_messages(struct store_task *task, struct snapshot_builder *bu
     g_array_set_size(task->changed, 0);
     g_array_set_size(task->unchanged, 0);
     for (size_t i = 0; i < task->count; i++) {
-        const struct message *message = snapshot_builder_find(builder, task->uids[i]);
-        struct message *edited;
+        struct message message;
         uint64_t keywords = 0;
         uint8_t flags = 0;
 
-        if (message == NULL) {
+        if (!snapshot_builder_find(builder, task->uids[i], &message)) {
             continue;
         }
-        if (message->modseq > task->change->unchanged_since) {
+        if (message.modseq > task->change->unchanged_since) {
             g_array_append_val(task->unchanged, task->uids[i]);
             continue;
         }
-        wanted_flags(task->change, bits, message, &flags, &keywords);
-        if (flags != message->flags || keywords != message->keywords) {
-            edited = snapshot_builder_edit(builder, task->uids[i]);
-            edited->flags = flags;
-            edited->keywords = keywords;
+        wanted_flags(task->change, bits, &message, &flags, &keywords);
+        if (flags != message.flags || keywords != message.keywords) {
+            snapshot_builder_set_flags(builder, task->uids[i], flags, keywords);
             g_array_append_val(task->changed, task->uids[i]);
         }
     }
@@ -331,9 +328,10 @@ static int expunge_attempt(void *data, struct store_error *error)
     }
     builder = snapshot_builder_new(task->mailbox->snapshot);
     for (size_t i = 0; i < task->count; i++) {
-        const struct message *message = snapshot_builder_find(builder, task->uids[i]);
+        struct message message;
 
-        if (message != NULL && (!task->only_deleted || (message->flags & MESSAGE_DELETED) != 0)) {
+        if (snapshot_builder_find(builder, task->uids[i], &message) &&
+            (!task->only_deleted || (message.flags & MESSAGE_DELETED) != 0)) {
             snapshot_builder_remove(builder, task->uids[i]);
             g_array_append_val(removed, task->uids[i]);
         }

@@ -59,7 +59,7 @@ static int add_copies(struct copy_task *task, const struct snapshot *source,
         if (snapshot_builder_room(builder) == 0) {
             return store_error_set(error, STORE_LIMIT, "the mailbox has no UIDs left");
         }
-        copy = *snapshot_message(source, index);
+        copy = snapshot_message(source, index);
         rc = map_keywords(source, copy.keywords, builder, &copy.keywords, error);
         if (rc < 0) {
             return rc;

@@ -53,12 +53,14 @@ static struct snapshot_builder *mend(const struct findings *findings, const stru
     builder->uid_next = MAX(known->uid_next, loaded->uid_next);
     builder->modseq = MAX(known->highest_modseq, loaded->highest_modseq) + 1;
     for (guint i = 0; i < findings->touch->len; i++) {
-        snapshot_builder_edit(builder, g_array_index(findings->touch, uint32_t, i));
+        snapshot_builder_touch(builder, g_array_index(findings->touch, uint32_t, i));
     }
     for (guint i = 0; i < findings->renumber->len; i++) {
         uint32_t uid = g_array_index(findings->renumber, uint32_t, i);
-        struct message message = *snapshot_builder_find(builder, uid);
+        struct message message;
+        bool found = snapshot_builder_find(builder, uid, &message);
 
+        g_assert(found);
         snapshot_builder_remove(builder, uid);
         snapshot_builder_append(builder, &message);
     }

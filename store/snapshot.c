@@ -124,7 +124,7 @@ size_t snapshot_count(const struct snapshot *snapshot)
     return snapshot->count;
 }
 
-const struct message *snapshot_message(const struct snapshot *snapshot, size_t index)
+struct message snapshot_message(const struct snapshot *snapshot, size_t index)
 {
     size_t low = 0, high = snapshot->leaf_count;
 
@@ -138,7 +138,7 @@ const struct message *snapshot_message(const struct snapshot *snapshot, size_t i
             high = middle;
         }
     }
-    return &snapshot->leaves[low]->messages[index - snapshot->starts[low]];
+    return snapshot->leaves[low]->messages[index - snapshot->starts[low]];
 }
 
 size_t leaves_lower_bound(struct leaf *const *leaves, size_t count, uint32_t number)
@@ -176,7 +176,7 @@ size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid)
 bool snapshot_find(const struct snapshot *snapshot, uint32_t uid, size_t *index)
 {
     *index = snapshot_lower_bound(snapshot, uid);
-    return *index < snapshot->count && snapshot_message(snapshot, *index)->uid == uid;
+    return *index < snapshot->count && snapshot_message(snapshot, *index).uid == uid;
 }
 
 size_t snapshot_keyword_count(const struct snapshot *snapshot)

@@ -53,8 +53,8 @@ const struct object_id *snapshot_commit(const struct snapshot *snapshot);
 
 size_t snapshot_count(const struct snapshot *snapshot);
 
-/* index < snapshot_count() (asserted). Borrowed while a reference is held. */
-const struct message *snapshot_message(const struct snapshot *snapshot, size_t index);
+/* index < snapshot_count() (asserted). */
+struct message snapshot_message(const struct snapshot *snapshot, size_t index);
 
 /* The index of the first message whose UID is at least uid; snapshot_count() if there is none. */
 size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid);

@@ -108,18 +108,20 @@ static bool locate(const struct snapshot_builder *builder, uint32_t uid, size_t 
     return *place < leaf->count && leaf->messages[*place].uid == uid;
 }
 
-const struct message *snapshot_builder_find(const struct snapshot_builder *builder, uint32_t uid)
+bool snapshot_builder_find(const struct snapshot_builder *builder, uint32_t uid,
+                           struct message *out)
 {
     size_t position;
     uint32_t place;
 
     if (!locate(builder, uid, &position, &place)) {
-        return NULL;
+        return false;
     }
-    return &((const struct leaf *)builder->leaves->pdata[position])->messages[place];
+    *out = ((const struct leaf *)builder->leaves->pdata[position])->messages[place];
+    return true;
 }
 
-struct message *snapshot_builder_edit(struct snapshot_builder *builder, uint32_t uid)
+static struct message *edit(struct snapshot_builder *builder, uint32_t uid)
 {
     size_t position;
     uint32_t place;
@@ -130,6 +132,20 @@ struct message *snapshot_builder_edit(struct snapshot_builder *builder, uint32_t
     message = &own_leaf(builder, position)->messages[place];
     message->modseq = builder->modseq;
     return message;
+}
+
+void snapshot_builder_touch(struct snapshot_builder *builder, uint32_t uid)
+{
+    edit(builder, uid);
+}
+
+void snapshot_builder_set_flags(struct snapshot_builder *builder, uint32_t uid, uint8_t flags,
+                                uint64_t keywords)
+{
+    struct message *message = edit(builder, uid);
+
+    message->flags = flags;
+    message->keywords = keywords;
 }
 
 void snapshot_builder_remove(struct snapshot_builder *builder, uint32_t uid)

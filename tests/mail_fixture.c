@@ -195,12 +195,19 @@ int expunge(struct mail_fixture *fixture, struct mailbox *mailbox, uint32_t uid)
     return mailbox_expunge(mailbox, &uid, 1, false, &fixture->origin, &error);
 }
 
-const struct message *message_of(const struct mailbox *mailbox, uint32_t uid)
+bool has_message(const struct mailbox *mailbox, uint32_t uid)
 {
-    const struct snapshot *snapshot = mailbox_snapshot(mailbox);
     size_t index;
 
-    return snapshot_find(snapshot, uid, &index) ? snapshot_message(snapshot, index) : NULL;
+    return snapshot_find(mailbox_snapshot(mailbox), uid, &index);
+}
+
+struct message message_of(const struct mailbox *mailbox, uint32_t uid)
+{
+    size_t index = 0;
+
+    ck_assert(snapshot_find(mailbox_snapshot(mailbox), uid, &index));
+    return snapshot_message(mailbox_snapshot(mailbox), index);
 }
 
 static void describe_mailbox(struct mail_fixture *fixture, const char *name, GString *out)
@@ -210,22 +217,22 @@ static void describe_mailbox(struct mail_fixture *fixture, const char *name, GSt
 
     g_string_append_printf(out, " next %u\n", snapshot_uid_next(snapshot));
     for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-        const struct message *message = snapshot_message(snapshot, i);
+        struct message message = snapshot_message(snapshot, i);
         struct store_error error;
         struct message_bytes bytes;
         char id[OBJECT_ID_HEX + 1];
 
-        object_id_format(&message->blob, id);
-        g_string_append_printf(out, "  %u %s %u %u %lld %d", message->uid, id, message->size,
-                               message->flags, (long long)message->internal_date, message->zone);
+        object_id_format(&message.blob, id);
+        g_string_append_printf(out, "  %u %s %u %u %lld %d", message.uid, id, message.size,
+                               message.flags, (long long)message.internal_date, message.zone);
         for (size_t k = 0; k < snapshot_keyword_count(snapshot); k++) {
-            if ((message->keywords >> k & 1) != 0) {
+            if ((message.keywords >> k & 1) != 0) {
                 g_string_append_printf(out, " %s", snapshot_keyword(snapshot, k));
             }
         }
         g_string_append_c(out, '\n');
-        ck_assert_int_eq(mailbox_read(mailbox, &message->blob, &bytes, &error), 0);
-        ck_assert_uint_eq(bytes.length, message->size);
+        ck_assert_int_eq(mailbox_read(mailbox, &message.blob, &bytes, &error), 0);
+        ck_assert_uint_eq(bytes.length, message.size);
         message_bytes_release(&bytes);
     }
     mailbox_unref(mailbox);

@@ -53,8 +53,10 @@ int flag(struct mail_fixture *fixture, struct mailbox *mailbox, uint32_t uid, en
          uint8_t flags, const char *keyword);
 int expunge(struct mail_fixture *fixture, struct mailbox *mailbox, uint32_t uid);
 
-/* The message with this UID in the newest snapshot, or NULL. */
-const struct message *message_of(const struct mailbox *mailbox, uint32_t uid);
+/* The message with this UID in the newest snapshot. */
+bool has_message(const struct mailbox *mailbox, uint32_t uid);
+/* It must be there. */
+struct message message_of(const struct mailbox *mailbox, uint32_t uid);
 
 /* The whole state of an account as text: every mailbox with its messages, flags, octets' ids,
  * subscriptions and special uses; not what differs from run to run. For g_free(). */

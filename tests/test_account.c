@@ -377,7 +377,7 @@ START_TEST(test_account__renaming_inbox_moves_its_messages)
     ck_assert_uint_eq(snapshot_uid_next(mailbox_snapshot(inbox)), next);
     old = open_mailbox(&fixture, "Old");
     ck_assert_uint_eq(snapshot_count(mailbox_snapshot(old)), 150);
-    ck_assert_uint_eq(message_of(old, 3)->flags, MESSAGE_FLAGGED);
+    ck_assert_uint_eq(message_of(old, 3).flags, MESSAGE_FLAGGED);
     ck_assert_str_ne(snapshot_mailbox_id(mailbox_snapshot(old)),
                      snapshot_mailbox_id(mailbox_snapshot(inbox)));
     ck_assert_uint_ne(snapshot_uid_validity(mailbox_snapshot(old)),

@@ -72,14 +72,15 @@ static void check_mailbox(const char *name, size_t count)
 {
     struct mailbox *mailbox = open_mailbox(&fixture, name);
     const struct snapshot *snapshot = mailbox_snapshot(mailbox);
-    g_autoptr(GHashTable) seen = g_hash_table_new(object_id_hash, object_id_equal_keys);
+    g_autoptr(GHashTable) seen =
+        g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL);
 
     ck_assert_uint_eq(snapshot_count(snapshot), count);
     for (size_t i = 0; i < snapshot_count(snapshot); i++) {
-        const struct message *message = snapshot_message(snapshot, i);
+        struct message message = snapshot_message(snapshot, i);
 
-        ck_assert_uint_eq(message->flags, MESSAGE_SEEN);
-        ck_assert(g_hash_table_add(seen, (void *)(uintptr_t)&message->blob));
+        ck_assert_uint_eq(message.flags, MESSAGE_SEEN);
+        ck_assert(g_hash_table_add(seen, g_memdup2(&message.blob, sizeof(message.blob))));
     }
     mailbox_unref(mailbox);
 }

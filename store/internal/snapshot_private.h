@@ -66,7 +66,7 @@ size_t leaves_lower_bound(struct leaf *const *leaves, size_t count, uint32_t num
 
 /* Walks two snapshots side by side, skipping what they share: called for each message that is in
  * only one of them (the other NULL) or whose copies are not in the same leaf object. after_index
- * is the index in after, of b or of where it would stand. */
+ * is the index in after, of b or of where it would stand. a and b are valid during the call. */
 typedef void (*snapshot_walk)(const struct message *a, const struct message *b, size_t after_index,
                               void *data);
 void snapshot_walk_both(const struct snapshot *before, const struct snapshot *after,
@@ -97,10 +97,13 @@ uint32_t snapshot_builder_append(struct snapshot_builder *builder, const struct 
 /* How many UIDs are left. */
 size_t snapshot_builder_room(const struct snapshot_builder *builder);
 
-/* NULL if it is not there. Valid until the next change. */
-const struct message *snapshot_builder_find(const struct snapshot_builder *builder, uint32_t uid);
-/* The same to be altered (not its uid); its modseq is the builder's now. It must be there. */
-struct message *snapshot_builder_edit(struct snapshot_builder *builder, uint32_t uid);
+bool snapshot_builder_find(const struct snapshot_builder *builder, uint32_t uid,
+                           struct message *out);
+/* The message, which must be there, gets the builder's modseq. */
+void snapshot_builder_touch(struct snapshot_builder *builder, uint32_t uid);
+/* The same, and these flags in place of its own. */
+void snapshot_builder_set_flags(struct snapshot_builder *builder, uint32_t uid, uint8_t flags,
+                                uint64_t keywords);
 void snapshot_builder_remove(struct snapshot_builder *builder, uint32_t uid);
 
 /* The bit of a valid keyword, added if new. STORE_LIMIT. */
