@@ -29,6 +29,12 @@ enum {
     LIMIT_MIME_HEADER_FIELDS = 10000,         /* of the whole message */
     LIMIT_MIME_HEADER_SIZE = 4 * 1024 * 1024, /* octets of all header blocks */
     LIMIT_ENVELOPE_ADDRESSES = 20000,
+
+    /* Of messages that are parsed without a process of their own (mime_parse.h). */
+    LIMIT_SMALL_MIME_SIZE = 1024 * 1024,
+    LIMIT_SMALL_MIME_PARTS = 100,
+    LIMIT_SMALL_MIME_HEADER_FIELDS = 1000,
+    LIMIT_SMALL_MIME_HEADER_SIZE = 64 * 1024,
 };
 
 #endif

@@ -12,9 +12,9 @@ void mime_init(void)
 
 GBytes *mime_structure(const uint8_t *message, size_t length)
 {
-    struct structure *structure = mime_parse(message, length, false);
+    struct structure *structure = mime_parse(message, length, false, &mime_bounds_all);
     if (structure == NULL) {
-        structure = mime_parse(message, length, true);
+        structure = mime_parse(message, length, true, &mime_bounds_all);
     }
     if (structure == NULL) {
         return structure_plain(message, length);

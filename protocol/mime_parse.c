@@ -9,6 +9,20 @@
 
 enum { BOUNDARY_MAX = 256 }; /* RFC 2046 5.1.1 allows 70 */
 
+const struct mime_bounds mime_bounds_all = {
+    .size = LIMIT_MIME_SIZE,
+    .header_size = LIMIT_MIME_HEADER_SIZE,
+    .header_fields = LIMIT_MIME_HEADER_FIELDS,
+    .parts = LIMIT_MIME_PARTS,
+};
+
+const struct mime_bounds mime_bounds_small = {
+    .size = LIMIT_SMALL_MIME_SIZE,
+    .header_size = LIMIT_SMALL_MIME_HEADER_SIZE,
+    .header_fields = LIMIT_SMALL_MIME_HEADER_FIELDS,
+    .parts = LIMIT_SMALL_MIME_PARTS,
+};
+
 /* A part whose end is not found yet. */
 struct frame {
     uint32_t part;
@@ -21,6 +35,7 @@ struct scanner {
     const uint8_t *message;
     size_t length;
     bool flat;
+    const struct mime_bounds *bounds;
     size_t position;   /* start of the next line */
     uint64_t newlines; /* before position */
     struct structure *structure;
@@ -255,11 +270,11 @@ static bool take_header(struct scanner *scanner, uint32_t index)
     struct header_field field;
     size_t position = 0;
     scanner->header_octets += part->header.length;
-    if (scanner->header_octets > LIMIT_MIME_HEADER_SIZE) {
+    if (scanner->header_octets > scanner->bounds->header_size) {
         return false;
     }
     while (header_next(block, part->header.length, &position, &field) &&
-           ++scanner->header_fields <= LIMIT_MIME_HEADER_FIELDS) {
+           ++scanner->header_fields <= scanner->bounds->header_fields) {
         g_string_truncate(scanner->value, 0);
         header_unfold(scanner->value, field.value, field.value_length);
         take_mime_field(scanner, part, &field);
@@ -268,7 +283,7 @@ static bool take_header(struct scanner *scanner, uint32_t index)
         }
     }
     keep_envelope(scanner, index, values);
-    return scanner->header_fields <= LIMIT_MIME_HEADER_FIELDS;
+    return scanner->header_fields <= scanner->bounds->header_fields;
 }
 
 static bool has_type(const struct structure_part *part, const char *type)
@@ -358,7 +373,7 @@ static bool has_plain_octets(const struct structure_part *part)
 static bool open_part(struct scanner *scanner, uint32_t parent)
 {
     for (;;) {
-        if (scanner->structure->parts->len >= LIMIT_MIME_PARTS) {
+        if (scanner->structure->parts->len >= scanner->bounds->parts) {
             return false;
         }
         uint32_t index = structure_add_part(scanner->structure, parent, STRUCTURE_LEAF);
@@ -412,7 +427,7 @@ static bool fill_in_children(struct scanner *scanner)
         if (part->kind == STRUCTURE_LEAF || part->first_child != 0) {
             continue;
         }
-        if (structure->parts->len >= LIMIT_MIME_PARTS) {
+        if (structure->parts->len >= scanner->bounds->parts) {
             return false;
         }
         uint32_t index = structure_add_part(structure, i, STRUCTURE_LEAF);
@@ -432,17 +447,19 @@ static bool fill_in_children(struct scanner *scanner)
     return true;
 }
 
-struct structure *mime_parse(const uint8_t *message, size_t length, bool flat)
+struct structure *mime_parse(const uint8_t *message, size_t length, bool flat,
+                             const struct mime_bounds *bounds)
 {
     struct scanner scanner = {
         .message = message,
         .length = length,
         .flat = flat,
+        .bounds = bounds,
         .structure = structure_new(),
         .frames = g_array_new(FALSE, FALSE, sizeof(struct frame)),
         .value = g_string_new(NULL),
     };
-    bool done = length <= LIMIT_MIME_SIZE && scan(&scanner) && fill_in_children(&scanner);
+    bool done = length <= bounds->size && scan(&scanner) && fill_in_children(&scanner);
     g_array_free(scanner.frames, TRUE);
     g_string_free(scanner.value, TRUE);
     if (!done) {

@@ -131,7 +131,7 @@ static void cut(GString *text, size_t max)
 
 GBytes *mime_text(const uint8_t *message, size_t length, bool header, bool body, size_t max)
 {
-    struct structure *structure = mime_parse(message, length, false);
+    struct structure *structure = mime_parse(message, length, false, &mime_bounds_all);
     if (structure == NULL) {
         structure = structure_plain_tree(message, length);
     }
