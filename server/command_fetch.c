@@ -151,16 +151,15 @@ static bool fetch_begin(struct session *session, struct run *run)
 static void fetch_load(struct session *session, struct fetch_state *state)
 {
     const struct structure *structure;
-    const uint8_t *data;
-    size_t length;
     struct store_error error;
     int result = 0;
 
     if (state->needs_octets) {
-        result = session_message_octets(&state->message, &data, &length, &error);
+        result = session_message_open(&state->message, &error);
     }
     if (result == 0 && state->needs_structure) {
         result = session_message_structure(&state->message, &structure, &error);
+        session_message_drop_octets(&state->message);
     }
     state->unreadable = result != 0;
     if (result != 0) {

@@ -85,6 +85,7 @@ void session_free(struct session *session)
     session_unselect(session);
     parser_free(session->parser);
     session_drop_input(session);
+    message_stream_unref(session->literal.stream);
     g_queue_clear_full(&session->output, (GDestroyNotify)g_bytes_unref);
     if (session->out != NULL)
         g_string_free(session->out, TRUE);
@@ -109,20 +110,37 @@ void session_set_state(struct session *session, enum session_state state)
     session->state = state;
 }
 
-void session_bye(struct session *session, const char *code, const char *text)
+static void send_away(struct session *session)
 {
-    if (session->state == SESSION_STATE_LOGOUT)
-        return;
-    GString *out = session_out(session);
-    g_string_append(out, "* BYE ");
-    if (code != NULL)
-        g_string_append_printf(out, "[%s] ", code);
-    response_text(out, text, session->utf8);
-    g_string_append(out, "\r\n");
+    g_clear_pointer(&session->literal.stream, message_stream_unref);
     session->idling = false;
     session->sent_away = true;
     session_unselect(session);
     session_set_state(session, SESSION_STATE_LOGOUT);
+}
+
+void session_bye(struct session *session, const char *code, const char *text)
+{
+    if (session->state == SESSION_STATE_LOGOUT)
+        return;
+    /* In a literal it would be taken for octets of the message. */
+    if (session->literal.stream == NULL) {
+        GString *out = session_out(session);
+        g_string_append(out, "* BYE ");
+        if (code != NULL)
+            g_string_append_printf(out, "[%s] ", code);
+        response_text(out, text, session->utf8);
+        g_string_append(out, "\r\n");
+    }
+    send_away(session);
+}
+
+void session_break(struct session *session, uint32_t uid, const struct store_error *error)
+{
+    session_log(session, SESSION_LOG_ERROR,
+                "event=broken-off uid=%" G_GUINT32_FORMAT " error=\"%s\" detail=\"%s\"", uid,
+                store_code_name(error->code), error->detail);
+    send_away(session);
 }
 
 /* --- input --- */
@@ -281,11 +299,6 @@ static bool take_event(struct session *session)
     return false;
 }
 
-static bool output_is_high(const struct session *session)
-{
-    return session_output_waiting(session) + session->unsent >= SESSION_OUTPUT_HIGH;
-}
-
 /* What may end the conversation, or has. */
 static void check_end(struct session *session)
 {
@@ -306,7 +319,7 @@ static bool is_over(struct session *session, enum session_status *status)
         *status = SESSION_STARTTLS;
     else if (session->handover == HANDOVER_COMPRESS)
         *status = SESSION_COMPRESS;
-    else if (output_is_high(session))
+    else if (session_output_is_high(session))
         *status = SESSION_WAITING;
     else if (session->ran == RUN_AGAIN && now(session) - session->slice > SESSION_SLICE)
         *status = SESSION_RUNNABLE;
@@ -319,13 +332,15 @@ static enum session_status step(struct session *session)
 {
     enum session_status status = SESSION_WAITING;
     while (!is_over(session, &status)) {
-        if (session->run.command != NULL) {
+        if (session->literal.stream != NULL) {
+            session_pump(session);
+        } else if (session->run.command != NULL) {
             step_run(session);
             if (session->ran == RUN_WAIT) {
                 if (session->farewell == NULL)
                     return SESSION_WAITING;
             } else if (session->ran == RUN_AGAIN) {
-                return output_is_high(session) ? SESSION_WAITING : SESSION_RUNNABLE;
+                return session_output_is_high(session) ? SESSION_WAITING : SESSION_RUNNABLE;
             }
         } else if (!take_event(session)) {
             return SESSION_WAITING;
@@ -397,7 +412,7 @@ void session_authentication_failed(struct session *session, const char *reason)
 
 void session_notify(struct session *session)
 {
-    if (session->idling && !output_is_high(session))
+    if (session->idling && !session_output_is_high(session))
         session_sync(session, SYNC_FULL);
 }
 

@@ -11,6 +11,7 @@ void session_message_init(struct session_message *message, struct session *sessi
 static void session_message_forget(struct session_message *message)
 {
     g_clear_pointer(&message->octets, g_bytes_unref);
+    g_clear_pointer(&message->stream, message_stream_unref);
     g_clear_pointer(&message->structure, structure_free);
     message->structure_final = false;
 }
@@ -50,6 +51,34 @@ int session_message_octets(struct session_message *message, const uint8_t **data
     }
     *data = g_bytes_get_data(message->octets, length);
     return 0;
+}
+
+int session_message_open(struct session_message *message, struct store_error *error)
+{
+    const uint8_t *data;
+    size_t length;
+
+    if (message->message.size <= SESSION_MESSAGE_WHOLE_MAX) {
+        return session_message_octets(message, &data, &length, error);
+    }
+    if (message->stream == NULL) {
+        return mailbox_open_message(message->session->mailbox, &message->message.blob,
+                                    &message->stream, error);
+    }
+    return 0;
+}
+
+uint64_t session_message_length(const struct session_message *message)
+{
+    return message->stream != NULL ? message_stream_length(message->stream)
+                                   : g_bytes_get_size(message->octets);
+}
+
+void session_message_drop_octets(struct session_message *message)
+{
+    if (message->stream != NULL) {
+        g_clear_pointer(&message->octets, g_bytes_unref);
+    }
 }
 
 /* The record kept for this blob, if there is one that can be decoded. */

@@ -1,5 +1,6 @@
 /* A message of the selected mailbox while a command looks at it: its octets and its structure are
- * got at the first need and at most once. And what the message commands have in common.
+ * got at the first need and at most once. A large message is not read as a whole to be sent. And
+ * what the message commands have in common.
  *
  * Not for the edge. Blocking: the store is read, and the host is asked to parse.
  */
@@ -10,8 +11,9 @@
 
 struct session_message {
     struct session *session;
-    struct message message; /* a copy: it survives a change of the view */
-    GBytes *octets;         /* NULL until read */
+    struct message message;        /* a copy: it survives a change of the view */
+    GBytes *octets;                /* NULL until read */
+    struct message_stream *stream; /* of a large message, once opened */
     struct structure *structure;
     bool structure_final; /* false: made in a hurry, it may say less than there is */
 };
@@ -27,6 +29,16 @@ void session_message_set(struct session_message *message, const struct message *
  * the next set or release; message->octets may be referenced for longer. */
 int session_message_octets(struct session_message *message, const uint8_t **data, size_t *length,
                            struct store_error *error);
+
+enum { SESSION_MESSAGE_WHOLE_MAX = 64 * 1024 }; /* octets; a larger message is a stream */
+
+/* Makes the message ready to be sent: its octets are read, or its stream is opened. Fails as
+ * mailbox_open_message() does. */
+int session_message_open(struct session_message *message, struct store_error *error);
+/* Its length; only when open. */
+uint64_t session_message_length(const struct session_message *message);
+/* Gives back the octets of a large message that is read as a stream. */
+void session_message_drop_octets(struct session_message *message);
 
 /* Gets the structure: the kept record, or a new one from the host, which is then kept. Fails only
  * when the octets are needed and can't be read. Borrowed until the next set or release. */

@@ -64,10 +64,45 @@ void session_output_unsent(struct session *session, size_t octets)
     session->unsent = octets;
 }
 
+bool session_output_is_high(const struct session *session)
+{
+    return session_output_waiting(session) + session->unsent >= SESSION_OUTPUT_HIGH;
+}
+
 bool session_should_yield(const struct session *session, const struct run *run)
 {
-    return session_output_waiting(session) + session->unsent >= SESSION_OUTPUT_HIGH ||
+    return session_output_is_high(session) || session->literal.stream != NULL ||
+           session->state == SESSION_STATE_LOGOUT ||
            session->host->now(session->host->data) - run->started > SESSION_SLICE;
+}
+
+void session_out_stream(struct session *session, struct message_stream *stream, uint32_t uid,
+                        uint64_t offset, uint64_t length)
+{
+    assert(session->literal.stream == NULL && length > 0);
+    session->literal = (struct literal){
+        .stream = message_stream_ref(stream), .at = offset, .left = length, .uid = uid};
+    session_pump(session);
+}
+
+void session_pump(struct session *session)
+{
+    struct literal *literal = &session->literal;
+    struct store_error error;
+
+    while (literal->left > 0 && !session_output_is_high(session)) {
+        GBytes *piece;
+
+        if (message_stream_read(literal->stream, literal->at, literal->left, &piece, &error) != 0) {
+            session_break(session, literal->uid, &error);
+            return;
+        }
+        literal->at += g_bytes_get_size(piece);
+        literal->left -= g_bytes_get_size(piece);
+        session_out_take(session, piece);
+    }
+    if (literal->left == 0)
+        g_clear_pointer(&literal->stream, message_stream_unref);
 }
 
 void session_log(const struct session *session, enum session_log_level level, const char *format,

@@ -69,6 +69,15 @@ enum login_answer { LOGIN_NONE, LOGIN_PENDING, LOGIN_GOOD, LOGIN_BAD };
 /* A change of the transport that waits for the edge. */
 enum handover { HANDOVER_NONE, HANDOVER_STARTTLS, HANDOVER_COMPRESS };
 
+/* A literal that is produced as the client reads; stream NULL: none. Until it is done nothing else
+ * may be put out, so neither the running command nor a BYE gets its turn. */
+struct literal {
+    struct message_stream *stream;
+    uint64_t at;
+    uint64_t left; /* octets */
+    uint32_t uid;  /* of the message, for the log */
+};
+
 /* One session. Blank lines part what is set at different times of its life. */
 struct session {
     const struct session_settings *settings;
@@ -92,6 +101,7 @@ struct session {
     GQueue output;        /* GBytes */
     GString *out;         /* being written; becomes a piece; NULL: empty */
     size_t output_octets; /* in output, not in out */
+    struct literal literal;
     size_t unsent;
 
     int64_t created; /* host times */
@@ -128,6 +138,9 @@ struct session {
 void session_set_state(struct session *session, enum session_state state);
 /* Ends the conversation: "* BYE [code] text" (code may be NULL), then SESSION_CLOSED. */
 void session_bye(struct session *session, const char *code, const char *text);
+/* Octets promised to the client can't be had: nothing that could still be said would be understood.
+ * Ends the conversation without a word; the command under way returns RUN_AGAIN. */
+void session_break(struct session *session, uint32_t uid, const struct store_error *error);
 /* For commands that read lines of their own (AUTHENTICATE, IDLE): true with the next line of
  * input, valid until the next call, and with *too_long as soon as it passes limit: *line is then
  * not set, and what is left of it is skipped. */
@@ -140,6 +153,13 @@ void session_drop_input(struct session *session);
 GString *session_out(struct session *session);
 /* Appends a piece without copying it: takes the reference. */
 void session_out_take(struct session *session, GBytes *piece);
+/* Puts out length octets of the stream from offset on, all within the stream, as a literal's content:
+ * as much as the output takes at once, the rest in later steps. session_should_yield() is true until
+ * it is done, and the command gives way before it writes on. A failure breaks the session off. */
+void session_out_stream(struct session *session, struct message_stream *stream, uint32_t uid,
+                        uint64_t offset, uint64_t length);
+/* Goes on with the literal until it is done or the output is high. */
+void session_pump(struct session *session);
 /* "TAG OK text", after session_sync() in the command's mode. code: without brackets, or NULL.
  * status: "OK", "NO", "BAD". Always RUN_DONE. */
 enum run_status session_finish(struct session *session, struct run *run, const char *status,
@@ -148,7 +168,9 @@ enum run_status session_finish(struct session *session, struct run *run, const c
  * (and TRYCREATE where destination is true and it is missing); logs the detail. */
 enum run_status session_fail(struct session *session, struct run *run,
                              const struct store_error *error, bool destination);
-/* True when a running command should give way: slice over, or output high. */
+/* As much waits, here and at the edge, as may: SESSION_OUTPUT_HIGH. */
+bool session_output_is_high(const struct session *session);
+/* True when a running command should give way: slice over, output high, or a literal under way. */
 bool session_should_yield(const struct session *session, const struct run *run);
 /* One line of key=value pairs. */
 void session_log(const struct session *session, enum session_log_level level, const char *format,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/message_stream_private.h"
 #include "store/internal/snapshot_load.h"
 
 struct mailbox *mailbox_ref(struct mailbox *mailbox)
@@ -284,4 +285,10 @@ void message_bytes_release(struct message_bytes *bytes)
         g_free(bytes->owner);
     }
     memset(bytes, 0, sizeof(*bytes));
+}
+
+int mailbox_open_message(struct mailbox *mailbox, const struct object_id *blob,
+                         struct message_stream **out, struct store_error *error)
+{
+    return message_stream_open(out, mailbox->account->objects, blob, error);
 }

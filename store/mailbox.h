@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "store/error.h"
+#include "store/message_stream.h"
 #include "store/snapshot.h"
 #include "store/spool.h"
 
@@ -122,5 +123,10 @@ struct message_bytes {
 int mailbox_read(struct mailbox *mailbox, const struct object_id *blob, struct message_bytes *out,
                  struct store_error *error);
 void message_bytes_release(struct message_bytes *bytes);
+
+/* The same blob, to be read piece by piece. What can be known to be missing or damaged without
+ * reading all of it fails here. The caller owns *out. */
+int mailbox_open_message(struct mailbox *mailbox, const struct object_id *blob,
+                         struct message_stream **out, struct store_error *error);
 
 #endif

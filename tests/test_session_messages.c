@@ -265,7 +265,7 @@ START_TEST(a_client_that_does_not_read_stops_the_fetch_and_nobody_else)
     server.clients[0].stalled = true;
     send_line(0, "f FETCH 1:* (UID BODY.PEEK[] BODY.PEEK[TEXT])");
     ck_assert_uint_le(session_output_waiting(server.clients[0].session),
-                      SESSION_OUTPUT_HIGH + BIG + 1000);
+                      SESSION_OUTPUT_HIGH + MESSAGE_STREAM_PIECE_MAX + 1000);
     send_line(1, "n FETCH 1:* UID");
     char *other = received(1);
     ck_assert_ptr_nonnull(strstr(other, "n OK "));
@@ -334,6 +334,176 @@ START_TEST(an_unreadable_message_costs_itself_alone)
 }
 END_TEST
 
+/* --- large messages --- */
+
+enum { LARGE = 700 * 1000, LARGE_HEADER = 70 * 1000 };
+
+/* A header that does not fit in one piece, with lines that begin with CR, and a body without any
+ * repetition. */
+static GByteArray *large_message(void)
+{
+    GByteArray *message = g_byte_array_new();
+    uint32_t state = 1;
+
+    g_byte_array_append(message, (const uint8_t *)"X-Large: yes\r\n", 14);
+    while (message->len < LARGE_HEADER) {
+        char field[80];
+        int length = snprintf(field, sizeof(field), "X-Field-%u: \rvalue\n\r\t%u\r\n", message->len,
+                              message->len);
+
+        g_byte_array_append(message, (const uint8_t *)field, (guint)length);
+    }
+    g_byte_array_append(message, (const uint8_t *)"\r\n", 2);
+    while (message->len < LARGE) {
+        state = state * 1103515245 + 12345;
+        uint8_t octet = (uint8_t)(1 + (state >> 16) % 255);
+
+        g_byte_array_append(message, &octet, 1);
+    }
+    return message;
+}
+
+static void append_octets(unsigned client, const GByteArray *message)
+{
+    struct script_transport transport = memory_server_transport(&server);
+    char *line = g_strdup_printf("a APPEND INBOX {%u+}", message->len);
+
+    send_line(client, line);
+    ck_assert(transport.send(transport.data, client, message->data, message->len));
+    send_line(client, "");
+    char *answer = received(client);
+    ck_assert_msg(strstr(answer, "a OK ") != NULL, "%s", answer);
+    g_free(answer);
+    g_free(line);
+}
+
+/* Everything that has come. */
+static GByteArray *received_octets(unsigned client)
+{
+    struct script_transport transport = memory_server_transport(&server);
+    GByteArray *in = g_byte_array_new();
+
+    transport.receive(transport.data, client, in, false);
+    return in;
+}
+
+/* The answer to a FETCH of one item is exactly these octets. */
+static void check_item(const char *item, const char *name, const uint8_t *octets, size_t length)
+{
+    GByteArray *wanted = g_byte_array_new();
+    char *head = length > 0 ? g_strdup_printf("* 1 FETCH (%s {%zu}\r\n", name, length)
+                            : g_strdup_printf("* 1 FETCH (%s \"\"", name);
+    static const char tail[] = ")\r\nf OK Fetch completed\r\n";
+    char *line = g_strdup_printf("f FETCH 1 %s", item);
+
+    g_byte_array_append(wanted, (const uint8_t *)head, (guint)strlen(head));
+    g_byte_array_append(wanted, octets, (guint)length);
+    g_byte_array_append(wanted, (const uint8_t *)tail, sizeof(tail) - 1);
+    send_line(0, line);
+    GByteArray *got = received_octets(0);
+    ck_assert_msg(got->len == wanted->len && memcmp(got->data, wanted->data, got->len) == 0, "%s",
+                  line);
+    g_byte_array_unref(got);
+    g_byte_array_unref(wanted);
+    g_free(head);
+    g_free(line);
+}
+
+static void open_with_large(GByteArray *message)
+{
+    run("login A alice\n");
+    open_and_login(0);
+    append_octets(0, message);
+}
+
+START_TEST(a_large_message_comes_in_pieces_octet_for_octet)
+{
+    GByteArray *message = large_message();
+    const uint8_t *data = message->data;
+    size_t header = 0;
+    uint32_t state = 7;
+
+    while (memcmp(data + header, "\r\n\r\n", 4) != 0) {
+        header++;
+    }
+    header += 4;
+    open_with_large(message);
+    check_item("BODY.PEEK[]", "BODY[]", data, LARGE);
+    check_item("BODY.PEEK[HEADER]", "BODY[HEADER]", data, header);
+    check_item("BODY.PEEK[TEXT]", "BODY[TEXT]", data + header, LARGE - header);
+    check_item("RFC822.HEADER", "RFC822.HEADER", data, header);
+    check_item("BODY.PEEK[1]", "BODY[1]", data + header, LARGE - header);
+    check_item("BODY.PEEK[HEADER.FIELDS (X-Large)]", "BODY[HEADER.FIELDS (X-Large)]",
+               (const uint8_t *)"X-Large: yes\r\n\r\n", 16);
+    check_item("BODY.PEEK[]<700000.1>", "BODY[]<700000>", NULL, 0);
+    check_item("BODY.PEEK[]<699999.10>", "BODY[]<699999>", data + LARGE - 1, 1);
+    for (unsigned i = 0; i < 60; i++) {
+        state = state * 1103515245 + 12345;
+        size_t offset = (state >> 4) % LARGE;
+        size_t length = MIN((state >> 8) % (i % 2 == 0 ? 200 : LARGE) + 1, LARGE - offset);
+        char *item = g_strdup_printf("BODY.PEEK[]<%zu.%zu>", offset, length);
+        char *name = g_strdup_printf("BODY[]<%zu>", offset);
+
+        check_item(item, name, data + offset, length);
+        g_free(item);
+        g_free(name);
+    }
+    g_byte_array_unref(message);
+}
+END_TEST
+
+START_TEST(nothing_is_said_within_a_literal)
+{
+    GByteArray *message = large_message();
+
+    open_with_large(message);
+    server.clients[0].stalled = true;
+    send_line(0, "f FETCH 1 BODY.PEEK[]");
+    if (_i == 0) {
+        server.now += server.settings.idle_timeout;
+    } else if (_i == 1) {
+        session_abort(server.clients[0].session);
+    }
+    memory_server_turn(&server);
+    if (_i == 2) {
+        session_shut_down(server.clients[0].session, "stopping");
+    }
+    server.clients[0].stalled = false;
+    GByteArray *got = received_octets(0);
+    ck_assert_int_eq(server.clients[0].status, SESSION_CLOSED);
+    const uint8_t *begin = memmem(got->data, got->len, "}\r\n", 3);
+    if (_i == 1) {
+        ck_assert_ptr_null(begin);
+        ck_assert_uint_eq(got->len, 0);
+    } else if (_i == 0) {
+        size_t rest = got->len - (size_t)(begin + 3 - got->data);
+
+        ck_assert_uint_lt(rest, LARGE);
+        ck_assert_int_eq(memcmp(begin + 3, message->data, rest), 0);
+    } else {
+        static const char tail[] = ")\r\nf OK Fetch completed\r\n* BYE stopping\r\n";
+
+        ck_assert_int_eq(memcmp(begin + 3, message->data, LARGE), 0);
+        ck_assert_int_eq(memcmp(begin + 3 + LARGE, tail, sizeof(tail) - 1), 0);
+    }
+    g_byte_array_unref(got);
+    g_byte_array_unref(message);
+}
+END_TEST
+
+START_TEST(a_large_message_that_is_damaged_is_refused)
+{
+    GByteArray *message = large_message();
+
+    open_with_large(message);
+    spoil("X-Large: yes");
+    run("login A alice\n" SELECT_INBOX "A: 1 FETCH 1 (UID BODY.PEEK[])\n"
+        "A< * 1 FETCH (UID 1)\nA< 1 NO [$ANY] $ANY\n"
+        "A: 2 NOOP\nA> 2 OK $ANY\n");
+    g_byte_array_unref(message);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("session_messages");
@@ -350,6 +520,9 @@ int main(void)
     tcase_add_loop_test(tests, a_command_in_slices_answers_the_same, 0, G_N_ELEMENTS(sliced));
     tcase_add_test(tests, a_client_that_does_not_read_stops_the_fetch_and_nobody_else);
     tcase_add_test(tests, an_unreadable_message_costs_itself_alone);
+    tcase_add_test(tests, a_large_message_comes_in_pieces_octet_for_octet);
+    tcase_add_loop_test(tests, nothing_is_said_within_a_literal, 0, 3);
+    tcase_add_test(tests, a_large_message_that_is_damaged_is_refused);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
