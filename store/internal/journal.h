@@ -5,11 +5,11 @@
  *   journal_open -> journal_replay -> (journal_append... journal_sync)... -> journal_close
  *
  * Records appended are gathered in memory; journal_sync() writes them as one frame. A frame begins
- * at a multiple of JOURNAL_BLOCK, has a magic number, a sequence number that is never used again
- * for the file's life (so a frame of an earlier lap is told from one of this), the length, and a
- * CRC over all of it. The first frames after the tail whose sequence numbers follow each other
- * are the content; whatever follows (torn, stale, corrupt) is not. Where the tail stands is written
- * at checkpoints, in two header blocks by turns, each with its own CRC.
+ * at a multiple of JOURNAL_BLOCK, has a magic number, a sequence number (a frame of an earlier lap
+ * is told from one of this by it), the CRC of the frame before it, the length, and a CRC over all
+ * of it. The first frames after the tail that follow each other are the content; whatever follows
+ * (torn, stale, corrupt) is not. Where the tail stands is written at checkpoints, in two header
+ * blocks, each with its own CRC. journal_file.h has the layout.
  *
  * Belongs to one thread. Blocks on the disk where it says so.
  */
@@ -27,15 +27,18 @@ enum {
     JOURNAL_BLOCK = 4096,                    /* octets */
     JOURNAL_SIZE_DEFAULT = 64 * 1024 * 1024, /* octets of the file */
     JOURNAL_SIZE_MIN = 256 * 1024,
+    JOURNAL_SIZE_MAX = 1024 * 1024 * 1024,
 };
 
 struct journal;
 
-/* Opens the file at path and locks it (flock) until it is closed; makes it with this size, pre-
- * written and durable, if it is absent or is no journal whose header can be read. An existing
- * journal keeps its own size until it is empty (then it is made anew with the size asked for).
- * STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED for a newer version;
- * STORE_NO_SPACE, STORE_IO. Blocks. The caller owns *out. */
+/* Opens the file at path and locks it (flock) until it is closed; makes it with this size (whole
+ * blocks, brought within JOURNAL_SIZE_MIN and _MAX), pre-written and durable, if it is absent. An
+ * existing journal keeps its own size until it is opened empty: then it is made anew with the size
+ * asked for. STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED for a newer
+ * version; STORE_CORRUPT, and the file is left as it is, when neither header can be read or it is
+ * shorter than it says: it may hold what was acknowledged, so somebody has to look at it (moved
+ * away, it is absent). STORE_NO_SPACE, STORE_NO_MEMORY, STORE_IO. Blocks. The caller owns *out. */
 int journal_open(struct journal **out, const char *path, uint64_t size, const struct host *host,
                  struct store_error *error);
 
@@ -44,8 +47,10 @@ void journal_close(struct journal *journal);
 
 /* Calls visit for each record since the last checkpoint, in the order in which they were appended.
  * record is valid during the call. visit returns 0, or a negative enum store_code (with *error
- * set), which ends the replay and is returned. To be called once, before anything is appended.
- * Afterwards appending goes on behind the last intact frame. */
+ * set), which ends the replay and is returned. Nothing can be appended before it has succeeded
+ * once; afterwards appending goes on behind the last intact frame. STORE_CORRUPT for an intact
+ * frame whose records don't add up, STORE_UNSUPPORTED for one of a newer version, STORE_NO_MEMORY,
+ * STORE_IO. Blocks. */
 typedef int (*journal_visit)(void *data, const void *record, size_t length,
                              struct store_error *error);
 int journal_replay(struct journal *journal, journal_visit visit, void *data,
@@ -58,11 +63,13 @@ struct journal_piece {
 };
 
 /* Gathers a record (its pieces one behind the other, copied); no disk. STORE_LIMIT, and nothing has
- * changed, when the ring has no room for it before the next checkpoint; STORE_NO_MEMORY. */
+ * changed, when the ring has no room for it behind what is gathered before the next checkpoint;
+ * after a sync and a checkpoint of everything there is room for journal_record_max().
+ * STORE_NO_MEMORY. */
 int journal_append(struct journal *journal, const struct journal_piece *pieces, size_t count,
                    struct store_error *error);
 
-/* The longest record that an empty ring takes. */
+/* The longest record that an empty ring takes, wherever its head stands: nearly half the ring. */
 size_t journal_record_max(const struct journal *journal);
 
 /* Octets that journal_sync() would write now. */
