@@ -5,38 +5,57 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "store/internal/delta.h"
+#include "store/internal/sha1.h"
+
 enum {
     BUFFER_SIZE = 128 * 1024,
     STORED_BLOCK_MAX = 65535, /* RFC 1951 3.2.4 */
     FANOUT = 256,
+    INDEX_HEADER = 8,
+    OFS_DELTA = 6,         /* gitformat-pack(5), object types */
+    ENTRY_HEADER_MAX = 24, /* octets of type, size and distance */
+    FIND_MIN = 64,         /* slots of the table of entries by id */
 };
 
 struct entry {
     struct object_id id;
     uint32_t crc;
     uint64_t offset;
+    uint8_t type;  /* of the object */
+    uint8_t depth; /* deltas down to a whole object */
 };
 
+/* Octets wait in the buffer to be written; the sum of all and the CRC of the entry at hand are
+ * taken there, many at a time. */
 struct pack_writer {
     const struct host *host;
     const char *directory;
-    char *temp;      /* the pack's temporary path */
-    GChecksum *sha1; /* of all octets so far */
-    GArray *entries; /* struct entry */
-    uint64_t offset; /* octets so far */
-    uint32_t count;  /* announced in the header */
-    uint32_t crc;    /* of the entry being written */
-    int fd;          /* -1: closed */
-    bool temp_exists;
+    char *temp; /* the pack's temporary path */
+    struct sha1 sha1;
+    GArray *entries;  /* struct entry */
+    uint32_t *find;   /* by id: position in entries plus one, open addressing; NULL: not yet */
+    size_t find_size; /* a power of two */
+    guint found;      /* entries that are in find */
+    uint64_t offset;  /* octets so far */
+    uint32_t count;   /* announced in the header */
+    uint32_t crc;     /* of the entry being written, but for what follows crc_begin */
+    size_t crc_begin; /* in buffer */
     size_t buffered;
+    int fd; /* -1: closed */
+    bool temp_exists;
+    struct delta_encoder encoder;
+    GByteArray *delta;
+    uint8_t sum[OBJECT_ID_SIZE]; /* of all octets, once finished */
     char name[OBJECT_ID_HEX + 1];
-    uint8_t buffer[BUFFER_SIZE];
+    uint8_t buffer[BUFFER_SIZE + OBJECT_ID_SIZE]; /* the sum comes last */
 };
 
 int host_fail(struct store_error *error, int result, const char *what)
@@ -54,38 +73,51 @@ static void put_be32(uint8_t *out, uint32_t value)
     out[3] = (uint8_t)value;
 }
 
-static int flush(struct pack_writer *writer)
+static void take_crc(struct pack_writer *writer)
+{
+    writer->crc = (uint32_t)crc32_z(writer->crc, writer->buffer + writer->crc_begin,
+                                    writer->buffered - writer->crc_begin);
+    writer->crc_begin = writer->buffered;
+}
+
+static int write_buffer(struct pack_writer *writer)
 {
     int result =
         writer->host->write(writer->host->data, writer->fd, writer->buffer, writer->buffered);
 
     writer->buffered = 0;
+    writer->crc_begin = 0;
     return result;
 }
 
-/* Appends to the file, but neither to the checksum nor to the entry's CRC. */
-static int put_unhashed(struct pack_writer *writer, const void *bytes, size_t length)
+static int flush(struct pack_writer *writer)
 {
-    int result = 0;
-
-    if (writer->buffered + length > BUFFER_SIZE) {
-        result = flush(writer);
-    }
-    if (result == 0 && length > BUFFER_SIZE) {
-        result = writer->host->write(writer->host->data, writer->fd, bytes, length);
-    } else if (result == 0) {
-        memcpy(writer->buffer + writer->buffered, bytes, length);
-        writer->buffered += length;
-    }
-    writer->offset += length;
-    return result;
+    take_crc(writer);
+    sha1_update(&writer->sha1, writer->buffer, writer->buffered);
+    return write_buffer(writer);
 }
 
 static int put(struct pack_writer *writer, const void *bytes, size_t length)
 {
-    writer->crc = (uint32_t)crc32_z(writer->crc, bytes, length);
-    g_checksum_update(writer->sha1, bytes, (gssize)length);
-    return put_unhashed(writer, bytes, length);
+    const uint8_t *at = bytes;
+
+    writer->offset += length;
+    while (length > 0) {
+        size_t room = MIN(length, BUFFER_SIZE - writer->buffered);
+
+        memcpy(writer->buffer + writer->buffered, at, room);
+        writer->buffered += room;
+        at += room;
+        length -= room;
+        if (writer->buffered == BUFFER_SIZE) {
+            int result = flush(writer);
+
+            if (result < 0) {
+                return result;
+            }
+        }
+    }
+    return 0;
 }
 
 static char *temporary_path(const struct host *host, const char *directory, int *result)
@@ -109,17 +141,20 @@ static int write_header(struct pack_writer *writer)
 int pack_writer_open(struct pack_writer **out, const char *directory, const struct host *host,
                      uint32_t count, struct store_error *error)
 {
-    struct pack_writer *writer = calloc(1, sizeof(*writer));
+    struct pack_writer *writer = malloc(sizeof(*writer));
     int result = 0;
 
     if (writer == NULL) {
         return store_error_set(error, STORE_NO_MEMORY, "pack writer");
     }
+    /* The buffer is left alone: most packs need little of it. */
+    memset(writer, 0, offsetof(struct pack_writer, buffer));
     writer->host = host;
     writer->directory = directory;
     writer->count = count;
     writer->fd = -1;
-    writer->sha1 = g_checksum_new(G_CHECKSUM_SHA1);
+    writer->delta = g_byte_array_new();
+    sha1_init(&writer->sha1);
     writer->entries = g_array_sized_new(FALSE, FALSE, sizeof(struct entry), MIN(count, 4096));
     writer->temp = temporary_path(host, directory, &result);
     if (result == 0) {
@@ -149,8 +184,10 @@ void pack_writer_free(struct pack_writer *writer)
     if (writer->temp_exists) {
         writer->host->unlink(writer->host->data, writer->temp);
     }
-    g_checksum_free(writer->sha1);
+    delta_encoder_release(&writer->encoder);
+    g_byte_array_free(writer->delta, TRUE);
     g_array_free(writer->entries, TRUE);
+    free(writer->find);
     g_free(writer->temp);
     free(writer);
 }
@@ -159,33 +196,50 @@ static void begin_entry(struct pack_writer *writer)
 {
     assert(writer->entries->len < writer->count);
     writer->crc = (uint32_t)crc32_z(0, NULL, 0);
+    writer->crc_begin = writer->buffered;
 }
 
-static int end_entry(struct pack_writer *writer, const struct object_id *id, uint64_t offset,
-                     int result, struct store_error *error)
+static int end_entry(struct pack_writer *writer, struct entry *entry, int result,
+                     struct store_error *error)
 {
-    struct entry entry = {*id, writer->crc, offset};
-
     if (result < 0) {
         return host_fail(error, result, "pack: write");
     }
-    g_array_append_val(writer->entries, entry);
+    take_crc(writer);
+    entry->crc = writer->crc;
+    g_array_append_vals(writer->entries, entry, 1);
     return 0;
 }
 
 /* gitformat-pack(5): type and size, seven bits at a time after the first four. */
-static int put_entry_header(struct pack_writer *writer, enum object_type type, size_t length)
+static size_t entry_header(uint8_t *out, unsigned type, size_t length)
 {
-    uint8_t header[12];
     size_t used = 0;
-    uint8_t byte = (uint8_t)((unsigned)type << 4 | (length & 15));
+    uint8_t byte = (uint8_t)(type << 4 | (length & 15));
 
     for (length >>= 4; length > 0; length >>= 7) {
-        header[used++] = byte | 0x80;
+        out[used++] = byte | 0x80;
         byte = length & 0x7f;
     }
-    header[used++] = byte;
-    return put(writer, header, used);
+    out[used++] = byte;
+    return used;
+}
+
+/* The same page: the distance to the base, seven bits at a time, highest first, where each octet
+ * that is followed by another counts one more. */
+static size_t distance_header(uint8_t *out, uint64_t distance)
+{
+    uint8_t reversed[10];
+    size_t count = 0;
+
+    reversed[count++] = distance & 0x7f;
+    while ((distance >>= 7) > 0) {
+        reversed[count++] = 0x80 | (--distance & 0x7f);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i] = reversed[count - 1 - i];
+    }
+    return count;
 }
 
 /* RFC 1950 and 1951: a zlib stream of stored blocks. */
@@ -217,26 +271,122 @@ static int put_stored(struct pack_writer *writer, const uint8_t *data, size_t le
 int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum object_type type,
                     const void *data, size_t length, struct store_error *error)
 {
-    uint64_t offset = writer->offset;
+    struct entry entry = {.id = *id, .offset = writer->offset, .type = (uint8_t)type};
+    uint8_t header[ENTRY_HEADER_MAX];
 
     begin_entry(writer);
-    int result = put_entry_header(writer, type, length);
+    int result = put(writer, header, entry_header(header, type, length));
     if (result == 0) {
         result = put_stored(writer, data, length);
     }
-    return end_entry(writer, id, offset, result, error);
+    return end_entry(writer, &entry, result, error);
+}
+
+static uint32_t *find_slot(struct pack_writer *writer, const struct object_id *id)
+{
+    size_t at = object_id_hash(id) & (writer->find_size - 1);
+
+    while (writer->find[at] != 0 &&
+           !object_id_equal(&g_array_index(writer->entries, struct entry, writer->find[at] - 1).id,
+                            id)) {
+        at = (at + 1) & (writer->find_size - 1);
+    }
+    return &writer->find[at];
+}
+
+/* The table is made when first asked for, and follows the entries from then on. */
+static const struct entry *find_entry(struct pack_writer *writer, const struct object_id *id)
+{
+    size_t size = FIND_MIN;
+
+    while (size < (size_t)writer->entries->len * 2) {
+        size *= 2;
+    }
+    if (size > writer->find_size) {
+        free(writer->find);
+        writer->found = 0;
+        writer->find_size = size * 2;
+        writer->find = calloc(writer->find_size, sizeof(*writer->find));
+        if (writer->find == NULL) {
+            writer->find_size = 0;
+            return NULL;
+        }
+    }
+    for (; writer->found < writer->entries->len; writer->found++) {
+        const struct entry *entry = &g_array_index(writer->entries, struct entry, writer->found);
+
+        *find_slot(writer, &entry->id) = writer->found + 1;
+    }
+    uint32_t slot = *find_slot(writer, id);
+    return slot == 0 ? NULL : &g_array_index(writer->entries, struct entry, slot - 1);
+}
+
+/* An entry against base, up to where its zlib stream begins. */
+static int put_delta_header(struct pack_writer *writer, struct entry *entry,
+                            const struct entry *base, size_t length)
+{
+    uint8_t header[ENTRY_HEADER_MAX];
+    size_t used = entry_header(header, OFS_DELTA, length);
+
+    used += distance_header(header + used, writer->offset - base->offset);
+    entry->offset = writer->offset;
+    entry->type = base->type;
+    entry->depth = (uint8_t)MIN(base->depth + 1u, UINT8_MAX);
+    begin_entry(writer);
+    return put(writer, header, used);
+}
+
+int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id,
+                          enum object_type type, const struct object_id *base_id,
+                          const void *base_data, size_t base_length, const void *data,
+                          size_t length, struct store_error *error)
+{
+    const struct entry *base = length < PACK_DELTA_MIN ? NULL : find_entry(writer, base_id);
+    struct entry entry = {.id = *id};
+
+    if (base == NULL || base->type != type || base->depth >= PACK_DELTA_DEPTH ||
+        !delta_encode(&writer->encoder, base_data, base_length, data, length, length / 3 * 2,
+                      writer->delta)) {
+        return pack_writer_add(writer, id, type, data, length, error);
+    }
+    int result = put_delta_header(writer, &entry, base, writer->delta->len);
+    if (result == 0) {
+        result = put_stored(writer, writer->delta->data, writer->delta->len);
+    }
+    return end_entry(writer, &entry, result, error);
 }
 
 int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, const void *entry,
                         size_t length, uint32_t crc, struct store_error *error)
 {
-    uint64_t offset = writer->offset;
+    const uint8_t *bytes = entry;
+    struct entry added = {
+        .id = *id, .offset = writer->offset, .type = length > 0 ? bytes[0] >> 4 & 7 : 0};
 
     begin_entry(writer);
-    g_checksum_update(writer->sha1, entry, (gssize)length);
-    int result = put_unhashed(writer, entry, length);
-    writer->crc = crc;
-    return end_entry(writer, id, offset, result, error);
+    int result = put(writer, entry, length);
+    take_crc(writer);
+    if (result == 0 && writer->crc != crc) {
+        return store_error_set(error, STORE_CORRUPT, "pack: an entry's CRC is wrong");
+    }
+    return end_entry(writer, &added, result, error);
+}
+
+int pack_writer_add_raw_delta(struct pack_writer *writer, const struct object_id *id,
+                              const struct object_id *base_id, size_t size, const void *stream,
+                              size_t length, struct store_error *error)
+{
+    const struct entry *base = find_entry(writer, base_id);
+    struct entry entry = {.id = *id};
+
+    if (base == NULL) {
+        return store_error_set(error, STORE_CORRUPT, "pack: a delta without its base");
+    }
+    int result = put_delta_header(writer, &entry, base, size);
+    if (result == 0) {
+        result = put(writer, stream, length);
+    }
+    return end_entry(writer, &entry, result, error);
 }
 
 static int compare_entries(const void *a, const void *b)
@@ -245,15 +395,7 @@ static int compare_entries(const void *a, const void *b)
                   OBJECT_ID_SIZE);
 }
 
-static void append_be32(GByteArray *out, uint32_t value)
-{
-    uint8_t bytes[4];
-
-    put_be32(bytes, value);
-    g_byte_array_append(out, bytes, sizeof(bytes));
-}
-
-static void append_fanout(GByteArray *out, const GArray *entries)
+static uint8_t *put_fanout(uint8_t *out, const GArray *entries)
 {
     uint32_t at = 0;
 
@@ -261,61 +403,75 @@ static void append_fanout(GByteArray *out, const GArray *entries)
         while (at < entries->len && g_array_index(entries, struct entry, at).id.bytes[0] <= first) {
             at++;
         }
-        append_be32(out, at);
+        put_be32(out, at);
+        out += 4;
     }
+    return out;
 }
 
-static void append_offsets(GByteArray *out, const GArray *entries)
+static bool is_large(const struct entry *entry)
 {
-    GByteArray *large = g_byte_array_new();
+    return entry->offset >= 0x80000000;
+}
+
+/* Four octets each; a large one's are a position in a table of eight octets each, which follows. */
+static uint8_t *put_offsets(uint8_t *out, const GArray *entries)
+{
+    uint8_t *large = out + (size_t)entries->len * 4;
+    uint32_t count = 0;
 
     for (uint32_t i = 0; i < entries->len; i++) {
-        uint64_t offset = g_array_index(entries, struct entry, i).offset;
+        const struct entry *entry = &g_array_index(entries, struct entry, i);
 
-        if (offset < 0x80000000) {
-            append_be32(out, (uint32_t)offset);
+        if (is_large(entry)) {
+            put_be32(out, 0x80000000 | count++);
+            put_be32(large, (uint32_t)(entry->offset >> 32));
+            put_be32(large + 4, (uint32_t)entry->offset);
+            large += 8;
         } else {
-            append_be32(out, 0x80000000 | large->len / 8);
-            append_be32(large, (uint32_t)(offset >> 32));
-            append_be32(large, (uint32_t)offset);
+            put_be32(out, (uint32_t)entry->offset);
         }
+        out += 4;
     }
-    g_byte_array_append(out, large->data, large->len);
-    g_byte_array_free(large, TRUE);
+    return large;
 }
 
-static void append_digest(GByteArray *out, GChecksum *sha1)
+static size_t index_size(const GArray *entries)
 {
-    uint8_t digest[OBJECT_ID_SIZE];
-    gsize length = sizeof(digest);
+    size_t size = INDEX_HEADER + FANOUT * 4 + 2 * OBJECT_ID_SIZE;
 
-    g_checksum_get_digest(sha1, digest, &length);
-    g_byte_array_append(out, digest, sizeof(digest));
+    for (uint32_t i = 0; i < entries->len; i++) {
+        size += OBJECT_ID_SIZE + 8;
+        size += is_large(&g_array_index(entries, struct entry, i)) ? 8 : 0;
+    }
+    return size;
 }
 
 /* gitformat-pack(5), version 2. */
-static GByteArray *make_index(struct pack_writer *writer)
+static uint8_t *make_index(struct pack_writer *writer, size_t *length)
 {
-    static const uint8_t header[8] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
+    static const uint8_t header[INDEX_HEADER] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
     GArray *entries = writer->entries;
-    GByteArray *index = g_byte_array_new();
+    struct sha1 sha1;
 
+    *length = index_size(entries);
+    uint8_t *index = g_malloc(*length);
+    uint8_t *at = index + INDEX_HEADER;
     qsort(entries->data, entries->len, sizeof(struct entry), compare_entries);
-    g_byte_array_append(index, header, sizeof(header));
-    append_fanout(index, entries);
-    for (uint32_t i = 0; i < entries->len; i++) {
-        g_byte_array_append(index, g_array_index(entries, struct entry, i).id.bytes,
-                            OBJECT_ID_SIZE);
+    memcpy(index, header, sizeof(header));
+    at = put_fanout(at, entries);
+    for (uint32_t i = 0; i < entries->len; i++, at += OBJECT_ID_SIZE) {
+        memcpy(at, g_array_index(entries, struct entry, i).id.bytes, OBJECT_ID_SIZE);
     }
-    for (uint32_t i = 0; i < entries->len; i++) {
-        append_be32(index, g_array_index(entries, struct entry, i).crc);
+    for (uint32_t i = 0; i < entries->len; i++, at += 4) {
+        put_be32(at, g_array_index(entries, struct entry, i).crc);
     }
-    append_offsets(index, entries);
-    append_digest(index, writer->sha1);
-    GChecksum *sha1 = g_checksum_new(G_CHECKSUM_SHA1);
-    g_checksum_update(sha1, index->data, index->len);
-    append_digest(index, sha1);
-    g_checksum_free(sha1);
+    at = put_offsets(at, entries);
+    memcpy(at, writer->sum, OBJECT_ID_SIZE);
+    at += OBJECT_ID_SIZE;
+    sha1_init(&sha1);
+    sha1_update(&sha1, index, (size_t)(at - index));
+    sha1_sum(&sha1, at);
     return index;
 }
 
@@ -343,18 +499,13 @@ static int write_file(const struct host *host, const char *path, const void *byt
 static int finish_pack_file(struct pack_writer *writer, bool durable)
 {
     const struct host *host = writer->host;
-    uint8_t digest[OBJECT_ID_SIZE];
-    gsize length = sizeof(digest);
-    GChecksum *sum = g_checksum_copy(writer->sha1);
-
     assert(writer->entries->len == writer->count);
-    g_checksum_get_digest(sum, digest, &length);
-    g_checksum_free(sum);
-    object_id_format((const struct object_id *)(const void *)digest, writer->name);
-    int result = put_unhashed(writer, digest, sizeof(digest));
-    if (result == 0) {
-        result = flush(writer);
-    }
+    sha1_update(&writer->sha1, writer->buffer, writer->buffered);
+    sha1_sum(&writer->sha1, writer->sum);
+    object_id_format((const struct object_id *)(const void *)writer->sum, writer->name);
+    memcpy(writer->buffer + writer->buffered, writer->sum, OBJECT_ID_SIZE);
+    writer->buffered += OBJECT_ID_SIZE;
+    int result = write_buffer(writer);
     if (result == 0 && durable) {
         result = host->fsync(host->data, writer->fd);
     }
@@ -391,11 +542,11 @@ static void final_names_release(struct final_names *names)
 static int publish(struct pack_writer *writer, const struct final_names *names, unsigned flags)
 {
     const struct host *host = writer->host;
-    GByteArray *index = make_index(writer);
-    int result =
-        write_file(host, names->index_temp, index->data, index->len, (flags & PACK_DURABLE) != 0);
+    size_t length;
+    uint8_t *index = make_index(writer, &length);
+    int result = write_file(host, names->index_temp, index, length, (flags & PACK_DURABLE) != 0);
 
-    g_byte_array_free(index, TRUE);
+    g_free(index);
     if (result < 0) {
         return result;
     }

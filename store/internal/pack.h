@@ -1,5 +1,7 @@
-/* Writes a git pack and its index: version 2 of both, every object whole and stored (zlib level
- * 0), so that a message stands in the file as it is.
+/* Writes a git pack and its index: version 2 of both, every object stored (zlib level 0), so that a
+ * message stands in the file as it is; versions of metadata as deltas against one another.
+ *
+ * The same calls make the same octets, always: a journal that is replayed makes the same packs.
  *
  *   pack_writer_open -> pack_writer_add... -> pack_writer_finish -> pack_writer_free
  *
@@ -27,9 +29,32 @@ int pack_writer_open(struct pack_writer **out, const char *directory, const stru
 int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum object_type type,
                     const void *data, size_t length, struct store_error *error);
 
-/* Takes over an entry of another pack octet for octet; crc is its CRC-32. */
+enum {
+    PACK_DELTA_DEPTH = 30, /* deltas on deltas */
+    PACK_DELTA_MIN = 64,   /* octets; smaller objects are always whole */
+};
+
+/* The same, but as a delta (OFS_DELTA) where that takes at most two thirds of the object: base_id
+ * is the version before, of the same type, added to this writer earlier, and base_data what it
+ * holds. Made for trees and index files of which a little changed. Whole, as by pack_writer_add(),
+ * where the base isn't in this pack, is PACK_DELTA_DEPTH deltas deep already, or too different: so
+ * each version may simply be added against the one before. Never for messages, which are handed out
+ * of the file as they stand there. */
+int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id,
+                          enum object_type type, const struct object_id *base_id,
+                          const void *base_data, size_t base_length, const void *data,
+                          size_t length, struct store_error *error);
+
+/* Takes over an entry of another pack octet for octet: one that is no delta. crc is its CRC-32;
+ * STORE_CORRUPT if it isn't. */
 int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, const void *entry,
                         size_t length, uint32_t crc, struct store_error *error);
+
+/* Takes over a delta: its zlib stream octet for octet (size: inflated), against a base that was
+ * added to this writer earlier, else STORE_CORRUPT. The depth isn't limited here. */
+int pack_writer_add_raw_delta(struct pack_writer *writer, const struct object_id *id,
+                              const struct object_id *base_id, size_t size, const void *stream,
+                              size_t length, struct store_error *error);
 
 enum {
     PACK_KEEP = 1 << 0,    /* also pack-NAME.keep, before the pack */
