@@ -81,7 +81,8 @@ size_t journal_waiting(const struct journal *journal);
  * the same place. Blocks. */
 int journal_sync(struct journal *journal, struct store_error *error);
 
-/* The sequence number of the last frame that was written; 0 before the first of all. */
+/* The sequence number of the last frame that was written; 0 before the first of all. What is
+ * gathered gets the next one. */
 uint64_t journal_written(const struct journal *journal);
 
 /* Octets of the ring that are taken, of those there are: what the next checkpoint would free. */

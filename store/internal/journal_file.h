@@ -25,9 +25,10 @@
  *          opening that wrote it     44     payload: for each record its length (4), its octets
  *
  * A skip frame has no payload and one block that counts; the next frame is at the ring's start, as
- * it is behind a frame that ends where the ring ends. Both CRCs of a frame are CRC-32 of the file's
- * id and then the octets, so frames of another file are never taken for this file's, not even by
- * somebody who chooses the octets of records. A frame belongs to the content if it stands where it
+ * it is behind a frame that ends where the ring ends. It has the sequence number of that next frame
+ * and is nothing without it. Both CRCs of a frame are CRC-32 of the file's id and then the octets,
+ * so frames of another file are never taken for this file's, nor what somebody who chooses the
+ * octets of records makes look like one. A frame belongs to the content if it stands where it
  * should, is intact, has the next sequence number, and names the CRC of the frame before it: one
  * that an earlier opening left unfinished does not fit behind what later ones wrote, as the run is
  * part of the CRC. An intact frame of a newer version or unknown kind is refused.
