@@ -74,7 +74,8 @@ static void put_message(GByteArray *out, const struct structure *structure,
     }
 }
 
-static void put_part(GByteArray *out, const struct structure *structure, uint32_t index)
+static void put_part(GByteArray *out, const struct structure *structure, uint32_t index,
+                     const struct structure_message *message)
 {
     struct structure_part *part = structure_part(structure, index);
     put_number(out, part->kind);
@@ -95,22 +96,39 @@ static void put_part(GByteArray *out, const struct structure *structure, uint32_
         put_text(out, g_array_index(structure->languages, struct structure_text,
                                     part->languages.first + i));
     }
-    if (structure_is_message(structure, index)) {
-        put_message(out, structure,
-                    &g_array_index(structure->messages, struct structure_message, part->message));
+    if (message != NULL) {
+        put_message(out, structure, message);
     }
 }
 
-GBytes *structure_encode(const struct structure *structure, uint64_t message_length)
+static GBytes *encode(const struct structure *structure, uint64_t message_length, bool envelope)
 {
+    static const struct structure_message empty;
     GByteArray *out = g_byte_array_new();
     g_byte_array_append(out, magic, sizeof magic);
     put_number(out, message_length);
     put_number(out, structure->parts->len);
     for (uint32_t i = 0; i < structure->parts->len; i++) {
-        put_part(out, structure, i);
+        const struct structure_message *message = NULL;
+        if (i == 0 && !envelope) {
+            message = &empty;
+        } else if (structure_is_message(structure, i)) {
+            message = &g_array_index(structure->messages, struct structure_message,
+                                     structure_part(structure, i)->message);
+        }
+        put_part(out, structure, i, message);
     }
     return g_byte_array_free_to_bytes(out);
+}
+
+GBytes *structure_encode(const struct structure *structure, uint64_t message_length)
+{
+    return encode(structure, message_length, true);
+}
+
+GBytes *structure_encode_parts(const struct structure *structure, uint64_t message_length)
+{
+    return encode(structure, message_length, false);
 }
 
 struct reader {

@@ -117,5 +117,7 @@ struct structure *structure_plain_tree(const uint8_t *message, size_t length);
 
 /* The record of a complete structure, about a message of that length. */
 GBytes *structure_encode(const struct structure *structure, uint64_t message_length);
+/* The same, but the message itself has no envelope (those of attached messages stay). */
+GBytes *structure_encode_parts(const struct structure *structure, uint64_t message_length);
 
 #endif

@@ -90,6 +90,56 @@ START_TEST(test_text_match__is_linear)
 }
 END_TEST
 
+/* Wherever in a long text a match lies, also across the pieces it is folded in. */
+START_TEST(test_text_match__finds_at_every_place)
+{
+    static const char needle[] = "\xc3\xa4"
+                                 "b\xe2\x84\xaa"
+                                 "x"; /* a umlaut, Kelvin sign */
+    static const char found[] = "a\xcc\x88"
+                                "BkX";
+    GString *haystack = g_string_new(NULL);
+    struct text_match *match = text_match_new(needle, sizeof needle - 1);
+    for (size_t at = 8192 - 40; at < 8192 + 8; at++) {
+        for (size_t filler = 1; filler <= 3; filler++) {
+            static const char *const fillers[] = {"a", "\xc3\xa4", "\xe6\x97\xa5"};
+            g_string_truncate(haystack, 0);
+            while (haystack->len < at) {
+                g_string_append(haystack, fillers[filler - 1]);
+            }
+            ck_assert(!text_match_find(match, haystack->str, haystack->len));
+            g_string_append(haystack, found);
+            ck_assert(text_match_find(match, haystack->str, haystack->len));
+            ck_assert(!text_match_find(match, haystack->str, haystack->len - 1));
+            g_string_append(haystack, "tail");
+            ck_assert(text_match_find(match, haystack->str, haystack->len));
+        }
+    }
+    text_match_free(match);
+    g_string_free(haystack, TRUE);
+}
+END_TEST
+
+START_TEST(test_text_match__finds_in_folded_text_what_it_finds_in_text)
+{
+    GString *folded = g_string_new(NULL);
+    text_fold(folded, cases[_i].haystack, cases[_i].length);
+    struct text_match *match = text_match_new(cases[_i].needle, strlen(cases[_i].needle));
+    ck_assert_int_eq(text_match_find_folded(match, folded->str, folded->len), cases[_i].found);
+    text_match_free(match);
+    g_string_free(folded, TRUE);
+}
+END_TEST
+
+START_TEST(test_text_match__what_is_no_text_is_nowhere)
+{
+    struct text_match *match = text_match_new("\xff", 1);
+    ck_assert(!text_match_find(match, "\xff", 1));
+    ck_assert(!text_match_find_folded(match, "\xff", 1));
+    text_match_free(match);
+}
+END_TEST
+
 START_TEST(test_text_match__free_accepts_null)
 {
     text_match_free(NULL);
@@ -103,6 +153,10 @@ int main(void)
     tcase_add_loop_test(tc, test_text_match__finds, 0, G_N_ELEMENTS(cases));
     tcase_add_test(tc, test_text_match__agrees_with_strcasestr);
     tcase_add_test(tc, test_text_match__is_linear);
+    tcase_add_test(tc, test_text_match__finds_at_every_place);
+    tcase_add_loop_test(tc, test_text_match__finds_in_folded_text_what_it_finds_in_text, 0,
+                        G_N_ELEMENTS(cases));
+    tcase_add_test(tc, test_text_match__what_is_no_text_is_nowhere);
     tcase_add_test(tc, test_text_match__free_accepts_null);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
