@@ -98,15 +98,15 @@ class Bench:
                     measure(server)
                 except RunFailed as problem:
                     failed.add(server.key)
-                    self.failed = self.failed or server.key == "annal"
+                    self.failed = self.failed or server.key.startswith("annal")
                     self.notes.append(f"{name}: {server.title}: {problem}{server.last_words()}")
         say(f"  {name}: {time.monotonic() - start:.1f} s")
 
     # --- runs ---
 
     def drive(self, server, *options, tls=False, at_gate=None):
-        """One run of the generator. at_gate is called when all clients are there; with no --do that
-        is all there is."""
+        """One run of the generator. at_gate is called when all clients are there; without it what
+        the run cost is looked at, too. With no --do that is all there is."""
         command = [self.generator, "--gate", "--port", server.tls_port if tls else server.port,
                    *(["--tls"] if tls else []), *options]
         os.sync()  # nobody pays for what another one left to write
@@ -126,6 +126,8 @@ class Bench:
                 raise RunFailed(self._complaint(process))
             result = json.loads(line)
             result["cpu_seconds"] = server.cpu_seconds() - cpu
+            if at_gate is None:
+                result["memory"] = server.memory()
             if written is not None:
                 os.sync()
                 result["written"] = device_written(self.directory) - written
@@ -163,10 +165,28 @@ class Bench:
         finally:
             client.shutdown()
 
-    def record(self, operation, server, result):
+    def record(self, operation, server, result, key=None):
         """Operations a second of a run."""
-        count = max(result["operations"], 1)
-        operation.add(server.key, result["per_second"], p50_us=result["p50_us"],
-                      p99_us=result["p99_us"], generator_share=result["own_cpu_share"],
-                      cpu_us=result["cpu_seconds"] * 1e6 / count,
-                      written_octets=result["written"] / count if "written" in result else None)
+        operation.add(key or server.key, result["per_second"], **costs(result))
+
+    def record_time(self, operation, server, result):
+        """Milliseconds of an operation: the median of the run."""
+        operation.add(server.key, result["p50_us"] / 1000, **costs(result))
+
+    def time(self, operation, server, user, command, times=1, warmup=0, prepare=(), tls=False):
+        """Runs a command, measures how long it takes."""
+        prepared = [part for text in prepare for part in ("--prepare", text)]
+        self.record_time(operation, server, self.drive(
+            server, "--user", user, *prepared, "--do", command, "--count", times, "--warmup",
+            warmup, tls=tls))
+
+
+def costs(result):
+    """What a run cost, for an operation."""
+    count = max(result["operations"], 1)
+    return {"p50_us": result["p50_us"], "p99_us": result["p99_us"],
+            "generator_share": result["own_cpu_share"],
+            "generator_cpu_us": result["own_cpu_seconds"] * 1e6 / count,
+            "cpu_us": result["cpu_seconds"] * 1e6 / count,
+            "written_kb": result["written"] / 1000 / count if "written" in result else None,
+            "memory_mb": result["memory"] / 1e6 if "memory" in result else None}

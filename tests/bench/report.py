@@ -81,48 +81,95 @@ def short(value):
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+COSTS = (("CPU us", "cpu_us"), ("written kB", "written_kb"), ("memory MB", "memory_mb"))
+
+
+def judged(operation, titles):
+    """(text, target or None, whether it is reached) of each comparison and limit."""
+    found = [(f"{operation.ratio(key):.2f} {titles[key]}", target,
+              target is None or operation.ratio(key) >= target)
+             for _, key, target in operation.comparisons() if operation.ratio(key) is not None]
+    if operation.value("annal"):
+        found += [(f"{operation.limit_ratio(value):.2f} {what} ({short(value)})", target,
+                   target is None or operation.limit_ratio(value) >= target)
+                  for what, value, target in operation.limits if value]
+    return found
+
+
+def cost(operation, key, field):
+    """The median of a detail of a server's runs, or None."""
+    return median([detail[field] for detail in operation.details.get(key, [])
+                   if detail.get(field) is not None])
+
+
+def cost_cells(operation):
+    """What a command cost Annal and the server that it is compared with first."""
+    keys = ["annal", *(key for _, key, _ in operation.comparisons()[:1])]
+    cells = []
+    for _, field in COSTS:
+        costs = [cost(operation, key, field) for key in keys]
+        cells.append(" / ".join(short(value) for value in costs)
+                     if any(value is not None for value in costs) else "-")
+    return cells
+
+
 def table(operations, servers):
-    """Text: a line an operation, a column a server; ratio and target of each comparison."""
-    titles = [server.title for server in servers]
-    lines = [["operation", "unit", *titles, "ratio", "target"]]
+    """Text: a line an operation, a column a server; ratio and target of each comparison; costs."""
+    titles = {server.key: server.title for server in servers}
+    lines = [["operation", "unit", *titles.values(), "ratio", "target",
+              *(title for title, _ in COSTS)]]
     for operation in operations:
         if not operation.samples:
             continue
-        ratios, targets = [], []
-        for _, key, target in operation.comparisons():
-            title = next(server.title for server in servers if server.key == key)
-            ratios.append(f"{operation.ratio(key):.2f} {title}")
-            targets.append("-" if target is None else f"{target:g}")
-        for what, value, target in operation.limits:
-            if value and operation.value("annal"):
-                ratios.append(f"{operation.limit_ratio(value):.2f} {what} ({short(value)})")
-                targets.append("-" if target is None else f"{target:g}")
+        found = judged(operation, titles)
         lines.append([operation.name, operation.unit,
-                      *(short(operation.value(server.key)) for server in servers),
-                      ", ".join(ratios) or "-", ", ".join(targets) or "-"])
+                      *(short(operation.value(key)) for key in titles),
+                      ", ".join(text for text, _, _ in found) or "-",
+                      ", ".join("-" if target is None else f"{target:.3g}" + "!" * (not reached)
+                                for _, target, reached in found) or "-",
+                      *cost_cells(operation)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    left = (0, 1, 2 + len(servers))
     text = []
     for line in lines:
-        cells = [cell.ljust(width) if column in (0, 1, len(line) - 2) else cell.rjust(width)
+        cells = [cell.ljust(width) if column in left else cell.rjust(width)
                  for column, (cell, width) in enumerate(zip(line, widths))]
         text.append("  ".join(cells).rstrip())
     text.insert(1, "-" * max(len(line) for line in text))
     return "\n".join(text)
 
 
-def cpu_table(operations, servers):
-    """Text: processor time of the server for each operation, in microseconds."""
+def shortfalls(operations, servers):
+    """(names of the rows that miss a target, number of all targets)."""
+    titles = {server.key: server.title for server in servers}
+    found = [(operation.name, reached) for operation in operations
+             for _, target, reached in judged(operation, titles) if target is not None]
+    return [name for name, reached in found if not reached], len(found)
+
+
+def detail_table(operations, servers, field):
+    """Text: a cost of each operation, for all servers."""
     lines = []
     for operation in operations:
-        cells = []
-        for server in servers:
-            cpu = median([detail["cpu_us"] for detail in operation.details.get(server.key, [])
-                          if detail.get("cpu_us") is not None])
-            if cpu is not None:
-                cells.append(f"{server.title} {short(cpu)}")
+        cells = [f"{server.title} {short(cost(operation, server.key, field))}"
+                 for server in servers if cost(operation, server.key, field) is not None]
         if cells:
             lines.append(f"{operation.name}: " + ", ".join(cells))
     return "\n".join(lines)
+
+
+HEAVY = 0.3  # of the server's processor time
+
+
+def generator_heavy(operations):
+    """(name, its processor time, Annal's) where the load generator's share is considerable."""
+    found = []
+    for operation in operations:
+        own = cost(operation, "annal", "generator_cpu_us")
+        server = cost(operation, "annal", "cpu_us")
+        if own and server and own > HEAVY * server:
+            found.append((operation.name, own, server))
+    return found
 
 
 def as_json(operations, servers, about):

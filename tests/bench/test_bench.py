@@ -11,6 +11,7 @@ import xml.etree.ElementTree
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import report  # noqa: E402
+import servers  # noqa: E402
 
 
 class Peer:
@@ -67,9 +68,56 @@ class Arithmetic(unittest.TestCase):
         lines = report.table([operation("ms", [("mdbox always", 3)], annal=[2],
                                         mdbox_always=[10])], SERVERS).splitlines()
         self.assertEqual(lines[0].split(), ["operation", "unit", "Annal", "mdbox", "sdbox",
-                                            "mdbox*", "ratio", "target"])
+                                            "mdbox*", "ratio", "target", "CPU", "us", "written",
+                                            "kB", "memory", "MB"])
         self.assertEqual(lines[2].split(), ["work", "ms", "2.00", "10.0", "-", "-", "5.00",
-                                            "mdbox", "3"])
+                                            "mdbox", "3", "-", "-", "-"])
+
+    def test_the_table_marks_what_falls_short(self):
+        work = operation("ms", [("mdbox always", 3), ("sdbox always", 3)], annal=[2],
+                         mdbox_always=[5], sdbox_always=[6])
+        work.limits.append(("limit", 1, 1))
+        line = report.table([work], SERVERS).splitlines()[2]
+        self.assertIn("2.50 mdbox, 3.00 sdbox, 0.50 limit (1.00)  3!, 3, 1!", line)
+        self.assertEqual(report.shortfalls([work], SERVERS), (["work", "work"], 3))
+
+    def test_costs_are_those_of_annal_and_of_the_first_peer(self):
+        work = report.Operation("work", "ms", [("sdbox always", None)])
+        work.add("annal", 1, cpu_us=10, written_kb=4, memory_mb=None)
+        work.add("annal", 1, cpu_us=30, written_kb=4)
+        work.add("mdbox always", 1, cpu_us=50)
+        work.add("sdbox always", 1, cpu_us=70, written_kb=None)
+        self.assertEqual(report.cost_cells(work), ["20.0 / 70.0", "4.00 / -", "-"])
+        self.assertEqual(report.detail_table([work], SERVERS, "cpu_us"),
+                         "work: Annal 20.0, mdbox 50.0, sdbox 70.0")
+
+    def test_a_generator_that_works_much_is_told_of(self):
+        work = report.Operation("work", "ms")
+        work.add("annal", 1, cpu_us=100, generator_cpu_us=31)
+        idle = report.Operation("idle", "ms")
+        idle.add("annal", 1, cpu_us=100, generator_cpu_us=30)
+        self.assertEqual(report.generator_heavy([work, idle]), [("work", 31, 100)])
+
+
+class Processes(unittest.TestCase):
+    def test_processor_time_counts_all_threads_and_ended_children(self):
+        script = ("import os, subprocess, sys, threading, time\n"
+                  "def burn(until):\n"
+                  "    while time.thread_time() < until: pass\n"
+                  "    time.sleep(60)\n"
+                  "subprocess.run([sys.executable, '-c',"
+                  " 'import time\\nwhile time.process_time() < 0.2: pass'])\n"
+                  "threading.Thread(target=burn, args=(0.2,), daemon=True).start()\n"
+                  "while time.process_time() < 0.25: pass\n"
+                  "print(time.process_time(), flush=True)\n"
+                  "sys.stdin.read()\n")
+        with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            seconds = servers.process_seconds(process.pid)
+            process.stdin.close()
+        self.assertGreater(seconds, 0.43)  # 0.25 and the child's 0.2
+        self.assertEqual(servers.process_seconds(process.pid), 0)
 
 
 class WholeRun(unittest.TestCase):
