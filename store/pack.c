@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +32,14 @@ struct entry {
     uint8_t depth; /* deltas down to a whole object */
 };
 
+/* An object that comes piece by piece. */
+struct coming {
+    struct entry entry;
+    size_t left;  /* octets of the object */
+    size_t block; /* octets that the stored block at hand still takes */
+    uint32_t adler;
+};
+
 /* Octets wait in the buffer to be written; the sum of all and the CRC of the entry at hand are
  * taken there, many at a time. */
 struct pack_writer {
@@ -53,9 +60,10 @@ struct pack_writer {
     bool temp_exists;
     struct delta_encoder encoder;
     GByteArray *delta;
+    struct coming coming;
     uint8_t sum[OBJECT_ID_SIZE]; /* of all octets, once finished */
     char name[OBJECT_ID_HEX + 1];
-    uint8_t buffer[BUFFER_SIZE + OBJECT_ID_SIZE]; /* the sum comes last */
+    uint8_t *buffer; /* BUFFER_SIZE octets, and the sum, which comes last; NULL: not needed now */
 };
 
 int host_fail(struct store_error *error, int result, const char *what)
@@ -97,10 +105,21 @@ static int flush(struct pack_writer *writer)
     return write_buffer(writer);
 }
 
+static int need_buffer(struct pack_writer *writer)
+{
+    if (writer->buffer == NULL) {
+        writer->buffer = malloc(BUFFER_SIZE + OBJECT_ID_SIZE);
+    }
+    return writer->buffer == NULL ? -ENOMEM : 0;
+}
+
 static int put(struct pack_writer *writer, const void *bytes, size_t length)
 {
     const uint8_t *at = bytes;
 
+    if (need_buffer(writer) < 0) {
+        return -ENOMEM;
+    }
     writer->offset += length;
     while (length > 0) {
         size_t room = MIN(length, BUFFER_SIZE - writer->buffered);
@@ -141,14 +160,12 @@ static int write_header(struct pack_writer *writer)
 int pack_writer_open(struct pack_writer **out, const char *directory, const struct host *host,
                      uint32_t count, struct store_error *error)
 {
-    struct pack_writer *writer = malloc(sizeof(*writer));
+    struct pack_writer *writer = calloc(1, sizeof(*writer));
     int result = 0;
 
     if (writer == NULL) {
         return store_error_set(error, STORE_NO_MEMORY, "pack writer");
     }
-    /* The buffer is left alone: most packs need little of it. */
-    memset(writer, 0, offsetof(struct pack_writer, buffer));
     writer->host = host;
     writer->directory = directory;
     writer->count = count;
@@ -188,6 +205,7 @@ void pack_writer_free(struct pack_writer *writer)
     g_byte_array_free(writer->delta, TRUE);
     g_array_free(writer->entries, TRUE);
     free(writer->find);
+    free(writer->buffer);
     g_free(writer->temp);
     free(writer);
 }
@@ -242,22 +260,43 @@ static size_t distance_header(uint8_t *out, uint64_t distance)
     return count;
 }
 
-/* RFC 1950 and 1951: a zlib stream of stored blocks. */
-static int put_stored(struct pack_writer *writer, const uint8_t *data, size_t length)
+/* RFC 1950 and 1951: a zlib stream of stored blocks; here its head. */
+static int put_stream_head(struct pack_writer *writer)
 {
     static const uint8_t zlib_header[2] = {0x78, 0x01};
-    uint8_t check[4];
-    size_t left = length;
-    int result = put(writer, zlib_header, sizeof(zlib_header));
 
-    put_be32(check, (uint32_t)adler32_z(adler32_z(0, NULL, 0), data, length));
+    return put(writer, zlib_header, sizeof(zlib_header));
+}
+
+/* The next block, with left octets of the stream's content to come. */
+static int put_block_head(struct pack_writer *writer, size_t left, size_t *block)
+{
+    *block = MIN(left, (size_t)STORED_BLOCK_MAX);
+    uint8_t header[5] = {*block == left, (uint8_t)*block, (uint8_t)(*block >> 8), (uint8_t) ~*block,
+                         (uint8_t)(~*block >> 8)};
+
+    return put(writer, header, sizeof(header));
+}
+
+static int put_stream_end(struct pack_writer *writer, uint32_t adler)
+{
+    uint8_t check[4];
+
+    put_be32(check, adler);
+    return put(writer, check, sizeof(check));
+}
+
+static int put_stored(struct pack_writer *writer, const uint8_t *data, size_t length)
+{
+    uint32_t adler = (uint32_t)adler32_z(adler32_z(0, NULL, 0), data, length);
+    size_t left = length;
+    int result = put_stream_head(writer);
+
     do {
-        size_t block = MIN(left, (size_t)STORED_BLOCK_MAX);
-        uint8_t header[5] = {block == left, (uint8_t)block, (uint8_t)(block >> 8), (uint8_t)~block,
-                             (uint8_t)(~block >> 8)};
+        size_t block = 0;
 
         if (result == 0) {
-            result = put(writer, header, sizeof(header));
+            result = put_block_head(writer, left, &block);
         }
         if (result == 0) {
             result = put(writer, data, block);
@@ -265,7 +304,7 @@ static int put_stored(struct pack_writer *writer, const uint8_t *data, size_t le
         data += block;
         left -= block;
     } while (left > 0 && result == 0);
-    return result < 0 ? result : put(writer, check, sizeof(check));
+    return result < 0 ? result : put_stream_end(writer, adler);
 }
 
 int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum object_type type,
@@ -280,6 +319,68 @@ int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum
         result = put_stored(writer, data, length);
     }
     return end_entry(writer, &entry, result, error);
+}
+
+int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t length,
+                      struct store_error *error)
+{
+    struct coming *coming = &writer->coming;
+    uint8_t header[ENTRY_HEADER_MAX];
+
+    assert(length > 0 && coming->left == 0);
+    *coming = (struct coming){.entry = {.offset = writer->offset, .type = (uint8_t)type},
+                              .left = length,
+                              .adler = (uint32_t)adler32_z(0, NULL, 0)};
+    begin_entry(writer);
+    int result = put(writer, header, entry_header(header, type, length));
+    if (result == 0) {
+        result = put_stream_head(writer);
+    }
+    return result < 0 ? host_fail(error, result, "pack: write") : 0;
+}
+
+int pack_writer_append(struct pack_writer *writer, const void *data, size_t length,
+                       struct store_error *error)
+{
+    struct coming *coming = &writer->coming;
+    const uint8_t *at = data;
+    int result = 0;
+
+    assert(length <= coming->left);
+    coming->adler = (uint32_t)adler32_z(coming->adler, at, length);
+    while (length > 0 && result == 0) {
+        if (coming->block == 0) {
+            result = put_block_head(writer, coming->left, &coming->block);
+        }
+        size_t piece = MIN(length, coming->block);
+        if (result == 0) {
+            result = put(writer, at, piece);
+        }
+        at += piece;
+        length -= piece;
+        coming->left -= piece;
+        coming->block -= piece;
+    }
+    return result < 0 ? host_fail(error, result, "pack: write") : 0;
+}
+
+int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
+                    struct store_error *error)
+{
+    struct coming *coming = &writer->coming;
+
+    assert(coming->left == 0);
+    coming->entry.id = *id;
+    return end_entry(writer, &coming->entry, put_stream_end(writer, coming->adler), error);
+}
+
+int pack_writer_rest(struct pack_writer *writer, struct store_error *error)
+{
+    int result = writer->buffered > 0 ? flush(writer) : 0;
+
+    free(writer->buffer);
+    writer->buffer = NULL;
+    return result < 0 ? host_fail(error, result, "pack: write") : 0;
 }
 
 static uint32_t *find_slot(struct pack_writer *writer, const struct object_id *id)
@@ -499,7 +600,11 @@ static int write_file(const struct host *host, const char *path, const void *byt
 static int finish_pack_file(struct pack_writer *writer, bool durable)
 {
     const struct host *host = writer->host;
+
     assert(writer->entries->len == writer->count);
+    if (need_buffer(writer) < 0) {
+        return -ENOMEM;
+    }
     sha1_update(&writer->sha1, writer->buffer, writer->buffered);
     sha1_sum(&writer->sha1, writer->sum);
     object_id_format((const struct object_id *)(const void *)writer->sum, writer->name);

@@ -241,6 +241,59 @@ START_TEST(test_pack__writes_whole_what_makes_no_delta)
 }
 END_TEST
 
+/* The name of a pack of two objects, the second one written in pieces of step octets (0: whole). */
+static char *write_in_pieces(const uint8_t *data, size_t length, size_t step)
+{
+    struct pack_writer *writer;
+    struct object_id id;
+
+    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), 2, &error), 0);
+    add_text(writer, OBJECT_BLOB, "before", "none", &id);
+    objects_hash(OBJECT_BLOB, data, length, &id);
+    if (step == 0) {
+        ck_assert_int_eq(pack_writer_add(writer, &id, OBJECT_BLOB, data, length, &error), 0);
+    } else {
+        ck_assert_int_eq(pack_writer_rest(writer, &error), 0);
+        ck_assert_int_eq(pack_writer_begin(writer, OBJECT_BLOB, length, &error), 0);
+        for (size_t at = 0; at < length; at += step) {
+            ck_assert_int_eq(pack_writer_append(writer, data + at, MIN(step, length - at), &error),
+                             0);
+        }
+        ck_assert_int_eq(pack_writer_end(writer, &id, &error), 0);
+        ck_assert_int_eq(pack_writer_rest(writer, &error), 0);
+        ck_assert_int_eq(pack_writer_rest(writer, &error), 0);
+    }
+    ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);
+    char *name = g_strdup(pack_writer_name(writer));
+    pack_writer_free(writer);
+    return name;
+}
+
+START_TEST(test_pack__in_pieces_is_the_same)
+{
+    static const size_t lengths[] = {1, 65534, 65535, 65536, 131070, 131071, 400000};
+    static const size_t steps[] = {1, 4096, 65535, 65536, 1000000};
+    uint8_t *data = malloc(400000);
+
+    for (size_t i = 0; i < 400000; i++) {
+        data[i] = (uint8_t)(i * 31 + i / 251);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+        char *whole = write_in_pieces(data, lengths[i], 0);
+
+        for (size_t k = lengths[i] > 70000 ? 1 : 0; k < G_N_ELEMENTS(steps); k++) {
+            char *pieces = write_in_pieces(data, lengths[i], steps[k]);
+
+            ck_assert_str_eq(pieces, whole);
+            g_free(pieces);
+        }
+        g_free(whole);
+    }
+    ck_assert(GIT(repository, "fsck", "--strict"));
+    free(data);
+}
+END_TEST
+
 START_TEST(test_pack__refuses_what_it_is_told_wrongly)
 {
     static const uint8_t entry[] = {0x30, 0x78, 0x01, 0x01, 0, 0, 0xff, 0xff, 0, 0, 0, 1};
@@ -267,6 +320,7 @@ int main(void)
     tcase_add_test(tests, test_pack__of_deltas_is_small);
     tcase_add_test(tests, test_pack__made_again_is_the_same);
     tcase_add_test(tests, test_pack__writes_whole_what_makes_no_delta);
+    tcase_add_test(tests, test_pack__in_pieces_is_the_same);
     tcase_add_test(tests, test_pack__refuses_what_it_is_told_wrongly);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

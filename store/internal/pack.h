@@ -29,6 +29,19 @@ int pack_writer_open(struct pack_writer **out, const char *directory, const stru
 int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum object_type type,
                     const void *data, size_t length, struct store_error *error);
 
+/* The same for an object whose octets (at least one) come piece by piece: begin, append until all
+ * of length are there, end. Nothing else is added meanwhile. The id is needed at the end only. */
+int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t length,
+                      struct store_error *error);
+int pack_writer_append(struct pack_writer *writer, const void *data, size_t length,
+                       struct store_error *error);
+int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
+                    struct store_error *error);
+
+/* Between two entries: what waits in memory is written, and the memory is given back until it is
+ * needed again. */
+int pack_writer_rest(struct pack_writer *writer, struct store_error *error);
+
 enum {
     PACK_DELTA_DEPTH = 30, /* deltas on deltas */
     PACK_DELTA_MIN = 64,   /* octets; smaller objects are always whole */
