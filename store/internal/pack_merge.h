@@ -1,45 +1,32 @@
-/* Keeps the number of packs small: merges the smallest into one, takes those merged away off the
- * disk when nobody can have them open any more. */
+/* Keeps the packs of an open database few: by upkeep in the same thread, a bounded amount at a
+ * time, or by telling the maintenance thread of the process where there is one. */
 #ifndef ANNAL_STORE_INTERNAL_PACK_MERGE_H
 #define ANNAL_STORE_INTERNAL_PACK_MERGE_H
 
 #include <glib.h>
-#include <stdbool.h>
-#include <stdint.h>
 
+#include "store/internal/upkeep.h"
+
+struct maintenance;
 struct objects;
 
-enum {
-    PACK_MERGE_COUNT = 40,                   /* packs that are left alone */
-    PACK_MERGE_EVERY = 64,                   /* packs written between two looks */
-    PACK_MERGE_BYTES_MAX = 32 * 1024 * 1024, /* octets merged in one go */
-    PACK_HIDE_SECONDS = 5,     /* then a merged pack's index goes: nobody new finds it */
-    PACK_RETIRE_SECONDS = 600, /* a running clone may still read the pack itself */
-    PACK_RETIRED_MAX = 2000,   /* beyond: PACK_RETIRE_SECONDS_SHORT */
-    PACK_RETIRE_SECONDS_SHORT = 20,
-    PACK_LEFTOVER_SECONDS = 600, /* temporary and .keep files older than this are a crash's */
-};
-
-/* A pack whose objects are in another one now. Its index is unlinked first: who has it open goes on
- * reading, and lookups stay quick however many such packs there are. */
-struct retired {
-    int64_t since; /* second */
-    bool hidden;   /* the index is gone */
-};
+enum { PACK_MERGE_EVERY = 32 }; /* packs written between two looks */
 
 struct pack_merge {
-    GHashTable *retired; /* char *pack name -> struct retired; the pack is not unlinked yet */
-    guint written;       /* packs since the last look */
-    GHashTable *foreign; /* char *pack name: holds deltas or is damaged, never merged */
+    struct upkeep *upkeep;           /* NULL: not needed so far */
+    struct maintenance *maintenance; /* NULL: none; borrowed */
+    guint written;                   /* packs since the last look */
 };
 
 /* Counts a pack that was written; looks after all of them now and then. */
 void pack_merge_count(struct objects *objects);
 
-/* Before the database is closed, which forgets what is retired: looks after the packs once more if
- * any was written, and hides at once those merged away (their objects are elsewhere: who looks for
- * one finds it there). So short visits, however many, leave few packs behind. */
+/* Before the database is closed: looks after the packs once more if any was written, and hides at
+ * once those merged away. So short visits, however many, leave few packs behind. */
 void pack_merge_close(struct objects *objects);
+
+/* From now on the thread looks after the packs; it must outlive the database. NULL: none. */
+void objects_set_maintenance(struct objects *objects, struct maintenance *maintenance);
 
 void pack_merge_init(struct pack_merge *merge);
 void pack_merge_release(struct pack_merge *merge);

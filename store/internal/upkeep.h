@@ -1,0 +1,81 @@
+/* Looks after the packs of one repository: merges those of like size so that there are few, keeps
+ * git's multi-pack-index true, takes merged packs off the disk when nobody can have them open any
+ * more, and removes what crashes left.
+ *
+ * It works on files alone, like a `git gc` beside the server: whoever reads or writes the
+ * repository, in whatever thread or process, need not know of it. Belongs to one thread.
+ *
+ * A merged pack goes in three steps: the new one is durable; after UPKEEP_HIDE_SECONDS, and not in
+ * the multi-pack-index any more, its index is unlinked (nobody new finds it); after
+ * UPKEEP_RETIRE_SECONDS the pack itself (a running clone may still read it).
+ *
+ * Packs are merged by tiers: UPKEEP_SMALL_COUNT packs of the lowest, or UPKEEP_FANOUT of any other,
+ * become one, so that each octet is copied a logarithmic number of times in its life. While gc.pid
+ * says that git's gc runs nothing is merged or removed.
+ */
+#ifndef ANNAL_STORE_INTERNAL_UPKEEP_H
+#define ANNAL_STORE_INTERNAL_UPKEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/host.h"
+
+enum {
+    UPKEEP_SMALL_COUNT = 24,        /* packs of the lowest tier that are left alone */
+    UPKEEP_SMALL_SIZE = 256 * 1024, /* octets: the lowest tier's packs are smaller */
+    UPKEEP_FANOUT = 4,              /* packs of a higher tier, each of which is 4 times as big */
+    UPKEEP_BRIEF_MAX = 32 * 1024 * 1024, /* octets of a brief merge */
+    UPKEEP_HIDE_SECONDS = 5,
+    UPKEEP_RETIRE_SECONDS = 600,
+    UPKEEP_RETIRED_MAX = 2000, /* beyond: UPKEEP_RETIRE_SECONDS_SHORT */
+    UPKEEP_RETIRE_SECONDS_SHORT = 20,
+    UPKEEP_LEFTOVER_SECONDS = 600, /* temporary and .keep files older than this are a crash's */
+    UPKEEP_SETTLED_SECONDS = 60,   /* packs as young as this are not yet listed for git */
+    UPKEEP_PAUSE_SECONDS = 60,     /* after a failure */
+    UPKEEP_LIST_MIN = 4,           /* packs that make a multi-pack-index worth its while */
+};
+#define UPKEEP_MERGE_MAX ((uint64_t)2 * 1024 * 1024 * 1024) /* octets; bigger packs stay */
+
+struct upkeep;
+
+/* path: the repository. host is borrowed. */
+struct upkeep *upkeep_new(const char *path, const struct host *host);
+/* Gives up merges under way. Accepts NULL. What is retired is remembered no more: those not hidden
+ * yet are merged again some day, hidden ones unlinked as leftovers. */
+void upkeep_free(struct upkeep *upkeep);
+
+/* Packs untouched for so long are written anew, deflated; 0: never. */
+void upkeep_compress_after(struct upkeep *upkeep, int64_t seconds);
+
+/* What a merge belongs to: a brief one is of at most UPKEEP_BRIEF_MAX octets. One of each may be
+ * under way. */
+enum upkeep_lane { UPKEEP_BRIEF, UPKEEP_LONG, UPKEEP_LANE_COUNT };
+
+/* Does what is due (a few milliseconds, with a few fsyncs if a multi-pack-index must be written);
+ * begins merges, long ones only when long_too. */
+void upkeep_look(struct upkeep *upkeep, bool long_too);
+
+/* Goes on with the lane's merge for about this many octets; false when none is under way. */
+bool upkeep_step(struct upkeep *upkeep, enum upkeep_lane lane, size_t octets);
+bool upkeep_is_merging(const struct upkeep *upkeep, enum upkeep_lane lane);
+
+/* All of the packs that are to be hidden, at once: for whoever will not be there when they are due
+ * (who looks for an object in one finds it in another). */
+void upkeep_hide_all(struct upkeep *upkeep);
+
+/* Seconds (as host->now()) when there will be something to do though nobody writes; INT64_MAX:
+ * never, it may be freed without loss. */
+int64_t upkeep_due(const struct upkeep *upkeep);
+
+struct upkeep_counts {
+    uint64_t merges;
+    uint64_t octets;  /* written by merges */
+    uint64_t indexes; /* multi-pack-indexes written */
+    uint64_t failures;
+    unsigned packs; /* that readers find, at the last look */
+};
+struct upkeep_counts upkeep_counts(const struct upkeep *upkeep);
+
+#endif

@@ -1,0 +1,51 @@
+/* The process's housekeeping: a thread of low priority that keeps the packs and references of
+ * repositories few, for all worker threads, so that none of them waits for it.
+ *
+ * It takes at most a share of one processor and a rate of the disk: what is left over waits. Brief
+ * merges come first, one long one at a time is done in slices between them.
+ */
+#ifndef ANNAL_STORE_MAINTENANCE_H
+#define ANNAL_STORE_MAINTENANCE_H
+
+#include <stdint.h>
+
+#include "store/host.h"
+
+enum {
+    MAINTENANCE_CPU_PERCENT = 15, /* of one processor */
+    /* Where packs come faster than that: of one processor, for an account with so many packs. */
+    MAINTENANCE_CPU_PERCENT_PRESSED = 50,
+    MAINTENANCE_PACKS_PRESSED = 150,
+    MAINTENANCE_RATE = 48 * 1024 * 1024, /* octets written a second */
+    MAINTENANCE_REFS_SECONDS = 300,      /* between two looks at a repository's references */
+};
+
+struct maintenance_settings {
+    const struct host *host; /* borrowed; called from the thread */
+    int64_t compress_after;  /* seconds until packs that nobody changes are deflated; 0: never */
+};
+
+struct maintenance;
+
+/* Starts the thread. NULL when there can be none: accounts then look after themselves. */
+struct maintenance *maintenance_new(const struct maintenance_settings *settings);
+
+/* Ends it within a moment, whatever it does: what it was merging is given up. To be called when no
+ * account uses it any more. Accepts NULL. */
+void maintenance_free(struct maintenance *maintenance);
+
+/* There is something to do in the repository with this path. From any thread; never blocks long. */
+void maintenance_request(struct maintenance *maintenance, const char *path);
+
+struct maintenance_counts {
+    uint64_t merges;
+    uint64_t octets;       /* written by merges */
+    uint64_t indexes;      /* multi-pack-indexes written */
+    uint64_t failures;     /* of merges */
+    uint64_t references;   /* packed */
+    uint64_t microseconds; /* of processor time */
+};
+/* So far. From any thread. */
+struct maintenance_counts maintenance_counts(struct maintenance *maintenance);
+
+#endif
