@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/certificate.h"
+#include "store/store.h"
 
 enum {
     DEFAULT_APPEND_LIMIT_MIB = 64,
@@ -19,6 +20,8 @@ enum {
     DEFAULT_CONNECTIONS = 20000,
     DEFAULT_CONNECTIONS_PER_USER = 50,
     DEFAULT_CONNECTIONS_PER_ADDRESS = 100,
+    DEFAULT_JOURNAL_MIB = 64,
+    JOURNAL_MIB_MAX = STORE_JOURNAL_SIZE_MAX / (1024 * 1024),
     APPEND_LIMIT_MIB_MAX = 256, /* MESSAGE_SIZE_MAX of the store */
     WORKERS_MAX = 64,
     LISTENERS_MAX = 32,
@@ -56,6 +59,7 @@ void config_init(struct config *config)
         .imaps = listens_new(),
         .imap = listens_new(),
         .append_limit = (uint64_t)DEFAULT_APPEND_LIMIT_MIB * 1024 * 1024,
+        .journal_size = (uint64_t)DEFAULT_JOURNAL_MIB * 1024 * 1024,
         .idle_minutes = DEFAULT_IDLE_MINUTES,
         .login_seconds = DEFAULT_LOGIN_SECONDS,
         .connections = DEFAULT_CONNECTIONS,
@@ -155,6 +159,7 @@ static const struct number_option number_options[] = {
     {"workers", 0, WORKERS_MAX},
     {"mime_workers", 0, WORKERS_MAX},
     {"append_limit_mib", 1, APPEND_LIMIT_MIB_MAX},
+    {"journal_mib", 1, JOURNAL_MIB_MAX},
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
     {"connections", 1, 1000000},
@@ -198,6 +203,16 @@ static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
     if (strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0)
         return 0;
     cfg_error(cfg, "log must be 'stderr' or 'syslog'");
+    return -1;
+}
+
+static int validate_flags_sync(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, 0);
+
+    if (strcmp(text, "always") == 0 || strcmp(text, "relaxed") == 0)
+        return 0;
+    cfg_error(cfg, "flags_sync must be 'always' or 'relaxed'");
     return -1;
 }
 
@@ -247,6 +262,7 @@ static void take_listens(GArray *listens, cfg_t *cfg, const char *name)
 static void take_values(struct config *config, cfg_t *cfg)
 {
     unsigned append_limit_mib = 0;
+    unsigned journal_mib = 0;
 
     take_string(&config->data, cfg, "data");
     take_string(&config->certificate, cfg, "certificate");
@@ -261,6 +277,11 @@ static void take_values(struct config *config, cfg_t *cfg)
     take_number(&append_limit_mib, cfg, "append_limit_mib");
     if (append_limit_mib > 0)
         config->append_limit = (uint64_t)append_limit_mib * 1024 * 1024;
+    take_number(&journal_mib, cfg, "journal_mib");
+    if (journal_mib > 0)
+        config->journal_size = (uint64_t)journal_mib * 1024 * 1024;
+    if (cfg_size(cfg, "flags_sync") > 0 && cfg_getstr(cfg, "flags_sync") != NULL)
+        config->relaxed_flags = strcmp(cfg_getstr(cfg, "flags_sync"), "relaxed") == 0;
     take_number(&config->idle_minutes, cfg, "idle_minutes");
     take_number(&config->login_seconds, cfg, "login_seconds");
     take_number(&config->connections, cfg, "connections");
@@ -338,6 +359,8 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("workers", 0, CFGF_NODEFAULT),
         CFG_INT("mime_workers", 0, CFGF_NODEFAULT),
         CFG_INT("append_limit_mib", 0, CFGF_NODEFAULT),
+        CFG_INT("journal_mib", 0, CFGF_NODEFAULT),
+        CFG_STR("flags_sync", NULL, CFGF_NODEFAULT),
         CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),
         CFG_INT("login_seconds", 0, CFGF_NODEFAULT),
         CFG_INT("connections", 0, CFGF_NODEFAULT),
@@ -367,6 +390,7 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "imaps", validate_listen);
     cfg_set_validate_func(cfg, "imap", validate_listen);
     cfg_set_validate_func(cfg, "log", validate_log);
+    cfg_set_validate_func(cfg, "flags_sync", validate_flags_sync);
     cfg_set_validate_func(cfg, "data", validate_path);
     cfg_set_validate_func(cfg, "certificate", validate_path);
     cfg_set_validate_func(cfg, "private_key", validate_path);

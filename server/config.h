@@ -26,6 +26,8 @@ struct config {
     unsigned workers;       /* threads that own accounts; 0: one a processor, 2 to 16 */
     unsigned mime_workers;  /* confined processes that parse messages; 0: one a processor */
     uint64_t append_limit;  /* octets of one message */
+    uint64_t journal_size;  /* octets of each worker's journal */
+    bool relaxed_flags;     /* changes of flags alone are durable within a second, not at once */
     unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */
     unsigned login_seconds; /* until login must have happened */
     unsigned connections;   /* in all */

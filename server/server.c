@@ -26,6 +26,7 @@ enum {
     SHUT_DOWN_SECONDS = 4, /* for running commands and for clients to take what is theirs */
     WORKERS_MIN = 2,
     WORKERS_MAX = 16,
+    RELAXED_FLAGS = 1000 * 1000, /* microseconds within which flags are durable all the same */
 };
 
 struct server {
@@ -175,6 +176,12 @@ static bool start_workers(struct server *server, char **problem)
         &(struct workers_settings){
             .count = count,
             .data = config->data,
+            .journal =
+                {
+                    .size = config->journal_size,
+                    .relaxed = config->relaxed_flags ? RELAXED_FLAGS : 0,
+                    .background = true,
+                },
             .authenticator = server->authenticator,
             .mime = server->mime,
             .append_limit = config->append_limit,

@@ -14,6 +14,7 @@
 enum {
     TICK = 1000 * 1000, /* microseconds between looks at clocks and outside changes */
     MAINTAIN_EVERY = 5 * 1000 * 1000,
+    QUIET = 10 * 1000, /* without news for so long, a worker has nothing else to do */
     LOGIN_ATTEMPTS = 3,
 };
 
@@ -282,9 +283,13 @@ static int time_to_wait(const struct worker *worker)
 {
     if (worker->runnable->len > 0)
         return 0;
-    if (worker->members->len == 0)
+    int64_t next = MAX(worker->next_work, worker->last_news + QUIET);
+
+    if (worker->members->len > 0)
+        next = MIN(next, worker->next_tick);
+    else if (worker->next_work == INT64_MAX)
         return -1;
-    int64_t left = worker->next_tick - member_now(NULL);
+    int64_t left = next - member_now(NULL);
 
     /* The clock may have been set back. */
     return (int)(CLAMP(left, 0, TICK) / 1000) + 1;
@@ -296,6 +301,16 @@ static void wait_for_news(struct worker *worker)
 
     while (poll(&pollfd, 1, time_to_wait(worker)) < 0 && errno == EINTR)
         ;
+}
+
+/* After the clients have their answers. */
+static void work_on_store(struct worker *worker, bool news)
+{
+    int64_t now = member_now(NULL);
+
+    if (news || now < worker->last_news)
+        worker->last_news = now;
+    worker->next_work = store_work(worker->store, now - worker->last_news >= QUIET);
 }
 
 static void turn(struct worker *worker)
@@ -312,6 +327,7 @@ static void turn(struct worker *worker)
     notify_others(worker);
     sync_store(worker);
     deliver_all(worker);
+    work_on_store(worker, !idle);
 }
 
 static void *work(void *data)
@@ -366,6 +382,11 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
         *problem = g_strdup_printf("%s: %s", all->settings.data, error.detail);
         return false;
     }
+    if (store_open_journal(worker->store, &all->settings.journal, &error) != STORE_OK) {
+        *problem = g_strdup_printf("%s: journal: %s", all->settings.data, error.detail);
+        return false;
+    }
+    worker->next_work = INT64_MAX;
     int result = pthread_create(&worker->thread, NULL, work, worker);
 
     if (result != 0)

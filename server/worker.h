@@ -3,6 +3,7 @@
  *
  *     turn: take the links that have news -> step every runnable session once
  *           -> tell idling sessions of the same accounts -> store_sync() once -> deliver output
+ *           -> store_work()
  */
 #ifndef ANNAL_SERVER_WORKER_H
 #define ANNAL_SERVER_WORKER_H
@@ -12,12 +13,14 @@
 #include "server/authenticator.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
+#include "store/store.h"
 
 struct workers;
 
 struct workers_settings {
     unsigned count;
     const char *data;                    /* the store's directory */
+    struct store_journal journal;        /* each worker has one */
     struct authenticator *authenticator; /* borrowed, as the following */
     struct mime_pool *mime;
     uint64_t append_limit;

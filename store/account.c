@@ -20,6 +20,7 @@ int account_open(struct account **out, struct store *store, const struct host *h
     account->mailboxes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     account->remembered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     account->list_version = 1;
+    pending_init(&account->pending);
     rc = objects_open(&account->objects, path, host, error);
     if (rc == 0) {
         rc = refs_open(&account->refs, path, host, error);
@@ -47,6 +48,7 @@ void account_unref(struct account *account)
     if (account->store != NULL) {
         store_forget_account(account->store, account);
     }
+    pending_release(&account->pending);
     refs_close(account->refs);
     objects_close(account->objects);
     derived_close(account->derived);

@@ -227,7 +227,8 @@ static bool has_children(struct account *account, const char *name)
 
 /* Where a deleted mailbox's history is kept. UIDVALIDITYs are unique in an account, unless a branch
  * was copied with stock git. */
-static char *grave(struct account *account, const char *ref, uint32_t uid_validity)
+char *account_grave(struct account *account, const char *ref, uint32_t uid_validity,
+                    const struct object_id *own)
 {
     const char *branch = ref + strlen(HEADS_PREFIX);
     g_autofree char *name =
@@ -235,7 +236,8 @@ static char *grave(struct account *account, const char *ref, uint32_t uid_validi
     struct store_error ignored;
     struct object_id tip;
 
-    for (unsigned i = 2; refs_read(account->refs, name, &tip, &ignored) == 0; i++) {
+    for (unsigned i = 2;
+         refs_read(account->refs, name, &tip, &ignored) == 0 && !object_id_equal(&tip, own); i++) {
         g_free(name);
         name = g_strdup_printf("%s%s/%" G_GUINT32_FORMAT "-%u", DELETED_PREFIX, branch,
                                uid_validity, i);
@@ -266,7 +268,8 @@ static int write_delete(struct transaction *transaction, struct mailbox *mailbox
     struct account *account = transaction->account;
     enum special_use use = account_state_use_of(account->state, mailbox->name);
     g_autofree char *subject = g_strconcat("DELETE mailbox ", mailbox->name, NULL);
-    g_autofree char *kept = grave(account, mailbox->ref, mailbox->snapshot->uid_validity);
+    g_autofree char *kept = account_grave(account, mailbox->ref, mailbox->snapshot->uid_validity,
+                                          &(struct object_id){{0}});
     struct object_id commit;
     int rc = add_event(transaction, mailbox, subject, &commit, error);
 
@@ -359,7 +362,7 @@ static int write_inbox_rename(struct transaction *transaction, const struct name
     }
     if (rc == 0) {
         transaction_move(transaction, task->to_ref, NULL, &after->commit);
-        for (size_t i = 0; i < before->count; i++) {
+        for (size_t i = 0; i < snapshot_count(before); i++) {
             snapshot_builder_remove(emptied, snapshot_message(before, i).uid);
         }
         rc = transaction_change(transaction, inbox, emptied, subject, error);
@@ -424,7 +427,7 @@ static int add_renaming(GPtrArray *renamings, const struct name_task *task, cons
     g_ptr_array_add(renamings, renaming);
     rc = account_name(&renaming->name, &renaming->ref, target, error);
     if (rc == 0) {
-        rc = refs_read(task->account->refs, renaming->ref, &tip, error);
+        rc = pending_tip(task->account, renaming->ref, &tip, error);
         if (rc == 0) {
             return store_error_set(error, STORE_EXISTS, "%s exists", renaming->name);
         }
@@ -538,7 +541,7 @@ static int rename_attempt(void *data, struct store_error *error)
     int rc = account_state_refresh(task->account, error);
 
     if (rc == 0) {
-        rc = refs_read(task->account->refs, task->to_ref, &tip, error);
+        rc = pending_tip(task->account, task->to_ref, &tip, error);
         if (rc == 0) {
             return store_error_set(error, STORE_EXISTS, "the new name exists");
         }

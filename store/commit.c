@@ -48,7 +48,8 @@ static void append_trailer(GString *out, const char *name, const char *value)
 }
 
 void commit_encode(GString *out, const struct object_id *tree, const struct object_id *parent,
-                   const char *user, const struct origin *origin, const char *subject)
+                   const struct object_id *other, const char *user, const struct origin *origin,
+                   const char *subject)
 {
     char hex[OBJECT_ID_HEX + 1];
     int64_t seconds = MAX(origin->time, 0) / 1000000;
@@ -57,6 +58,10 @@ void commit_encode(GString *out, const struct object_id *tree, const struct obje
     g_string_append_printf(out, "tree %s\n", hex);
     if (parent != NULL) {
         object_id_format(parent, hex);
+        g_string_append_printf(out, "parent %s\n", hex);
+    }
+    if (other != NULL) {
+        object_id_format(other, hex);
         g_string_append_printf(out, "parent %s\n", hex);
     }
     append_person(out, "author", user, seconds);
@@ -71,12 +76,13 @@ void commit_encode(GString *out, const struct object_id *tree, const struct obje
 }
 
 int commit_add(struct object_batch *batch, const struct object_id *tree,
-               const struct object_id *parent, const char *user, const struct origin *origin,
-               const char *subject, struct object_id *id, struct store_error *error)
+               const struct object_id *parent, const struct object_id *other, const char *user,
+               const struct origin *origin, const char *subject, struct object_id *id,
+               struct store_error *error)
 {
     g_autoptr(GString) text = g_string_new(NULL);
 
-    commit_encode(text, tree, parent, user, origin, subject);
+    commit_encode(text, tree, parent, other, user, origin, subject);
     return object_batch_add(batch, OBJECT_COMMIT, text->str, text->len, id, error);
 }
 

@@ -137,14 +137,18 @@ static int open_file(struct journal *journal, uint64_t size, struct store_error 
 
     if (result == STORE_NOT_FOUND) {
         journal->header.sequence = 1;
-        result = make(journal, size, false, error);
+        result = make(journal, allowed_size(size), false, error);
     } else if (result == 0) {
         result = forget_cached(journal, error);
         if (result == 0) {
             result = journal_read_header(journal, error);
         }
     }
-    return result < 0 ? result : resize_if_empty(journal, size, error);
+    if (result == 0) {
+        result = resize_if_empty(journal, size > 0 ? allowed_size(size) : journal->header.size,
+                                 error);
+    }
+    return result;
 }
 
 int journal_open(struct journal **out, const char *path, uint64_t size, const struct host *host,
@@ -165,7 +169,7 @@ int journal_open(struct journal **out, const char *path, uint64_t size, const st
     if (result < 0) {
         result = journal_file_fail(error, result, path, "random octets");
     } else {
-        result = open_file(journal, allowed_size(size), error);
+        result = open_file(journal, size, error);
     }
     if (result < 0) {
         journal_close(journal);

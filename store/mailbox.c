@@ -116,7 +116,7 @@ static int refresh_once(void *data, struct store_error *error)
     if (mailbox->deleted) {
         return 0;
     }
-    rc = refs_read(mailbox->account->refs, mailbox->ref, &tip, error);
+    rc = pending_tip(mailbox->account, mailbox->ref, &tip, error);
     if (rc == STORE_NOT_FOUND) {
         mailbox_remember(mailbox);
         mailbox_detach(mailbox);
@@ -197,7 +197,7 @@ static int load_tip(struct mailbox *mailbox, struct store_error *error)
     struct account *account = mailbox->account;
     struct object_id tip;
     bool moved;
-    int rc = refs_read(account->refs, mailbox->ref, &tip, error);
+    int rc = pending_tip(account, mailbox->ref, &tip, error);
 
     if (rc == 0) {
         rc = snapshot_load(&mailbox->snapshot, &moved, account->objects, &tip, NULL, error);

@@ -36,6 +36,11 @@ int object_batch_new(struct object_batch **out, struct objects *objects, struct 
     return 0;
 }
 
+void object_batch_repeat(struct object_batch *batch)
+{
+    batch->repeat = true;
+}
+
 static char *keep_path(const struct objects *objects, const char *name)
 {
     return g_strdup_printf("%s/pack-%s.keep", objects->pack_directory, name);
@@ -110,7 +115,8 @@ static bool stands_on_disk(struct objects *objects, const struct object_id *id)
 static bool is_needless(struct object_batch *batch, const struct object_id *id, size_t length)
 {
     return g_hash_table_contains(batch->by_id, id) ||
-           (length >= OBJECT_DEDUPLICATE_MIN && stands_on_disk(batch->objects, id));
+           (length >= OBJECT_DEDUPLICATE_MIN && !batch->repeat &&
+            stands_on_disk(batch->objects, id));
 }
 
 static void add_pending(struct object_batch *batch, const struct object_id *id,
@@ -157,7 +163,60 @@ int object_batch_add_blob(struct object_batch *batch, const struct object_id *id
     return 0;
 }
 
-static int write_pack(struct object_batch *batch, struct pack_writer *writer,
+uint64_t object_batch_size(const struct object_batch *batch)
+{
+    uint64_t size = 0;
+
+    for (guint i = 0; i < batch->order->len; i++) {
+        const struct pending *pending = batch->order->pdata[i];
+
+        size += pending->length;
+    }
+    return size;
+}
+
+int object_batch_own(struct object_batch *batch, struct store_error *error)
+{
+    for (guint i = 0; i < batch->order->len; i++) {
+        struct pending *pending = batch->order->pdata[i];
+
+        if (pending->owned != NULL) {
+            continue;
+        }
+        void *copy = g_try_malloc(pending->length + 1);
+        if (copy == NULL) {
+            return store_error_set(error, STORE_NO_MEMORY, "object of %zu octets", pending->length);
+        }
+        if (pending->length > 0) {
+            memcpy(copy, pending->data, pending->length);
+        }
+        pending->data = copy;
+        pending->owned = g_bytes_new_take(copy, pending->length);
+    }
+    return 0;
+}
+
+void object_batch_take(struct object_batch *batch, struct object_batch *from)
+{
+    g_hash_table_remove_all(from->by_id);
+    for (guint i = 0; i < from->order->len; i++) {
+        struct pending *pending = from->order->pdata[i];
+
+        assert(pending->owned != NULL);
+        if (g_hash_table_contains(batch->by_id, &pending->id)) {
+            pending_free(pending);
+        } else {
+            g_ptr_array_add(batch->order, pending);
+            g_hash_table_insert(batch->by_id, &pending->id, pending);
+        }
+        from->order->pdata[i] = NULL;
+    }
+    g_ptr_array_set_free_func(from->order, NULL);
+    g_ptr_array_set_size(from->order, 0);
+    g_ptr_array_set_free_func(from->order, pending_free);
+}
+
+static int write_pack(struct object_batch *batch, struct pack_writer *writer, bool durable,
                       struct store_error *error)
 {
     int result = 0;
@@ -168,7 +227,8 @@ static int write_pack(struct object_batch *batch, struct pack_writer *writer,
         result = pack_writer_add(writer, &pending->id, pending->type, pending->data,
                                  pending->length, error);
     }
-    return result == 0 ? pack_writer_finish(writer, PACK_KEEP | PACK_DURABLE, error) : result;
+    return result == 0 ? pack_writer_finish(writer, PACK_KEEP | (durable ? PACK_DURABLE : 0), error)
+                       : result;
 }
 
 static void remember_objects(struct object_batch *batch)
@@ -188,22 +248,23 @@ static void remember_objects(struct object_batch *batch)
     g_ptr_array_set_size(batch->order, 0);
 }
 
-int object_batch_write(struct object_batch *batch, struct store_error *error)
+int object_batch_write(struct object_batch *batch, bool durable, struct store_error *error)
 {
     struct objects *objects = batch->objects;
     struct pack_writer *writer = NULL;
 
     assert(!batch->written);
-    batch->written = true;
     if (batch->order->len == 0) {
+        batch->written = true;
         return 0;
     }
     int result =
         pack_writer_open(&writer, objects->pack_directory, objects->host, batch->order->len, error);
     if (result == 0) {
-        result = write_pack(batch, writer, error);
+        result = write_pack(batch, writer, durable, error);
     }
     if (result == 0) {
+        batch->written = true;
         batch->name = g_strdup(pack_writer_name(writer));
         remember_objects(batch);
     }

@@ -55,6 +55,7 @@ struct commit {
     GBytes *packed; /* what packed-refs will be; NULL: it stays */
     bool packed_locked;
     bool packed_written; /* packed is in a file of its own */
+    bool lazy;           /* refs_commit_lazily() */
 };
 
 /* ---- locking and comparing ---- */
@@ -134,7 +135,7 @@ static int write_value(struct commit *commit, struct move *move)
     object_id_format(&move->update->after, text);
     text[OBJECT_ID_HEX] = '\n';
     int result = host->write(host->data, move->fd, text, sizeof(text));
-    if (result == 0) {
+    if (result == 0 && !commit->lazy) {
         result = host->fsync(host->data, move->fd);
     }
     if (result == 0 && fstat(move->fd, &status) < 0) {
@@ -351,7 +352,9 @@ static int apply_set(struct commit *commit, struct move *move)
         move->locked = false;
         ref_lock_renamed(refs, name);
         refs_note_own(refs, name, &move->update->after, &move->stamp);
-        refs_mark_parent_dirty(refs, path);
+        if (!commit->lazy) {
+            refs_mark_parent_dirty(refs, path);
+        }
     }
     g_free(lock);
     g_free(path);
@@ -697,13 +700,14 @@ static int check_unclaimed(struct refs *refs, const struct ref_update *update,
     return result;
 }
 
-static int commit_single(struct refs *refs, const struct ref_update *update,
+static int commit_single(struct refs *refs, const struct ref_update *update, bool lazy,
                          struct store_error *error)
 {
     struct store_error ignored;
     struct commit commit;
 
     commit_init(&commit, refs, update, 1);
+    commit.lazy = lazy;
     int result = prepare(&commit, error);
     int claimed = result == 0 ? check_unclaimed(refs, update, error) : 0;
     if (result == 0) {
@@ -717,6 +721,16 @@ static int commit_single(struct refs *refs, const struct ref_update *update,
     return result;
 }
 
+static int begin(struct refs *refs, struct store_error *error)
+{
+    int result = refs_settle(refs, error);
+
+    if (result == 0) {
+        ref_locks_retry(refs);
+    }
+    return result;
+}
+
 int refs_commit(struct refs *refs, const struct ref_update *updates, size_t count,
                 struct store_error *error)
 {
@@ -726,11 +740,19 @@ int refs_commit(struct refs *refs, const struct ref_update *updates, size_t coun
     if (count == 0) {
         return 0;
     }
-    int result = refs_settle(refs, error);
+    int result = begin(refs, error);
     if (result < 0) {
         return result;
     }
-    ref_locks_retry(refs);
-    return count == 1 ? commit_single(refs, updates, error)
+    return count == 1 ? commit_single(refs, updates, false, error)
                       : commit_many(refs, updates, count, error);
+}
+
+int refs_commit_lazily(struct refs *refs, const struct ref_update *update,
+                       struct store_error *error)
+{
+    assert(!object_id_is_zero(&update->before) && !object_id_is_zero(&update->after));
+    int result = begin(refs, error);
+
+    return result < 0 ? result : commit_single(refs, update, true, error);
 }

@@ -11,20 +11,15 @@
 #include "store/internal/account_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/repository.h"
+#include "store/internal/store_private.h"
 #include "store/internal/text.h"
 
-enum { LEFTOVER_AGE = 3600 }; /* seconds after which a half-made thing has no maker any more */
+enum {
+    LEFTOVER_AGE = 3600, /* seconds after which a half-made thing has no maker any more */
+    JOURNALS_MAX = 1000,
+};
 
 static const char TEMPORARY_PREFIX[] = ".tmp-";
-
-struct store {
-    const struct host *host;
-    char *mail;
-    char *cache;
-    char *spool;
-    GHashTable *accounts; /* user -> struct account *, not referenced */
-    GPtrArray *changed;   /* struct account *, referenced: not yet durable */
-};
 
 bool store_user_name_valid(const char *user)
 {
@@ -77,6 +72,7 @@ int store_open(struct store **out, const char *directory, const struct host *hos
     store->mail = g_strconcat(directory, "/mail", NULL);
     store->cache = g_strconcat(directory, "/cache", NULL);
     store->spool = g_strconcat(directory, "/spool", NULL);
+    store->journal = g_strconcat(directory, "/journal", NULL);
     store->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     store->changed = g_ptr_array_new();
     if (rc == 0) {
@@ -89,8 +85,14 @@ int store_open(struct store **out, const char *directory, const struct host *hos
         rc = make_directory(host, store->spool, error);
     }
     if (rc == 0) {
+        rc = make_directory(host, store->journal, error);
+    }
+    if (rc == 0) {
         rc = host->fsync_directory(host->data, directory);
         rc = rc < 0 ? host_fail(error, rc, "the data directory") : 0;
+    }
+    if (rc == 0) {
+        rc = store_recover(store, error);
     }
     if (rc < 0) {
         store_close(store);
@@ -110,6 +112,7 @@ void store_close(struct store *store)
         return;
     }
     store_sync(store, &ignored);
+    journaling_free(g_steal_pointer(&store->journaling));
     while (store->changed->len > 0) {
         account_unref(g_ptr_array_steal_index(store->changed, store->changed->len - 1));
     }
@@ -119,6 +122,7 @@ void store_close(struct store *store)
     g_free(store->mail);
     g_free(store->cache);
     g_free(store->spool);
+    g_free(store->journal);
     g_free(store);
 }
 
@@ -193,7 +197,42 @@ int store_sync(struct store *store, struct store_error *error)
         g_ptr_array_set_size(store->changed, (gint)store->changed->len - 1);
         account_unref(account);
     }
-    return 0;
+    return store->journaling != NULL ? journaling_sync(store->journaling, error) : 0;
+}
+
+int store_open_journal(struct store *store, const struct store_journal *settings,
+                       struct store_error *error)
+{
+    uint64_t size = settings->size != 0 ? settings->size : JOURNAL_SIZE_DEFAULT;
+    struct journal *journal = NULL;
+    int rc = STORE_CONFLICT;
+
+    g_assert(store->journaling == NULL && g_hash_table_size(store->accounts) == 0);
+    for (unsigned number = 0; rc == STORE_CONFLICT && number < JOURNALS_MAX; number++) {
+        g_autofree char *path = g_strdup_printf("%s/%u", store->journal, number);
+
+        rc = journal_open(&journal, path, size, store->host, error);
+    }
+    if (rc == 0) {
+        rc = store_replay(store, journal, error);
+        if (rc < 0) {
+            journal_close(journal);
+        }
+    }
+    return rc < 0 ? rc : journaling_new(&store->journaling, store, journal, settings, error);
+}
+
+int64_t store_work(struct store *store, bool idle)
+{
+    return store->journaling != NULL ? journaling_work(store->journaling, idle) : INT64_MAX;
+}
+
+int store_flush(struct store *store, struct store_error *error)
+{
+    int rc = store_sync(store, error);
+
+    return rc == 0 && store->journaling != NULL ? journaling_checkpoint(store->journaling, error)
+                                                : rc;
 }
 
 void store_maintain(struct store *store)

@@ -3,6 +3,7 @@
  * DATA/mail/USER.git   the user's bare repository
  * DATA/cache/USER/     derived state, deletable at any time
  * DATA/spool/          messages on their way in; emptied at start
+ * DATA/journal/N       changes on their way into the repositories (store_open_journal())
  *
  * A struct store belongs to one thread; several threads (and processes) may each open one on the
  * same directory, but only one of them may have a given account open at a time within a process.
@@ -21,11 +22,38 @@ enum { USER_NAME_MAX = 128 }; /* octets */
 
 struct store;
 
-/* Opens (and makes, with mode 0700) the directory. host: host_system() or a test's; borrowed. */
+/* Opens (and makes, with mode 0700) the directory. Journals that nobody uses, left by a crash, are
+ * replayed first: what they hold is in the repositories, durable, on return. host: host_system()
+ * or a test's; borrowed. */
 int store_open(struct store **out, const char *directory, const struct host *host,
                struct store_error *error);
 void store_close(struct store *store); /* accepts NULL; accounts must be closed before */
 const char *store_spool_directory(const struct store *store);
+
+struct store_journal {
+    uint64_t size; /* octets; at least JOURNAL_SIZE_MIN; 0: the default */
+    int64_t
+        relaxed; /* microseconds that a change of flags alone may wait for store_sync(); 0: none */
+    bool background; /* checkpoints in a thread of their own (host.syncfs is called there) */
+};
+
+enum { STORE_JOURNAL_SIZE_MIN = 256 * 1024, STORE_JOURNAL_SIZE_MAX = 1024 * 1024 * 1024 };
+
+/* From now on changes to mailboxes go into a journal first: store_sync() makes them durable with
+ * one synced write for all, and store_work() turns them into packs, commits and references a
+ * little later. To be called once, before an account is opened. Each store (thread) has a journal
+ * of its own. Without one every change is in git and durable before its call returns, but for what
+ * store_sync() has left to do. */
+int store_open_journal(struct store *store, const struct store_journal *settings,
+                       struct store_error *error);
+
+/* Does what is due: turns changes into git (15 ms after the first one where idle says that there
+ * is nothing else to do, else after 150 ms, or 700 ms if many accounts change), makes checkpoints.
+ * Returns the time, from host.now, at which to call it again at the latest; INT64_MAX: never.
+ * Failures are tried again. Blocks on the disk, not on its sync. */
+int64_t store_work(struct store *store, bool idle);
+/* The same at once, and durable in git on return: nothing is left in the journal. */
+int store_flush(struct store *store, struct store_error *error);
 
 /* A user name that can be a directory's: 1 to USER_NAME_MAX octets of UTF-8 without '/', NUL,
  * control characters or invisible direction and format characters, not beginning with '.' or

@@ -47,8 +47,9 @@ int transaction_write(struct transaction *transaction, struct snapshot_builder *
     if (rc < 0) {
         return rc;
     }
-    rc = commit_add(transaction->batch, &root, parent, transaction->account->user,
-                    transaction->origin, subject, &after->commit, error);
+    rc =
+        commit_add(transaction->batch, &root, parent, transaction->other,
+                   transaction->account->user, transaction->origin, subject, &after->commit, error);
     if (rc < 0) {
         snapshot_unref(after);
         return rc;
@@ -130,7 +131,7 @@ int transaction_set_state(struct transaction *transaction, struct account_state 
         rc = object_batch_add(transaction->batch, OBJECT_TREE, tree->data, tree->len, &id, error);
     }
     if (rc == 0) {
-        rc = commit_add(transaction->batch, &id, parent, account->user, transaction->origin,
+        rc = commit_add(transaction->batch, &id, parent, NULL, account->user, transaction->origin,
                         subject, &transaction->state_commit, error);
     }
     if (rc == 0) {
@@ -139,20 +140,38 @@ int transaction_set_state(struct transaction *transaction, struct account_state 
     return rc;
 }
 
+static int commit_directly(struct transaction *transaction, const struct ref_update *updates,
+                           size_t count, struct store_error *error)
+{
+    struct account *account = transaction->account;
+    int rc = pending_yield(account, updates, count, error);
+
+    if (rc == 0) {
+        rc = object_batch_write(transaction->batch, true, error);
+    }
+    if (rc == 0) {
+        rc = refs_commit(account->refs, updates, count, error);
+    }
+    if (rc == 0) {
+        store_mark_changed(account->store, account);
+    }
+    return rc;
+}
+
 int transaction_commit(struct transaction *transaction, struct store_error *error)
 {
     struct account *account = transaction->account;
-    int rc = object_batch_write(transaction->batch, error);
+    const struct ref_update *updates =
+        (const struct ref_update *)(void *)transaction->updates->data;
+    size_t count = transaction->updates->len;
+    int rc =
+        pending_accepts(account, transaction->batch, updates, count)
+            ? pending_add(account, transaction->batch, updates, count, transaction->relaxed, error)
+            : commit_directly(transaction, updates, count, error);
 
-    if (rc == 0) {
-        rc = refs_commit(account->refs,
-                         (const struct ref_update *)(void *)transaction->updates->data,
-                         transaction->updates->len, error);
-    }
     if (rc < 0) {
         return rc;
     }
-    store_mark_changed(account->store, account);
     for (guint i = 0; i < transaction->changes->len; i++) {
         struct mailbox_change *change = g_ptr_array_index(transaction->changes, i);
 

@@ -44,7 +44,7 @@ START_TEST(test_commit__is_what_git_expects)
 
     memset(&tree, 0x11, sizeof(tree));
     memset(&parent, 0x22, sizeof(parent));
-    commit_encode(out, &tree, &parent, "alice", &origin, "STORE uid 1 +\\Seen");
+    commit_encode(out, &tree, &parent, NULL, "alice", &origin, "STORE uid 1 +\\Seen");
     ck_assert_str_eq(out->str, "tree 1111111111111111111111111111111111111111\n"
                                "parent 2222222222222222222222222222222222222222\n"
                                "author alice <alice@localhost> 1795000000 +0000\n"
@@ -65,7 +65,7 @@ START_TEST(test_commit__can_not_be_forged_from_outside)
     struct origin origin = {"x\nUser: bob\n\ntree", "\033]0;title\a", "", -5};
     g_autoptr(GString) out = g_string_new(NULL);
 
-    commit_encode(out, &tree, NULL, "al<i>ce@example.org", &origin, "a\nparent b\n\nUser: bob");
+    commit_encode(out, &tree, NULL, NULL, "al<i>ce@example.org", &origin, "a\nparent b\n\nUser: bob");
     ck_assert_str_eq(out->str, "tree 0000000000000000000000000000000000000000\n"
                                "author al_i_ce@example.org <al_i_ce@example.org> 0 +0000\n"
                                "committer al_i_ce@example.org <al_i_ce@example.org> 0 +0000\n"

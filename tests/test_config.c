@@ -65,6 +65,8 @@ START_TEST(an_empty_file_changes_nothing)
     ck_assert_msg(config_read(&config, path, &problem), "%s", problem);
     ck_assert_uint_eq(config.imaps->len, 1);
     ck_assert_uint_eq(config.append_limit, 64 * 1024 * 1024);
+    ck_assert_uint_eq(config.journal_size, 64 * 1024 * 1024);
+    ck_assert(!config.relaxed_flags);
     ck_assert_uint_eq(config.idle_minutes, 30);
     ck_assert_int_eq(config.log_target, CONFIG_LOG_STDERR);
     config_release(&config);
@@ -79,6 +81,7 @@ START_TEST(reads_every_option)
     write_config("data = \"/srv/mail\"\nimaps = {\"0.0.0.0:993\", \"[::]:993\"}\nimap = {\"143\"}\n"
                  "certificate = \"/c.pem\"\nprivate_key = \"/k.pem\"\nusers = \"/u\"\n"
                  "cleartext_login = true\nworkers = 3\nmime_workers = 4\nappend_limit_mib = 10\n"
+                 "journal_mib = 8\nflags_sync = relaxed\n"
                  "idle_minutes = 45\nlogin_seconds = 20\nconnections = 100\n"
                  "connections_per_user = 7\nconnections_per_address = 8\nlog = syslog\n"
                  "log_debug = true\n");
@@ -96,6 +99,8 @@ START_TEST(reads_every_option)
     ck_assert_uint_eq(config.workers, 3);
     ck_assert_uint_eq(config.mime_workers, 4);
     ck_assert_uint_eq(config.append_limit, 10 * 1024 * 1024);
+    ck_assert_uint_eq(config.journal_size, 8 * 1024 * 1024);
+    ck_assert(config.relaxed_flags);
     ck_assert_uint_eq(config.idle_minutes, 45);
     ck_assert_uint_eq(config.login_seconds, 20);
     ck_assert_uint_eq(config.connections, 100);
@@ -136,6 +141,7 @@ START_TEST(names_file_and_line_of_what_is_wrong)
         {"imap = {\"localhost:143\"}\n", ":1: imap: 'localhost:143' is no ADDRESS:PORT"},
         {"# a\n// b\n/* c\n */\ndata = \"#//\" # d\nworkers = 99\n", ":6: workers must be 0 to 64"},
         {"workers = 2\ndata = \"\"\n", ":2: data must not be empty"},
+        {"flags_sync = no\n", ":1: flags_sync must be 'always' or 'relaxed'"},
         {"log = file\n", ":1: log must be 'stderr' or 'syslog'"},
     };
 

@@ -90,7 +90,7 @@ static int commit_next(unsigned number, struct object_id *blob)
     ck_assert_msg(result == 0 || result == STORE_NOT_FOUND, "%s", error.detail);
     ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
     update.after = add_commit(batch, number, &update.before, blob);
-    ck_assert_msg(object_batch_write(batch, &error) == 0, "%s", error.detail);
+    ck_assert_msg(object_batch_write(batch, true, &error) == 0, "%s", error.detail);
     result = refs_commit(refs, &update, 1, &error);
     ck_assert_msg(result == 0 || result == STORE_CONFLICT, "%s", error.detail);
     object_batch_free(batch);

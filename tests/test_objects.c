@@ -73,7 +73,7 @@ static struct object_id write_text(const char *text)
 
     ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
     struct object_id id = add_text(batch, text);
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     object_batch_free(batch);
     return id;
 }
@@ -141,7 +141,7 @@ START_TEST(test_objects__of_any_size_are_read_back_by_us_and_by_git)
         }
         check_content(&ids[i], data, sizes[i]);
     }
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     object_batch_free(batch);
     for (int again = 0; again < 2; again++) {
         for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
@@ -204,7 +204,7 @@ START_TEST(test_objects__are_written_once)
         add_text(batch, "twice in a batch");
         add_text(batch, "twice in a batch");
         ck_assert_int_eq(object_batch_add(batch, OBJECT_BLOB, large, length, &id, &error), 0);
-        ck_assert_int_eq(object_batch_write(batch, &error), 0);
+        ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
         object_batch_free(batch);
     }
     char *output = GIT_OUTPUT(repository, "count-objects", "-v");
@@ -215,7 +215,7 @@ START_TEST(test_objects__are_written_once)
     free(output);
     ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
     ck_assert_int_eq(object_batch_add(batch, OBJECT_BLOB, large, length, &id, &error), 0);
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     object_batch_free(batch);
     check_content(&id, large, length);
     free(large);
@@ -239,7 +239,7 @@ START_TEST(test_objects__pruned_meanwhile_are_written_again)
     ck_assert_int_eq(count_files(".pack"), 0);
     ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
     ck_assert_int_eq(object_batch_add(batch, OBJECT_BLOB, large, length, &id, &error), 0);
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     object_batch_free(batch);
     check_git_sees(&id, large);
     free(large);
@@ -252,7 +252,7 @@ START_TEST(test_objects__not_referenced_yet_survive_gc)
 
     ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
     struct object_id id = add_text(batch, "fresh\n");
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     ck_assert_int_eq(count_files(".keep"), 1);
     ck_assert(GIT(repository, "gc", "-q", "--prune=now"));
     ck_assert(GIT(repository, "repack", "-q", "-a", "-d"));
@@ -291,7 +291,7 @@ static void commit_texts(struct object_id *ids, int count)
                                    hex);
     ck_assert_int_eq(
         object_batch_add(batch, OBJECT_COMMIT, commit, strlen(commit), &commit_id, &error), 0);
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     object_id_format(&commit_id, hex);
     ck_assert(GIT(repository, "update-ref", "refs/heads/INBOX", hex));
     object_batch_free(batch);
@@ -358,7 +358,7 @@ static int write_faulty(struct object_id ids[3])
     for (int i = 0; i < 3; i++) {
         ids[i] = add_text(batch, fault_texts[i]);
     }
-    int result = object_batch_write(batch, &error);
+    int result = object_batch_write(batch, true, &error);
     object_batch_free(batch);
     return result;
 }
@@ -650,7 +650,7 @@ START_TEST(test_objects__written_before_stay_whichever_call_fails_the_second_tim
         faulty_host_arm(&faulty, k, false, ENOSPC);
         ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
         add_text(batch, "twice\n");
-        object_batch_write(batch, &error);
+        object_batch_write(batch, true, &error);
         object_batch_free(batch);
         failed = faulty.failed;
         faulty_host_arm(&faulty, 0, false, 0);

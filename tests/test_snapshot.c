@@ -44,7 +44,7 @@ static struct snapshot *write_version(struct snapshot_builder *builder)
     ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), 0);
     ck_assert_int_eq(
         commit_add(batch, &root, NULL, NULL, "alice", &origin, "x", &out->commit, &error), 0);
-    ck_assert_int_eq(object_batch_write(batch, &error), 0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
     object_batch_free(batch);
     snapshot_builder_free(builder);
     return out;

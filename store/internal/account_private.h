@@ -11,6 +11,7 @@
 #include "store/internal/account_file.h"
 #include "store/internal/derived.h"
 #include "store/internal/objects.h"
+#include "store/internal/pending.h"
 #include "store/internal/refs.h"
 #include "store/internal/snapshot_private.h"
 #include "store/store.h"
@@ -35,6 +36,7 @@ struct account {
     GPtrArray *names;            /* char *, ascending, as last seen; NULL: never looked */
     struct account_state *state; /* NULL until first needed */
     struct object_id state_commit;
+    struct pending_changes pending;
 };
 
 /* What outlives a mailbox's last reference, or its branch, so that it is continued when opened
@@ -87,6 +89,13 @@ int account_next_uid_validity(const struct account *account, struct account_stat
 int account_initialize(struct account *account, const struct origin *origin,
                        struct store_error *error);
 
+/* --- account_change.c --- */
+
+/* The name under which a deleted mailbox's last commit is kept: a free one, or one that has this
+ * commit already. A new string. */
+char *account_grave(struct account *account, const char *ref, uint32_t uid_validity,
+                    const struct object_id *tip);
+
 /* --- mailbox.c --- */
 
 int mailbox_open(struct mailbox **out, struct account *account, const char *name, const char *ref,
@@ -108,6 +117,13 @@ void mailbox_renamed(struct mailbox *mailbox, const char *name, const char *ref)
  * commit on top. STORE_CONFLICT if the branch has moved on meanwhile. */
 int mailbox_reconcile(struct mailbox *mailbox, const struct object_id *tip,
                       struct store_error *error);
+
+/* Takes what somebody did to a branch between base and outside over into ours, which git has not
+ * got: a commit on ours and outside, to which the branch moves. *other: outside is not this mailbox
+ * (any more), and nothing has changed. */
+int mailbox_merge(struct account *account, const char *ref, const struct object_id *base,
+                  const struct object_id *ours, const struct object_id *outside, bool *other,
+                  struct store_error *error);
 
 /* --- store.c --- */
 
@@ -133,6 +149,8 @@ struct transaction {
     GPtrArray *changes;          /* struct mailbox_change * */
     struct account_state *state; /* the account's next, or NULL */
     struct object_id state_commit;
+    const struct object_id *other; /* second parent of what transaction_write() writes, or NULL */
+    bool relaxed;                  /* may become durable a little later (struct store_journal) */
 };
 
 int transaction_begin(struct transaction *transaction, struct account *account,

@@ -16,15 +16,17 @@ enum {
     COMMIT_TRAILER_MAX = 200, /* octets of a trailer's value */
 };
 
-/* Appends a commit object's content. parent: NULL for a first one. subject and origin may hold
- * anything: they are cut and made harmless here. */
+/* Appends a commit object's content. parent: NULL for a first one; other: a second parent, or NULL.
+ * subject and origin may hold anything: they are cut and made harmless here. */
 void commit_encode(GString *out, const struct object_id *tree, const struct object_id *parent,
-                   const char *user, const struct origin *origin, const char *subject);
+                   const struct object_id *other, const char *user, const struct origin *origin,
+                   const char *subject);
 
 /* Encodes a commit and adds it to the batch. */
 int commit_add(struct object_batch *batch, const struct object_id *tree,
-               const struct object_id *parent, const char *user, const struct origin *origin,
-               const char *subject, struct object_id *id, struct store_error *error);
+               const struct object_id *parent, const struct object_id *other, const char *user,
+               const struct origin *origin, const char *subject, struct object_id *id,
+               struct store_error *error);
 
 struct commit {
     struct object_id tree;

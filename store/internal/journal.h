@@ -35,7 +35,7 @@ struct journal;
 /* Opens the file at path and locks it (flock) until it is closed; makes it with this size (whole
  * blocks, brought within JOURNAL_SIZE_MIN and _MAX), pre-written and durable, if it is absent. An
  * existing journal keeps its own size until it is opened empty: then it is made anew with the size
- * asked for. STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED for a newer
+ * asked for, unless that is 0. STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED for a newer
  * version; STORE_CORRUPT, and the file is left as it is, when neither header can be read or it is
  * shorter than it says: it may hold what was acknowledged, so somebody has to look at it (moved
  * away, it is absent). STORE_NO_SPACE, STORE_NO_MEMORY, STORE_IO. Blocks. The caller owns *out. */

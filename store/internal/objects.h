@@ -48,19 +48,29 @@ enum { OBJECT_DEDUPLICATE_MIN = 64 * 1024 };
  * OBJECT_DEDUPLICATE_MIN octets that the database holds already is not written again (for smaller
  * ones looking, safely beside a `git gc`, costs more than writing; merging packs drops the second
  * copy). Objects of the batch can be read through objects_read() before it is written. Call
- * order: new, add..., write (at most once), free. */
+ * order: new, add..., write (at most once with success), free. */
 struct object_batch;
 int object_batch_new(struct object_batch **out, struct objects *objects, struct store_error *error);
+/* From now on objects that the database holds already are written again all the same. */
+void object_batch_repeat(struct object_batch *batch);
 int object_batch_add(struct object_batch *batch, enum object_type type, const void *data,
                      size_t length, struct object_id *id, struct store_error *error);
 /* A large blob whose id is known (a spool's); data is borrowed until write or free. */
 int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,
                           size_t length, struct store_error *error);
-/* Writes pack and index, durable (fsync of both files and of the directory) and visible to stock
- * git on return; protected by a .keep file until (a little after) object_batch_free(), which
- * callers call after the references are moved. Nothing that git would see is left behind on
- * failure. An empty batch writes nothing. STORE_NO_SPACE, STORE_IO. */
-int object_batch_write(struct object_batch *batch, struct store_error *error);
+/* Octets of all objects' content. */
+uint64_t object_batch_size(const struct object_batch *batch);
+/* Copies what is borrowed, so that the batch depends on nobody. STORE_NO_MEMORY. */
+int object_batch_own(struct object_batch *batch, struct store_error *error);
+/* Moves all objects of from, which owns them (object_batch_own()), to the end of batch. */
+void object_batch_take(struct object_batch *batch, struct object_batch *from);
+/* Writes pack and index, visible to stock git on return; durable, too (fsync of both files and of
+ * the directory), or else durable only by what the caller does. Protected by a .keep file until (a
+ * little after) object_batch_free(), which callers call after the references are moved. Nothing
+ * that git would see is left behind on failure, and the objects are still in the batch: it may be
+ * tried again. An empty batch writes nothing. The same objects in the same order make the same
+ * pack, octet for octet. STORE_NO_SPACE, STORE_IO. */
+int object_batch_write(struct object_batch *batch, bool durable, struct store_error *error);
 void object_batch_free(struct object_batch *batch); /* accepts NULL */
 
 /* Merges small packs geometrically when there are many, and unlinks packs merged away once they

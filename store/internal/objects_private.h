@@ -39,6 +39,7 @@ struct object_batch {
     GHashTable *by_id; /* struct object_id -> struct pending */
     char *name;        /* of the pack, once written; NULL: none */
     bool written;
+    bool repeat; /* object_batch_repeat() */
 };
 
 /* Makes the library forget packs that are gone. */

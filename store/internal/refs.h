@@ -44,6 +44,10 @@ struct ref_update {
  * 0 every update is visible; it is durable after refs_sync() (integrity never depends on that). */
 int refs_commit(struct refs *refs, const struct ref_update *updates, size_t count,
                 struct store_error *error);
+/* The same for one reference that exists and goes on existing, but durable only by what the caller
+ * does: for whoever can move it again after a crash. */
+int refs_commit_lazily(struct refs *refs, const struct ref_update *update,
+                       struct store_error *error);
 int refs_sync(struct refs *refs, struct store_error *error);
 
 /* True if anything below refs/ or packed-refs may have changed since the last call, by anyone

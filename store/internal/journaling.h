@@ -1,0 +1,62 @@
+/* How a store uses its journal: appending, the turn's sync, turning what is pending into git, and
+ * checkpoints.
+ *
+ * A checkpoint makes git durable as a whole (syncfs), in a thread of its own where the settings
+ * say so, and then lets the journal's tail move on.
+ */
+#ifndef ANNAL_STORE_INTERNAL_JOURNALING_H
+#define ANNAL_STORE_INTERNAL_JOURNALING_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/internal/journal.h"
+#include "store/internal/journal_record.h"
+#include "store/store.h"
+
+enum {
+    MATERIALIZE_SOON = 15 * 1000,   /* microseconds pending, when there is nothing else to do */
+    MATERIALIZE_LIGHT = 150 * 1000, /* the same otherwise, for few accounts */
+    MATERIALIZE_LATE = 700 * 1000,  /* and for many */
+    LIGHT_ACCOUNTS = 4,
+    CHECKPOINT_EVERY = 5 * 1000 * 1000,
+    CHECKPOINT_FRACTION = 3,     /* one at the latest when this part of the ring is taken */
+    JOURNAL_RESERVE = 64 * 1024, /* octets that changes leave for notes */
+};
+
+struct account;
+struct journaling;
+
+/* Takes the journal, also on failure. */
+int journaling_new(struct journaling **out, struct store *store, struct journal *journal,
+                   const struct store_journal *settings, struct store_error *error);
+/* Everything into git, durable, where that can be done; the journal keeps the rest. */
+void journaling_free(struct journaling *journaling);
+
+/* What a single record may hold; 0 without a journal. */
+size_t journaling_record_max(const struct store *store);
+
+/* Makes room for a change of this many octets: what is pending may become git's on the way.
+ * STORE_NO_SPACE when git can't take it. */
+int journaling_make_room(struct store *store, uint64_t size, struct store_error *error);
+/* Appends a change. The store keeps the account until that is in git. STORE_NO_SPACE. */
+int journaling_append(struct store *store, struct account *account,
+                      const struct object_batch *batch, const struct ref_update *updates,
+                      size_t count, bool relaxed, struct store_error *error);
+/* Notes that the account's objects so far have become a pack. */
+void journaling_note_packed(struct store *store, struct account *account);
+/* Before anything becomes git's: whatever was appended is in the journal. */
+int journaling_settle(struct store *store, struct store_error *error);
+/* Whether a replay would find records of the account. */
+bool journaling_holds(const struct store *store, const struct account *account);
+/* Makes the account's changes durable in git, and the journal forget them. */
+int journaling_flush(struct store *store, struct account *account, struct store_error *error);
+
+int journaling_sync(struct journaling *journaling, struct store_error *error);
+/* Everything into git, durable, and the journal empty. */
+int journaling_checkpoint(struct journaling *journaling, struct store_error *error);
+int64_t journaling_work(struct journaling *journaling, bool idle);
+
+#endif

@@ -1,0 +1,66 @@
+/* Changes of one account that are in the journal and not yet in git: the next layer above objects
+ * and references, and what the account sees in place of git's own references.
+ */
+#ifndef ANNAL_STORE_INTERNAL_PENDING_H
+#define ANNAL_STORE_INTERNAL_PENDING_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/error.h"
+#include "store/internal/objects.h"
+#include "store/internal/refs.h"
+
+enum {
+    PENDING_SIZE_MAX = 8 * 1024 * 1024
+}; /* octets of objects; then they become a pack at once */
+
+struct account;
+
+struct pending_changes {
+    GHashTable *refs;           /* char *name -> struct pending_ref; NULL: none yet */
+    struct object_batch *batch; /* objects that are in no pack; NULL: none */
+    GPtrArray *packed;          /* struct object_batch *: in a pack, their references not moved */
+    uint64_t size;              /* octets of batch */
+    int64_t since;              /* host.now() of the first of them */
+    uint64_t frame;             /* of the journal, with the account's last record; 0: none */
+};
+
+void pending_init(struct pending_changes *pending);
+/* Drops what there is: only when it is in git or stays in the journal. */
+void pending_release(struct pending_changes *pending);
+bool pending_any(const struct account *account);
+
+/* The branch's newest commit: git's, or ours on top of it. A branch that somebody moved while ours
+ * was on its way is merged first. STORE_NOT_FOUND, STORE_CORRUPT as refs_read() has them. */
+int pending_tip(struct account *account, const char *ref, struct object_id *tip,
+                struct store_error *error);
+
+/* Whether a change goes through the journal: there is one, only mailboxes that exist are changed,
+ * and it is not too big. */
+bool pending_accepts(const struct account *account, const struct object_batch *batch,
+                     const struct ref_update *updates, size_t count);
+/* Appends the change to the journal, takes the batch's objects and moves the references in memory.
+ * STORE_CONFLICT when a reference is not at its before value. On failure nothing has changed. */
+int pending_add(struct account *account, struct object_batch *batch,
+                const struct ref_update *updates, size_t count, bool relaxed,
+                struct store_error *error);
+
+/* Before references move past the journal: if these depend on what is in it, makes all of the
+ * account's changes durable in git and says so in the journal. */
+int pending_yield(struct account *account, const struct ref_update *updates, size_t count,
+                  struct store_error *error);
+
+/* Writes the objects as a pack, moves the references: durable only when the file system is synced.
+ * What can't be moved now (STORE_CONFLICT) stays pending. The journal has been synced before. */
+int pending_materialize(struct account *account, struct store_error *error);
+
+/* The references that have yet to move, as struct ref_update with borrowed names. */
+void pending_updates(const struct account *account, GArray *out);
+
+/* For the replay: ours is what the branch has to become; base is git's value it followed. */
+void pending_restore(struct account *account, const char *ref, const struct object_id *base,
+                     const struct object_id *ours);
+
+#endif

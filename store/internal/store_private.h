@@ -1,0 +1,30 @@
+/* Inside the store: what store.c, journaling.c and recovery.c share. */
+#ifndef ANNAL_STORE_INTERNAL_STORE_PRIVATE_H
+#define ANNAL_STORE_INTERNAL_STORE_PRIVATE_H
+
+#include <glib.h>
+
+#include "store/internal/journal.h"
+#include "store/internal/journaling.h"
+#include "store/store.h"
+
+struct store {
+    const struct host *host;
+    char *mail;
+    char *cache;
+    char *spool;
+    char *journal;
+    GHashTable *accounts;          /* user -> struct account *, not referenced */
+    GPtrArray *changed;            /* struct account *, referenced: not yet durable */
+    struct journaling *journaling; /* NULL: changes go to git at once */
+};
+
+/* --- recovery.c --- */
+
+/* Replays every journal in the directory that nobody else has. */
+int store_recover(struct store *store, struct store_error *error);
+
+/* Replays one that was just opened, and lets it forget what it held. */
+int store_replay(struct store *store, struct journal *journal, struct store_error *error);
+
+#endif

@@ -1,0 +1,547 @@
+#include "store/internal/journaling.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+
+#include "store/internal/account_private.h"
+#include "store/internal/objects_private.h"
+#include "store/internal/pack.h"
+#include "store/internal/store_private.h"
+
+enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_ASKED, CHECKPOINT_DONE };
+
+struct journaling {
+    struct store *store;
+    struct journal *journal;
+    struct store_journal settings;
+    const struct host *host;
+    int file_system;       /* a descriptor on it */
+    GPtrArray *accounts;   /* struct account *, referenced: with pending changes */
+    bool urgent;           /* something was appended that must not wait */
+    int64_t relaxed_since; /* host.now() of the first that may; 0: none */
+    uint64_t forgotten;    /* the last frame that was let go */
+    uint64_t target;       /* the last frame that the checkpoint under way covers */
+    int64_t last;          /* host.now() of the last checkpoint */
+    bool has_thread;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t news;   /* for both sides */
+    enum checkpoint_state state;
+    bool stop;
+    int result; /* of syncfs, once done */
+};
+
+/* --- the thread of checkpoints --- */
+
+static void *sync_file_system(void *data)
+{
+    struct journaling *journaling = data;
+
+    pthread_mutex_lock(&journaling->mutex);
+    while (!journaling->stop) {
+        if (journaling->state != CHECKPOINT_ASKED) {
+            pthread_cond_wait(&journaling->news, &journaling->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&journaling->mutex);
+        int result = journaling->host->syncfs(journaling->host->data, journaling->file_system);
+        pthread_mutex_lock(&journaling->mutex);
+        journaling->result = result;
+        journaling->state = CHECKPOINT_DONE;
+        pthread_cond_broadcast(&journaling->news);
+    }
+    pthread_mutex_unlock(&journaling->mutex);
+    return NULL;
+}
+
+static void stop_thread(struct journaling *journaling)
+{
+    if (!journaling->has_thread) {
+        return;
+    }
+    pthread_mutex_lock(&journaling->mutex);
+    journaling->stop = true;
+    pthread_cond_broadcast(&journaling->news);
+    pthread_mutex_unlock(&journaling->mutex);
+    pthread_join(journaling->thread, NULL);
+    journaling->has_thread = false;
+}
+
+/* CHECKPOINT_DONE is told once. */
+static enum checkpoint_state look_at_thread(struct journaling *journaling, bool wait, int *result)
+{
+    pthread_mutex_lock(&journaling->mutex);
+    while (wait && journaling->state == CHECKPOINT_ASKED) {
+        pthread_cond_wait(&journaling->news, &journaling->mutex);
+    }
+    enum checkpoint_state state = journaling->state;
+    if (state == CHECKPOINT_DONE) {
+        *result = journaling->result;
+        journaling->state = CHECKPOINT_NONE;
+    }
+    pthread_mutex_unlock(&journaling->mutex);
+    return state;
+}
+
+static void ask_thread(struct journaling *journaling)
+{
+    pthread_mutex_lock(&journaling->mutex);
+    journaling->state = CHECKPOINT_ASKED;
+    pthread_cond_broadcast(&journaling->news);
+    pthread_mutex_unlock(&journaling->mutex);
+}
+
+/* --- appending --- */
+
+static int64_t now_of(const struct journaling *journaling)
+{
+    return journaling->host->now(journaling->host->data);
+}
+
+size_t journaling_record_max(const struct store *store)
+{
+    return store->journaling != NULL ? journal_record_max(store->journaling->journal) : 0;
+}
+
+bool journaling_holds(const struct store *store, const struct account *account)
+{
+    return store->journaling != NULL && account->pending.frame > store->journaling->forgotten;
+}
+
+static int append(struct journaling *journaling, enum record_kind kind, struct account *account,
+                  const struct object_batch *batch, const GArray *updates,
+                  struct store_error *error)
+{
+    const GPtrArray *objects = batch != NULL ? batch->order : NULL;
+    guint count = objects != NULL ? objects->len : 0;
+    GByteArray *head = g_byte_array_new();
+    struct journal_piece *pieces = g_new(struct journal_piece, count + 1);
+
+    record_encode(head, kind, account->user, (const struct ref_update *)(const void *)updates->data,
+                  updates->len, objects);
+    pieces[0] = (struct journal_piece){head->data, head->len};
+    for (guint i = 0; i < count; i++) {
+        const struct pending *pending = g_ptr_array_index(objects, i);
+
+        pieces[i + 1] = (struct journal_piece){pending->data, pending->length};
+    }
+    int rc = journal_append(journaling->journal, pieces, count + 1, error);
+
+    g_free(pieces);
+    g_byte_array_unref(head);
+    if (rc == 0) {
+        account->pending.frame = journal_written(journaling->journal) + 1;
+    }
+    return rc;
+}
+
+static int append_note(struct journaling *journaling, enum record_kind kind,
+                       struct account *account, struct store_error *error)
+{
+    g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
+
+    return append(journaling, kind, account, NULL, none, error);
+}
+
+void journaling_note_packed(struct store *store, struct account *account)
+{
+    struct store_error ignored;
+    uint64_t frame = account->pending.frame;
+
+    if (store->journaling == NULL) {
+        return;
+    }
+    /* JOURNAL_RESERVE has room for it. A note alone is nothing that a replay would need. */
+    append_note(store->journaling, RECORD_PACKED, account, &ignored);
+    account->pending.frame = frame;
+}
+
+static void mark(struct journaling *journaling, bool relaxed)
+{
+    if (!relaxed || journaling->settings.relaxed == 0) {
+        journaling->urgent = true;
+    } else if (journaling->relaxed_since == 0) {
+        journaling->relaxed_since = now_of(journaling);
+    }
+}
+
+static void remember_account(struct journaling *journaling, struct account *account)
+{
+    if (!g_ptr_array_find(journaling->accounts, account, NULL)) {
+        account->pending.since = now_of(journaling);
+        g_ptr_array_add(journaling->accounts, account_ref(account));
+    }
+}
+
+int journaling_append(struct store *store, struct account *account,
+                      const struct object_batch *batch, const struct ref_update *updates,
+                      size_t count, bool relaxed, struct store_error *error)
+{
+    struct journaling *journaling = store->journaling;
+    g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
+
+    g_array_append_vals(list, updates, (guint)count);
+    int rc = append(journaling, RECORD_CHANGE, account, batch, list, error);
+    if (rc == STORE_LIMIT) {
+        return store_error_set(error, STORE_NO_SPACE, "the journal is full");
+    }
+    if (rc == 0) {
+        mark(journaling, relaxed);
+        remember_account(journaling, account);
+    }
+    return rc;
+}
+
+/* --- making durable --- */
+
+static int sync_now(struct journaling *journaling, struct store_error *error)
+{
+    if (!journaling->urgent && journaling->relaxed_since == 0) {
+        return 0;
+    }
+    int rc = journal_sync(journaling->journal, error);
+    if (rc == 0) {
+        journaling->urgent = false;
+        journaling->relaxed_since = 0;
+    }
+    return rc;
+}
+
+static bool relaxed_is_over(const struct journaling *journaling, int64_t now)
+{
+    return journaling->relaxed_since != 0 &&
+           (now < journaling->relaxed_since ||
+            now - journaling->relaxed_since >= journaling->settings.relaxed);
+}
+
+int journaling_sync(struct journaling *journaling, struct store_error *error)
+{
+    if (!journaling->urgent && !relaxed_is_over(journaling, now_of(journaling))) {
+        return 0;
+    }
+    return sync_now(journaling, error);
+}
+
+int journaling_settle(struct store *store, struct store_error *error)
+{
+    return store->journaling != NULL ? sync_now(store->journaling, error) : 0;
+}
+
+/* --- into git --- */
+
+/* Takes the accounts off the list that have nothing pending any more. */
+static void forget_accounts(struct journaling *journaling)
+{
+    for (guint i = journaling->accounts->len; i > 0; i--) {
+        struct account *account = g_ptr_array_index(journaling->accounts, i - 1);
+
+        if (!pending_any(account)) {
+            g_ptr_array_remove_index(journaling->accounts, i - 1);
+            account_unref(account);
+        }
+    }
+}
+
+static int64_t age_allowed(const struct journaling *journaling, bool idle)
+{
+    if (idle) {
+        return MATERIALIZE_SOON;
+    }
+    return journaling->accounts->len <= LIGHT_ACCOUNTS ? MATERIALIZE_LIGHT : MATERIALIZE_LATE;
+}
+
+static bool is_due(const struct account *account, int64_t now, int64_t allowed)
+{
+    int64_t age = now - account->pending.since;
+
+    return age < 0 || age >= allowed || account->pending.size >= PENDING_SIZE_MAX;
+}
+
+/* Those that are due; all of them: with a time at the end of all days. */
+static int materialize(struct journaling *journaling, int64_t now, bool idle,
+                       struct store_error *error)
+{
+    int64_t allowed = age_allowed(journaling, idle);
+    struct store_error one;
+    int rc = 0;
+
+    for (guint i = 0; i < journaling->accounts->len; i++) {
+        struct account *account = g_ptr_array_index(journaling->accounts, i);
+
+        if (!is_due(account, now, allowed)) {
+            continue;
+        }
+        int result = pending_materialize(account, &one);
+        /* Also the time of the next attempt. */
+        account->pending.since = now_of(journaling);
+        if (result < 0) {
+            *error = one;
+            rc = result;
+        }
+    }
+    forget_accounts(journaling);
+    return rc;
+}
+
+/* --- checkpoints --- */
+
+/* References that can't be moved now are said again, so that the journal may forget all before. */
+static int say_again(struct journaling *journaling, struct store_error *error)
+{
+    for (guint i = 0; i < journaling->accounts->len; i++) {
+        struct account *account = g_ptr_array_index(journaling->accounts, i);
+        g_autoptr(GArray) updates = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
+
+        if (account->pending.batch != NULL) {
+            return store_error_set(error, STORE_NO_SPACE, "objects of %s are in no pack",
+                                   account->user);
+        }
+        pending_updates(account, updates);
+        int rc = append(journaling, RECORD_CHANGE, account, NULL, updates, error);
+        if (rc < 0) {
+            return rc;
+        }
+        journaling->urgent = true;
+    }
+    return sync_now(journaling, error);
+}
+
+/* Everything up to target is in git, if not yet durable. */
+static int prepare(struct journaling *journaling, struct store_error *error)
+{
+    int rc = sync_now(journaling, error);
+
+    if (rc == 0) {
+        /* What stays behind is said again; what it was stopped by shows there. */
+        materialize(journaling, INT64_MAX, false, error);
+        journaling->target = journal_written(journaling->journal);
+        rc = say_again(journaling, error);
+    }
+    return rc;
+}
+
+static int finish(struct journaling *journaling, int result, struct store_error *error)
+{
+    journaling->last = now_of(journaling);
+    if (result < 0) {
+        return host_fail(error, result, "syncing the file system");
+    }
+    int rc = journal_checkpoint(journaling->journal, journaling->target, error);
+    if (rc == 0) {
+        journaling->forgotten = journaling->target;
+    }
+    return rc;
+}
+
+/* Finishes the one that runs in the thread, if it is done or wait says so. */
+static int collect(struct journaling *journaling, bool wait, struct store_error *error)
+{
+    int result = 0;
+
+    return look_at_thread(journaling, wait, &result) == CHECKPOINT_DONE
+               ? finish(journaling, result, error)
+               : 0;
+}
+
+static bool is_running(struct journaling *journaling)
+{
+    pthread_mutex_lock(&journaling->mutex);
+    bool running = journaling->state != CHECKPOINT_NONE;
+    pthread_mutex_unlock(&journaling->mutex);
+    return running;
+}
+
+int journaling_checkpoint(struct journaling *journaling, struct store_error *error)
+{
+    struct store_error ignored;
+    const struct host *host = journaling->host;
+
+    collect(journaling, true, &ignored);
+    int rc = prepare(journaling, error);
+    return rc < 0 ? rc
+                  : finish(journaling, host->syncfs(host->data, journaling->file_system), error);
+}
+
+static void start_checkpoint(struct journaling *journaling)
+{
+    struct store_error ignored;
+
+    if (!journaling->has_thread) {
+        journaling_checkpoint(journaling, &ignored);
+    } else if (prepare(journaling, &ignored) == 0) {
+        ask_thread(journaling);
+    }
+    journaling->last = now_of(journaling);
+}
+
+/* Whether a replay would find anything but notes. */
+static bool holds_anything(const struct journaling *journaling)
+{
+    return journal_written(journaling->journal) > journaling->forgotten;
+}
+
+static bool is_checkpoint_due(const struct journaling *journaling, int64_t now)
+{
+    int64_t age = now - journaling->last;
+
+    return holds_anything(journaling) &&
+           (age < 0 || age >= CHECKPOINT_EVERY ||
+            journal_used(journaling->journal) >
+                journal_room(journaling->journal) / (CHECKPOINT_FRACTION - 1));
+}
+
+int journaling_make_room(struct store *store, uint64_t size, struct store_error *error)
+{
+    struct journaling *journaling = store->journaling;
+    struct journal *journal = journaling->journal;
+    uint64_t wanted = size + JOURNAL_RESERVE;
+    int rc = 0;
+
+    if (journal_room(journal) < wanted + journal_waiting(journal)) {
+        rc = collect(journaling, true, error);
+    }
+    if (rc == 0 && journal_room(journal) < wanted + journal_waiting(journal)) {
+        rc = journaling_checkpoint(journaling, error);
+    }
+    if (rc == 0 && journal_room(journal) < wanted + journal_waiting(journal)) {
+        rc = store_error_set(error, STORE_NO_SPACE, "the journal is full");
+    }
+    return rc;
+}
+
+int journaling_flush(struct store *store, struct account *account, struct store_error *error)
+{
+    struct journaling *journaling = store->journaling;
+    const struct host *host = store->host;
+    int rc = pending_materialize(account, error);
+
+    if (rc == 0 && journaling != NULL && journaling_holds(store, account)) {
+        rc = host->syncfs(host->data, journaling->file_system);
+        rc = rc < 0 ? host_fail(error, rc, "syncing the file system") : 0;
+        if (rc == 0) {
+            rc = append_note(journaling, RECORD_DONE, account, error);
+        }
+        if (rc == 0) {
+            rc = journal_sync(journaling->journal, error);
+        }
+        if (rc == 0) {
+            account->pending.frame = 0;
+        }
+    }
+    if (rc == 0 && journaling != NULL) {
+        forget_accounts(journaling);
+    }
+    return rc;
+}
+
+/* --- what is due --- */
+
+static int64_t next_time(struct journaling *journaling)
+{
+    int64_t next = INT64_MAX;
+
+    for (guint i = 0; i < journaling->accounts->len; i++) {
+        const struct account *account = g_ptr_array_index(journaling->accounts, i);
+
+        next = MIN(next, account->pending.since + MATERIALIZE_SOON);
+    }
+    if (journaling->relaxed_since != 0) {
+        next = MIN(next, journaling->relaxed_since + journaling->settings.relaxed);
+    }
+    if (holds_anything(journaling)) {
+        /* The thread wakes nobody: its end is looked for. */
+        next = MIN(next, is_running(journaling) ? now_of(journaling) + MATERIALIZE_SOON
+                                                : journaling->last + CHECKPOINT_EVERY);
+    }
+    return next;
+}
+
+int64_t journaling_work(struct journaling *journaling, bool idle)
+{
+    struct store_error ignored;
+    int64_t now = now_of(journaling);
+
+    collect(journaling, false, &ignored);
+    if (relaxed_is_over(journaling, now)) {
+        sync_now(journaling, &ignored);
+    }
+    if (journaling->accounts->len > 0) {
+        materialize(journaling, now, idle, &ignored);
+    }
+    if (is_checkpoint_due(journaling, now) && !is_running(journaling)) {
+        start_checkpoint(journaling);
+    }
+    return next_time(journaling);
+}
+
+/* --- beginning and end --- */
+
+static int start_thread(struct journaling *journaling, struct store_error *error)
+{
+    int number = pthread_create(&journaling->thread, NULL, sync_file_system, journaling);
+
+    journaling->has_thread = number == 0;
+    return number == 0 ? 0 : host_fail(error, -number, "the thread of checkpoints");
+}
+
+int journaling_new(struct journaling **out, struct store *store, struct journal *journal,
+                   const struct store_journal *settings, struct store_error *error)
+{
+    struct journaling *journaling = g_new0(struct journaling, 1);
+    const struct host *host = store->host;
+    int rc;
+
+    journaling->store = store;
+    journaling->journal = journal;
+    journaling->settings = *settings;
+    journaling->host = host;
+    journaling->accounts = g_ptr_array_new();
+    journaling->forgotten = journal_written(journal);
+    journaling->last = now_of(journaling);
+    pthread_mutex_init(&journaling->mutex, NULL);
+    pthread_cond_init(&journaling->news, NULL);
+    journaling->file_system = host->open(host->data, store->mail, O_RDONLY | O_DIRECTORY, 0);
+    rc = journaling->file_system < 0
+             ? host_fail(error, journaling->file_system, "opening the mail directory")
+             : 0;
+    if (rc == 0 && settings->background) {
+        rc = start_thread(journaling, error);
+    }
+    if (rc < 0) {
+        journaling_free(journaling);
+        return rc;
+    }
+    *out = journaling;
+    return 0;
+}
+
+void journaling_free(struct journaling *journaling)
+{
+    const struct host *host;
+    struct store_error ignored;
+
+    if (journaling == NULL) {
+        return;
+    }
+    host = journaling->host;
+    if (journaling->file_system >= 0 && holds_anything(journaling)) {
+        journaling_checkpoint(journaling, &ignored);
+    }
+    stop_thread(journaling);
+    while (journaling->accounts->len > 0) {
+        struct account *account =
+            g_ptr_array_steal_index(journaling->accounts, journaling->accounts->len - 1);
+
+        pending_release(&account->pending);
+        pending_init(&account->pending);
+        account_unref(account);
+    }
+    if (journaling->file_system >= 0) {
+        host->close(host->data, journaling->file_system);
+    }
+    journal_close(journaling->journal);
+    g_ptr_array_unref(journaling->accounts);
+    pthread_mutex_destroy(&journaling->mutex);
+    pthread_cond_destroy(&journaling->news);
+    g_free(journaling);
+}

@@ -1,0 +1,357 @@
+/* Replaying a journal: the same objects become the same packs again, so that whatever a crash left
+ * of them is replaced by the whole; then each branch that still stands somewhere on its way is
+ * moved to the way's end. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/internal/account_private.h"
+#include "store/internal/commit.h"
+#include "store/internal/pack.h"
+#include "store/internal/store_private.h"
+
+enum { ANCESTORS_MAX = 100 * 1000 }; /* commits looked at for one that is known */
+
+/* One branch's way. */
+struct way {
+    GHashTable *stops; /* set of struct object_id: where it was and was to be */
+    struct object_id start;
+    struct object_id end;
+};
+
+struct replayed {
+    struct store *store;
+    char *user;
+    struct account *account; /* NULL: the account is gone */
+    struct object_batch *batch;
+    GPtrArray *batches; /* struct object_batch *, each a pack */
+    GHashTable *ways;   /* char *ref -> struct way * */
+};
+
+struct replay {
+    struct store *store;
+    GHashTable *accounts; /* char *user -> struct replayed * */
+};
+
+static void way_free(void *data)
+{
+    struct way *way = data;
+
+    g_hash_table_unref(way->stops);
+    g_free(way);
+}
+
+static void batch_free(void *data)
+{
+    object_batch_free(data);
+}
+
+static void replayed_free(void *data)
+{
+    struct replayed *replayed = data;
+
+    object_batch_free(replayed->batch);
+    g_ptr_array_unref(replayed->batches);
+    g_hash_table_unref(replayed->ways);
+    account_unref(replayed->account);
+    g_free(replayed->user);
+    g_free(replayed);
+}
+
+/* --- records --- */
+
+static int find_account(struct replay *replay, const char *user, struct replayed **out,
+                        struct store_error *error)
+{
+    *out = g_hash_table_lookup(replay->accounts, user);
+    if (*out != NULL) {
+        return 0;
+    }
+    struct account *account = NULL;
+    int rc = store_open_account(replay->store, user, &account, error);
+
+    /* An account that was removed takes with it what was on its way there. */
+    if (rc < 0 && rc != STORE_NOT_FOUND) {
+        return rc;
+    }
+    struct replayed *replayed = g_new0(struct replayed, 1);
+    replayed->store = replay->store;
+    replayed->user = g_strdup(user);
+    replayed->account = account;
+    replayed->batches = g_ptr_array_new_with_free_func(batch_free);
+    replayed->ways = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, way_free);
+    g_hash_table_insert(replay->accounts, replayed->user, replayed);
+    *out = replayed;
+    return 0;
+}
+
+static int write_batch(struct replayed *replayed, struct store_error *error)
+{
+    if (replayed->batch == NULL) {
+        return 0;
+    }
+    int rc = object_batch_write(replayed->batch, false, error);
+    if (rc == 0) {
+        g_ptr_array_add(replayed->batches, g_steal_pointer(&replayed->batch));
+    }
+    return rc;
+}
+
+static int add_objects(struct replayed *replayed, const struct record *record,
+                       struct store_error *error)
+{
+    struct object_id id;
+    int rc = 0;
+
+    if (replayed->batch == NULL) {
+        rc = object_batch_new(&replayed->batch, replayed->account->objects, error);
+        if (rc < 0) {
+            return rc;
+        }
+        object_batch_repeat(replayed->batch);
+    }
+    for (guint i = 0; i < record->objects->len && rc == 0; i++) {
+        const struct record_object *object =
+            &g_array_index(record->objects, struct record_object, i);
+
+        rc = object_batch_add(replayed->batch, object->type, object->data, object->length, &id,
+                              error);
+    }
+    return rc;
+}
+
+static void add_update(struct replayed *replayed, const struct ref_update *update)
+{
+    struct way *way = g_hash_table_lookup(replayed->ways, update->name);
+
+    if (way == NULL) {
+        way = g_new0(struct way, 1);
+        way->stops = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL);
+        way->start = update->before;
+        g_hash_table_insert(replayed->ways, g_strdup(update->name), way);
+    }
+    g_hash_table_add(way->stops, g_memdup2(&update->before, sizeof(update->before)));
+    g_hash_table_add(way->stops, g_memdup2(&update->after, sizeof(update->after)));
+    way->end = update->after;
+}
+
+static int take_record(struct replayed *replayed, const struct record *record,
+                       struct store_error *error)
+{
+    int rc = 0;
+
+    if (replayed->account == NULL) {
+        return 0;
+    }
+    switch (record->kind) {
+    case RECORD_CHANGE:
+        rc = add_objects(replayed, record, error);
+        for (guint i = 0; i < record->updates->len && rc == 0; i++) {
+            add_update(replayed, &g_array_index(record->updates, struct ref_update, i));
+        }
+        break;
+    case RECORD_PACKED:
+        rc = write_batch(replayed, error);
+        break;
+    case RECORD_DONE:
+        rc = write_batch(replayed, error);
+        g_hash_table_remove_all(replayed->ways);
+        break;
+    }
+    return rc;
+}
+
+static int visit(void *data, const void *bytes, size_t length, struct store_error *error)
+{
+    struct replayed *replayed;
+    struct record record;
+    int rc = record_decode(&record, bytes, length, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = find_account(data, record.user, &replayed, error);
+    if (rc == 0) {
+        rc = take_record(replayed, &record, error);
+    }
+    record_release(&record);
+    return rc;
+}
+
+/* --- branches --- */
+
+/* The first parent of a commit; zero when there is none, or it can't be read. */
+static struct object_id parent_of(struct objects *objects, const struct object_id *id)
+{
+    struct commit commit = {.time = 0};
+    struct object_data data;
+    struct store_error ignored;
+
+    if (objects_read(objects, id, OBJECT_COMMIT, &data, &ignored) < 0) {
+        return commit.parent;
+    }
+    if (commit_decode(&commit, data.data, data.length, &ignored) < 0) {
+        memset(&commit.parent, 0, sizeof(commit.parent));
+    }
+    object_data_release(&data);
+    return commit.parent;
+}
+
+/* The last stop that a commit comes after: from there somebody else went on. */
+static struct object_id last_stop(struct objects *objects, const struct way *way,
+                                  const struct object_id *commit)
+{
+    struct object_id at = *commit;
+
+    for (unsigned i = 0; i < ANCESTORS_MAX && !object_id_is_zero(&at); i++) {
+        if (g_hash_table_contains(way->stops, &at)) {
+            return at;
+        }
+        at = parent_of(objects, &at);
+    }
+    return way->start;
+}
+
+/* A reference's file whose content was lost is none: what it said is in the journal. */
+static int read_ref(struct account *account, const char *name, struct object_id *now,
+                    struct store_error *error)
+{
+    int rc = refs_read(account->refs, name, now, error);
+
+    if (rc == STORE_CORRUPT) {
+        g_autofree char *path = g_strconcat(account->path, "/", name, NULL);
+        int result = account->host->unlink(account->host->data, path);
+
+        if (result < 0) {
+            return host_fail(error, result, name);
+        }
+        rc = refs_read(account->refs, name, now, error);
+        if (rc == STORE_NOT_FOUND) {
+            memset(now, 0, sizeof(*now));
+            return 0;
+        }
+    }
+    return rc;
+}
+
+static int go_to_end(struct account *account, const char *name, const struct way *way,
+                     struct store_error *error)
+{
+    struct object_id now;
+    int rc = read_ref(account, name, &now, error);
+
+    if (rc < 0 && rc != STORE_NOT_FOUND) {
+        return rc;
+    }
+    if (rc == 0 && (object_id_is_zero(&now) || g_hash_table_contains(way->stops, &now))) {
+        struct ref_update update = {name, now, way->end};
+
+        return object_id_equal(&now, &way->end) ? 0 : refs_commit(account->refs, &update, 1, error);
+    }
+    struct object_id base = way->start;
+    if (rc == 0) {
+        base = last_stop(account->objects, way, &now);
+        if (object_id_equal(&base, &way->end)) {
+            return 0;
+        }
+    }
+    pending_restore(account, name, &base, &way->end);
+    rc = pending_tip(account, name, &now, error);
+    return rc == STORE_NOT_FOUND ? 0 : rc;
+}
+
+static int finish_account(struct replayed *replayed, struct store_error *error)
+{
+    GHashTableIter iterator;
+    void *name;
+    void *way;
+    int rc = write_batch(replayed, error);
+
+    g_hash_table_iter_init(&iterator, replayed->ways);
+    while (rc == 0 && g_hash_table_iter_next(&iterator, &name, &way)) {
+        rc = go_to_end(replayed->account, name, way, error);
+    }
+    return rc;
+}
+
+/* --- journals --- */
+
+static int sync_everything(struct store *store, struct store_error *error)
+{
+    const struct host *host = store->host;
+    int fd = host->open(host->data, store->mail, O_RDONLY | O_DIRECTORY, 0);
+    int result = fd;
+
+    if (fd >= 0) {
+        result = host->syncfs(host->data, fd);
+        host->close(host->data, fd);
+    }
+    return result < 0 ? host_fail(error, result, "syncing what was replayed") : 0;
+}
+
+int store_replay(struct store *store, struct journal *journal, struct store_error *error)
+{
+    struct replay replay = {.store = store};
+    GHashTableIter iterator;
+    void *replayed;
+
+    replay.accounts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, replayed_free);
+    int rc = journal_replay(journal, visit, &replay, error);
+    bool any = g_hash_table_size(replay.accounts) > 0;
+
+    g_hash_table_iter_init(&iterator, replay.accounts);
+    while (rc == 0 && g_hash_table_iter_next(&iterator, NULL, &replayed)) {
+        rc = finish_account(replayed, error);
+    }
+    if (rc == 0 && any) {
+        rc = store_sync(store, error);
+    }
+    if (rc == 0 && any) {
+        rc = sync_everything(store, error);
+    }
+    if (rc == 0 && any) {
+        rc = journal_checkpoint(journal, journal_written(journal), error);
+    }
+    g_hash_table_unref(replay.accounts);
+    return rc;
+}
+
+static int recover(struct store *store, const char *path, struct store_error *error)
+{
+    struct journal *journal;
+    int rc = journal_open(&journal, path, 0, store->host, error);
+
+    if (rc < 0) {
+        return rc == STORE_CONFLICT ? 0 : rc;
+    }
+    rc = store_replay(store, journal, error);
+    journal_close(journal);
+    return rc;
+}
+
+static bool is_number(const char *name)
+{
+    return *name != '\0' && strspn(name, "0123456789") == strlen(name);
+}
+
+int store_recover(struct store *store, struct store_error *error)
+{
+    DIR *entries = opendir(store->journal);
+    const struct dirent *entry;
+    int rc = 0;
+
+    if (entries == NULL) {
+        return host_fail(error, -errno, "opening the directory of journals");
+    }
+    while (rc == 0 && (entry = readdir(entries)) != NULL) {
+        g_autofree char *path = g_strconcat(store->journal, "/", entry->d_name, NULL);
+
+        if (is_number(entry->d_name)) {
+            rc = recover(store, path, error);
+        }
+    }
+    closedir(entries);
+    return rc;
+}
