@@ -14,7 +14,7 @@
 #include "store/internal/git.h"
 #include "store/internal/object_cache.h"
 #include "store/internal/objects_private.h"
-#include "store/internal/pack.h"
+#include "store/internal/pack_set.h"
 #include "store/internal/sha1.h"
 
 enum {
@@ -69,6 +69,7 @@ static int check_format(const char *path, struct store_error *error)
     return result;
 }
 
+/* The library's view of the database is only made when our own reader doesn't find something. */
 static int open_odb(struct objects *objects, struct store_error *error)
 {
     git_odb *odb = NULL;
@@ -93,6 +94,7 @@ int objects_open(struct objects **out, const char *path, const struct host *host
     objects->path = g_strdup(path);
     objects->directory = g_strdup_printf("%s/objects", path);
     objects->pack_directory = g_strdup_printf("%s/objects/pack", path);
+    objects->packs = pack_set_new(objects->pack_directory);
     objects->cache = object_cache_new();
     objects->batches = g_ptr_array_new();
     objects->kept = g_ptr_array_new_with_free_func(g_free);
@@ -103,9 +105,6 @@ int objects_open(struct objects **out, const char *path, const struct host *host
     }
     if (result == 0) {
         result = check_format(path, error);
-    }
-    if (result == 0) {
-        result = open_odb(objects, error);
     }
     if (result < 0) {
         objects_close(objects);
@@ -124,6 +123,7 @@ void objects_close(struct objects *objects)
     objects_release_kept(objects, 0);
     pack_merge_close(objects);
     git_odb_free(objects->odb);
+    pack_set_free(objects->packs);
     object_cache_free(objects->cache);
     g_ptr_array_free(objects->batches, TRUE);
     g_ptr_array_free(objects->kept, TRUE);
@@ -136,7 +136,16 @@ void objects_close(struct objects *objects)
 
 int objects_reopen(struct objects *objects, struct store_error *error)
 {
-    return open_odb(objects, error);
+    (void)error;
+    pack_set_refresh(objects->packs);
+    git_odb_free(objects->odb);
+    objects->odb = NULL;
+    return 0;
+}
+
+void objects_rest(struct objects *objects)
+{
+    pack_set_rest(objects->packs);
 }
 
 static const char *type_name(enum object_type type)
@@ -243,6 +252,13 @@ static int read_odb(struct objects *objects, const struct object_id *id, enum ob
     git_odb_object *object = NULL;
     int result = GIT_ENOTFOUND;
 
+    if (objects->odb == NULL) {
+        int opened = open_odb(objects, error);
+
+        if (opened < 0) {
+            return opened;
+        }
+    }
     git_oid_fromraw(&oid, id->bytes);
     for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
         result = git_odb_read(&object, objects->odb, &oid);
@@ -284,7 +300,20 @@ int objects_read(struct objects *objects, const struct object_id *id, enum objec
         object_data_set(out, g_bytes_ref(content));
         return 0;
     }
+    if (pack_set_read(objects->packs, id, &found, &content, error) == 0) {
+        if (found != type) {
+            g_bytes_unref(content);
+            return wrong_type(id, type, error);
+        }
+        object_data_set(out, content);
+        return 0;
+    }
     return read_odb(objects, id, type, out, error);
+}
+
+bool objects_slices(struct objects *objects, const struct object_id *id, struct pack_slices *out)
+{
+    return find_pending(objects, id) == NULL && pack_set_slices(objects->packs, id, out);
 }
 
 bool objects_exist(struct objects *objects, const struct object_id *id)
@@ -292,11 +321,13 @@ bool objects_exist(struct objects *objects, const struct object_id *id)
     enum object_type type;
     GBytes *content;
     git_oid oid;
+    struct store_error error;
 
     if (find_pending(objects, id) != NULL ||
-        object_cache_get(objects->cache, id, &type, &content)) {
+        object_cache_get(objects->cache, id, &type, &content) || pack_set_has(objects->packs, id)) {
         return true;
     }
     git_oid_fromraw(&oid, id->bytes);
-    return git_odb_exists(objects->odb, &oid) == 1;
+    return (objects->odb != NULL || open_odb(objects, &error) == 0) &&
+           git_odb_exists(objects->odb, &oid) == 1;
 }

@@ -2,7 +2,7 @@
  *
  * Together with refs.h this is the engine seam: paths and descriptors stay below it.
  * Objects are written "stored" (zlib level 0) by our own pack writer; reading goes through an
- * in-memory cache of recent small objects, then libgit2.
+ * in-memory cache of recent small objects, our own pack reader, then libgit2.
  */
 #ifndef ANNAL_STORE_INTERNAL_OBJECTS_H
 #define ANNAL_STORE_INTERNAL_OBJECTS_H
@@ -38,6 +38,14 @@ void object_data_release(struct object_data *data);
 int objects_read(struct objects *objects, const struct object_id *id, enum object_type type,
                  struct object_data *out, struct store_error *error);
 bool objects_exist(struct objects *objects, const struct object_id *id);
+
+/* For a large object that is stored whole in a pack, pack_file.h: read piece by piece without a
+ * copy. False for any other, and for one of a batch that isn't written: objects_read() tells. */
+struct pack_slices;
+bool objects_slices(struct objects *objects, const struct object_id *id, struct pack_slices *out);
+
+/* Closes packs that nothing was read of since the last call: to be called every minute or so. */
+void objects_rest(struct objects *objects);
 
 /* git's hash of "type length NUL data". */
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out);

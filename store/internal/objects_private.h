@@ -11,13 +11,15 @@
 #include "store/internal/pack_merge.h"
 
 struct object_cache;
+struct pack_set;
 
 struct objects {
     const struct host *host;
     char *path;           /* the repository */
     char *directory;      /* PATH/objects */
     char *pack_directory; /* PATH/objects/pack */
-    git_odb *odb;
+    git_odb *odb;         /* NULL: not needed so far */
+    struct pack_set *packs;
     struct object_cache *cache;
     GPtrArray *batches; /* struct object_batch: not freed yet */
     GPtrArray *kept;    /* names of packs whose .keep is still there, oldest first */

@@ -3,7 +3,8 @@
  * An object that is stored whole, as our own writer does, is a piece of the mapping and is handed
  * out without a copy; compressed ones and deltas within the pack (OFS_DELTA and REF_DELTA) are
  * taken apart here. What is left to libgit2 is told by STORE_UNSUPPORTED: an index of version 1, a
- * delta against an object of another pack, a chain longer than PACK_CHAIN_MAX.
+ * delta against an object of another pack, a longer chain or larger object than the limits here, a
+ * tag.
  *
  * Nothing in the files is believed. Offsets and sizes are checked before use. An object that is
  * stored whole has to have the CRC-32 which the index, itself bound to its pack by the pack's
@@ -29,13 +30,15 @@
 #include "store/object_id.h"
 
 enum {
-    PACK_CHAIN_MAX = 4096, /* deltas on deltas that are followed */
+    PACK_CHAIN_MAX = 4096,                     /* deltas on deltas that are followed */
+    PACK_DELTA_OBJECT_MAX = 128 * 1024 * 1024, /* octets that are made of deltas */
+    PACK_MAPPED_MAX = 16384,                   /* packs in the whole process, two mappings each */
 };
 
 struct pack_file;
 
 /* path: ".../pack-NAME", without a suffix. STORE_NOT_FOUND, STORE_UNSUPPORTED, STORE_CORRUPT,
- * STORE_NO_MEMORY, STORE_IO. The caller owns *out. */
+ * STORE_LIMIT (PACK_MAPPED_MAX), STORE_NO_MEMORY, STORE_IO. The caller owns *out. */
 int pack_file_open(struct pack_file **out, const char *path, struct store_error *error);
 struct pack_file *pack_file_ref(struct pack_file *pack);
 void pack_file_unref(struct pack_file *pack); /* accepts NULL */
@@ -50,7 +53,8 @@ bool pack_file_find(const struct pack_file *pack, const struct object_id *id, ui
 int pack_file_read(struct pack_file *pack, uint32_t position, enum object_type *type,
                    GBytes **content, struct store_error *error);
 
-/* An object of any size that is stored whole, read piece by piece without a copy.
+/* An object of any size that is stored whole, in blocks as our writer makes them, read piece by
+ * piece without a copy.
  *
  *   pack_slices_open -> pack_slices_next... -> pack_slices_release
  */
@@ -59,23 +63,23 @@ struct pack_slices {
     enum object_type type;
     /* private */
     struct pack_file *pack;
-    size_t entry;   /* offsets in the pack: the entry, ... */
-    size_t first;   /* ... its first block, ... */
-    size_t block;   /* ... the block at hand */
-    uint64_t at;    /* offset in the object of that block's content */
-    size_t crc_end; /* the CRC covers the pack from entry to here; 0: has been left off */
-    uint32_t crc;
+    size_t entry;    /* offset in the pack */
+    size_t first;    /* ... of the first block */
+    uint64_t next;   /* what was read without a gap from 0 ends there in the object, ... */
+    size_t crc_next; /* ... and there in the pack */
+    uint32_t crc;    /* of the pack from entry to crc_next */
     uint32_t expected;
 };
 
-/* False if the object isn't stored whole or is damaged: pack_file_read() then tells. */
+/* False if the object isn't stored like that: pack_file_read() then tells. Looks at a few octets
+ * only, whatever the length. */
 bool pack_slices_open(struct pack_slices *out, struct pack_file *pack, uint32_t position);
 void pack_slices_release(struct pack_slices *slices);
 
-/* The octets at that offset (below length), at most max (at least one) of them and at least one,
- * for g_bytes_unref(): a piece of the mapping, which stays as long as the piece does. Any order,
- * quickest upwards. Who reads all of it, from 0 upwards without a gap, gets STORE_CORRUPT in place
- * of the last piece if the object is damaged. */
+/* The octets at that offset (below length), at least one and at most max (at least one) of them,
+ * for g_bytes_unref(): a piece of the mapping, which stays as long as the piece does. Who reads
+ * upwards from 0 without a gap gets STORE_CORRUPT in place of the last piece if any octet of the
+ * object is damaged; who doesn't isn't told. STORE_CORRUPT. */
 int pack_slices_next(struct pack_slices *slices, uint64_t offset, size_t max, GBytes **out,
                      struct store_error *error);
 

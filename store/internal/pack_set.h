@@ -1,0 +1,45 @@
+/* The packs of one repository, as our own reader sees them.
+ *
+ * Nothing is opened before it is looked for. The directory is listed at first need and again when
+ * an object isn't found and the directory has changed since. Packs are mapped when they are
+ * searched, the one that had the last hit first; what was not searched between two calls of
+ * pack_set_rest() is closed.
+ *
+ * There is no use for git's multi-pack-index here: it has no CRCs, so that the pack's own index
+ * would be needed all the same, and looking for an object in forty packs takes about a microsecond.
+ *
+ * For one thread.
+ */
+#ifndef ANNAL_STORE_INTERNAL_PACK_SET_H
+#define ANNAL_STORE_INTERNAL_PACK_SET_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "store/error.h"
+#include "store/internal/objects.h"
+#include "store/internal/pack_file.h"
+
+enum { PACK_SET_MAX = 512 }; /* packs; libgit2 finds what is in others */
+
+struct pack_set;
+
+struct pack_set *pack_set_new(const char *directory); /* ".../objects/pack" */
+void pack_set_free(struct pack_set *set);             /* accepts NULL */
+
+/* As pack_file_read(), from the first pack that gives the object undamaged. STORE_NOT_FOUND: in no
+ * pack that can be read here. */
+int pack_set_read(struct pack_set *set, const struct object_id *id, enum object_type *type,
+                  GBytes **content, struct store_error *error);
+bool pack_set_has(struct pack_set *set, const struct object_id *id);
+
+/* As pack_slices_open(). */
+bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pack_slices *out);
+
+/* Lists the directory again before the next look: packs were taken away. */
+void pack_set_refresh(struct pack_set *set);
+
+/* Closes what wasn't used since the last call. */
+void pack_set_rest(struct pack_set *set);
+
+#endif
