@@ -215,6 +215,7 @@ static char *make_three(size_t *length)
 {
     put(1, "structure.1", "value one");
     put(2, "structure.1", "value two");
+    derived_rest(derived); /* a batch of two, a batch of one */
     put(3, "structure.1", "value three");
     derived_close(derived);
     derived = NULL;
@@ -271,6 +272,9 @@ END_TEST
 START_TEST(test_derived__lives_on_when_the_file_is_deleted_or_cut_meanwhile)
 {
     put(1, "k", "one");
+    derived_rest(derived);
+    ck_assert(has(1, "k", "one"));
+    derived_rest(derived);
     ck_assert_int_eq(truncate(file, 20), 0);
     ck_assert(!has(1, "k", "one"));
     put(1, "k", "one");
@@ -280,6 +284,97 @@ START_TEST(test_derived__lives_on_when_the_file_is_deleted_or_cut_meanwhile)
     ck_assert(has(2, "k", "two"));
     reopen();
     ck_assert(!has(2, "k", "two"));
+}
+END_TEST
+
+/* Nothing is lost when it rests, whether or not the index is forgotten. */
+START_TEST(test_derived__remembers_when_it_has_rested)
+{
+    for (unsigned i = 0; i < 3000; i++) {
+        put(i, "k", i % 2 == 0 ? "even" : "odd");
+        for (unsigned rest = 0; rest < i % 5; rest++) {
+            derived_rest(derived);
+        }
+        ck_assert(has(i / 2, "k", i / 2 % 2 == 0 ? "even" : "odd"));
+        ck_assert(!has(i + 1, "k", ""));
+    }
+    put(7, "k", "newer");
+    derived_rest(derived);
+    derived_rest(derived);
+    ck_assert(has(7, "k", "newer"));
+    struct object_id id = blob(7);
+    ck_assert(derived_has(derived, &id, "k"));
+    ck_assert(!derived_has(derived, &id, "l"));
+    derived_rest(NULL);
+}
+END_TEST
+
+/* Keys whose hashes are alike are told apart, whether they wait or are written. */
+START_TEST(test_derived__tells_keys_of_one_hash_apart)
+{
+    struct object_id ids[3] = {{{1}}, {{1}}, {{1}}};
+    GByteArray *value = g_byte_array_new();
+
+    for (unsigned i = 0; i < 3; i++) {
+        ids[i].bytes[19] = (uint8_t)i; /* not part of the hash */
+        derived_put(derived, &ids[i], "k", &i, sizeof(i));
+        derived_put(derived, &ids[i], "k", &i, sizeof(i));
+    }
+    for (int again = 0; again < 3; again++) {
+        for (unsigned i = 0; i < 3; i++) {
+            ck_assert(derived_read(derived, &ids[i], "k", value));
+            ck_assert_mem_eq(value->data, &i, sizeof(i));
+        }
+        reopen();
+    }
+    g_byte_array_unref(value);
+}
+END_TEST
+
+/* Values of every size about that of the buffers, read in any order. */
+START_TEST(test_derived__reads_values_of_any_size_in_any_order)
+{
+    enum { COUNT = 400 };
+    uint8_t *bytes = malloc(300 * 1024);
+    GByteArray *value = g_byte_array_new();
+    uint32_t seed = 5;
+
+    for (unsigned i = 0; i < 300 * 1024; i++) {
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct object_id id = blob(i);
+        derived_put(derived, &id, "k", bytes + i, i % 40 == 0 ? 250 * 1024 : i * 11 % 5000);
+    }
+    for (int again = 0; again < 2; again++) {
+        for (unsigned i = 0; i < 4 * COUNT; i++) {
+            seed = seed * 1664525 + 1013904223;
+            unsigned at = i < COUNT ? i : i < 2 * COUNT ? 2 * COUNT - 1 - i : (seed >> 8) % COUNT;
+            struct object_id id = blob(at);
+            ck_assert(derived_read(derived, &id, "k", value));
+            ck_assert_uint_eq(value->len, at % 40 == 0 ? 250 * 1024 : at * 11 % 5000);
+            ck_assert(value->len == 0 || memcmp(value->data, bytes + at, value->len) == 0);
+        }
+        reopen();
+    }
+    g_byte_array_unref(value);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(test_derived__begins_anew_after_another_version)
+{
+    size_t length;
+    char *text = make_three(&length);
+
+    text[14] = '1';
+    write_file(text, length);
+    derived = derived_open(directory);
+    ck_assert_int_eq(count_right(), 0);
+    put(1, "structure.1", "value one");
+    reopen();
+    ck_assert_int_eq(count_right(), 1);
+    free(text);
 }
 END_TEST
 
@@ -298,6 +393,10 @@ int main(void)
     tcase_add_test(tests, test_derived__cut_at_any_octet_keeps_what_is_whole);
     tcase_add_test(tests, test_derived__with_any_bit_wrong_gives_no_wrong_value);
     tcase_add_test(tests, test_derived__lives_on_when_the_file_is_deleted_or_cut_meanwhile);
+    tcase_add_test(tests, test_derived__remembers_when_it_has_rested);
+    tcase_add_test(tests, test_derived__tells_keys_of_one_hash_apart);
+    tcase_add_test(tests, test_derived__reads_values_of_any_size_in_any_order);
+    tcase_add_test(tests, test_derived__begins_anew_after_another_version);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
