@@ -217,7 +217,7 @@ static bool take_message(void *data, const struct import_message *message)
         octets = converted->str;
         length = converted->len;
     }
-    result = spool_new(&spool, store_spool_directory(import->store), length, &error);
+    result = account_spool(import->account, length, &spool, &error);
     if (result == 0)
         result = spool_write(spool, octets, length, &error);
     if (converted != NULL)

@@ -86,8 +86,7 @@ void append_message_begin(struct session *session)
     }
     struct append_message *message = last_message(command);
     struct incoming *incoming = g_new0(struct incoming, 1);
-    if (spool_new(&incoming->spool, store_spool_directory(session->store), message->size,
-                  &incoming->error) != 0) {
+    if (account_spool(session->account, message->size, &incoming->spool, &incoming->error) != 0) {
         session_fail(session, &run, &incoming->error, false);
         append_message_free(incoming);
         parser_message_refuse(session->parser);

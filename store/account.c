@@ -72,6 +72,12 @@ const char *account_path(const struct account *account)
     return account->path;
 }
 
+int account_spool(struct account *account, uint64_t size, struct spool **out,
+                  struct store_error *error)
+{
+    return objects_spool(account->objects, size, out, error);
+}
+
 uint64_t account_list_version(const struct account *account)
 {
     return account->list_version;

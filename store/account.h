@@ -90,6 +90,10 @@ int account_set_special_use(struct account *account, const char *name, enum spec
 const char *special_use_name(enum special_use use);              /* "\\Drafts"; "" for none */
 bool special_use_parse(enum special_use *out, const char *name); /* any case, with backslash */
 
+/* For a message of size octets that will be appended to a mailbox of this account: spool_new(). */
+int account_spool(struct account *account, uint64_t size, struct spool **out,
+                  struct store_error *error);
+
 /* Notices outside changes to any branch of the account: cheap when nothing changed. True in
  * *changed if a mailbox that is open, or the list, is not what it was. */
 int account_refresh(struct account *account, bool *changed, struct store_error *error);

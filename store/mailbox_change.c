@@ -53,10 +53,13 @@ struct append_task {
     uint32_t *first_uid;
 };
 
-static int check_append(const struct append *append, size_t length, struct store_error *error)
+static int check_append(const struct append *append, struct store_error *error)
 {
-    if (length > MESSAGE_SIZE_MAX) {
-        return store_error_set(error, STORE_TOO_BIG, "a message of %zu octets", length);
+    uint64_t size = spool_size(append->spool);
+
+    if (size > MESSAGE_SIZE_MAX) {
+        return store_error_set(error, STORE_TOO_BIG, "a message of %" G_GUINT64_FORMAT " octets",
+                               size);
     }
     if (!append->binary && spool_has_nul(append->spool)) {
         return store_error_set(error, STORE_BAD_MESSAGE, "a NUL octet in a message");
@@ -73,13 +76,8 @@ static int append_one(struct transaction *transaction, struct snapshot_builder *
     struct message message = {.internal_date = append->internal_date,
                               .zone = append->zone,
                               .flags = append->flags & MESSAGE_FLAGS_ALL};
-    const uint8_t *data;
-    size_t length;
-    int rc = spool_data(append->spool, &data, &length, error);
+    int rc = check_append(append, error);
 
-    if (rc == 0) {
-        rc = check_append(append, length, error);
-    }
     if (rc == 0) {
         rc = keyword_bits(builder, append->keywords, &message.keywords, error);
     }
@@ -87,15 +85,13 @@ static int append_one(struct transaction *transaction, struct snapshot_builder *
         return rc;
     }
     message.blob = *spool_id(append->spool);
-    message.size = (uint32_t)length;
+    message.size = (uint32_t)spool_size(append->spool);
     snapshot_builder_append(builder, &message);
-    return object_batch_add_blob(transaction->batch, &message.blob, data, length, error);
+    return object_batch_add_spool(transaction->batch, append->spool, error);
 }
 
 static void append_subject(GString *subject, const struct append_task *task, uint32_t first)
 {
-    struct store_error ignored;
-    const uint8_t *data;
     size_t length;
 
     if (task->count > 1) {
@@ -105,9 +101,8 @@ static void append_subject(GString *subject, const struct append_task *task, uin
         return;
     }
     g_string_printf(subject, "APPEND uid %" G_GUINT32_FORMAT ": ", first);
-    if (spool_data(task->messages[0].spool, &data, &length, &ignored) == 0) {
-        subject_append_from_message(subject, data, length);
-    }
+    const uint8_t *data = spool_head(task->messages[0].spool, &length);
+    subject_append_from_message(subject, data, length);
     if (g_str_has_suffix(subject->str, ": ")) {
         g_string_truncate(subject, subject->len - 2);
     }

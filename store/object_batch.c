@@ -31,6 +31,8 @@ int object_batch_new(struct object_batch **out, struct objects *objects, struct 
     batch->objects = objects;
     batch->order = g_ptr_array_new_with_free_func(pending_free);
     batch->by_id = g_hash_table_new(object_id_hash, object_id_equal_keys);
+    batch->spools = g_ptr_array_new();
+    batch->published = g_ptr_array_new();
     g_ptr_array_add(objects->batches, batch);
     *out = batch;
     return 0;
@@ -75,12 +77,18 @@ void object_batch_free(struct object_batch *batch)
         return;
     }
     g_ptr_array_remove(batch->objects->batches, batch);
+    for (guint i = 0; i < batch->published->len; i++) {
+        release_later(batch->objects, batch->published->pdata[i]);
+        pack_merge_count(batch->objects);
+    }
     if (batch->name != NULL) {
         release_later(batch->objects, batch->name);
         pack_merge_count(batch->objects);
     }
     g_hash_table_destroy(batch->by_id);
     g_ptr_array_free(batch->order, TRUE);
+    g_ptr_array_free(batch->spools, TRUE);
+    g_ptr_array_free(batch->published, TRUE);
     g_free(batch);
 }
 
@@ -112,7 +120,7 @@ static bool stands_on_disk(struct objects *objects, const struct object_id *id)
     return found;
 }
 
-static bool is_needless(struct object_batch *batch, const struct object_id *id, size_t length)
+bool object_batch_is_needless(struct object_batch *batch, const struct object_id *id, size_t length)
 {
     return g_hash_table_contains(batch->by_id, id) ||
            (length >= OBJECT_DEDUPLICATE_MIN && !batch->repeat &&
@@ -138,7 +146,7 @@ int object_batch_add(struct object_batch *batch, enum object_type type, const vo
 {
     assert(!batch->written);
     objects_hash(type, data, length, id);
-    if (is_needless(batch, id, length)) {
+    if (object_batch_is_needless(batch, id, length)) {
         return 0;
     }
     void *copy = g_try_malloc(length + 1);
@@ -157,7 +165,7 @@ int object_batch_add_blob(struct object_batch *batch, const struct object_id *id
 {
     (void)error;
     assert(!batch->written);
-    if (!is_needless(batch, id, length)) {
+    if (!object_batch_is_needless(batch, id, length)) {
         add_pending(batch, id, OBJECT_BLOB, data, length, NULL);
     }
     return 0;
@@ -198,6 +206,9 @@ int object_batch_own(struct object_batch *batch, struct store_error *error)
 
 void object_batch_take(struct object_batch *batch, struct object_batch *from)
 {
+    assert(from->spools->len == 0);
+    g_ptr_array_extend_and_steal(batch->published, g_steal_pointer(&from->published));
+    from->published = g_ptr_array_new();
     g_hash_table_remove_all(from->by_id);
     for (guint i = 0; i < from->order->len; i++) {
         struct pending *pending = from->order->pdata[i];

@@ -1,52 +1,30 @@
 #include "store/spool.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "store/internal/pack.h"
 #include "store/internal/sha1.h"
+#include "store/internal/spool_private.h"
 
 struct spool {
-    uint8_t *memory; /* up to SPOOL_MEMORY_MAX; else NULL */
-    uint8_t *map;    /* of the whole file, once asked for */
+    uint8_t *head; /* the first octets: head_size */
+    size_t head_size;
+    struct pack_writer *pack; /* of a large message, until it is published */
+    char *directory;          /* of the pack */
+    char *name;               /* of the published pack */
     struct sha1 sha1;
     uint64_t size;
     uint64_t written;
-    struct object_id id; /* valid when identified */
-    int fd;              /* -1: in memory */
+    struct object_id id; /* valid when complete */
+    bool large;
     bool has_nul;
-    bool identified;
 };
-
-static int set_errno(struct store_error *error, const char *what, int number)
-{
-    enum store_code code = number == ENOSPC || number == EDQUOT ? STORE_NO_SPACE : STORE_IO;
-
-    return store_error_set(error, code, "spool: %s: %s", what, g_strerror(number));
-}
-
-static int open_unlinked(const char *directory)
-{
-    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) {
-        return fd;
-    }
-    char *path = g_strdup_printf("%s/spool-XXXXXX", directory);
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0) {
-        unlink(path);
-    }
-    g_free(path);
-    return fd;
-}
 
 static void hash_header(struct sha1 *sha1, uint64_t size)
 {
@@ -56,32 +34,41 @@ static void hash_header(struct sha1 *sha1, uint64_t size)
     sha1_update(sha1, header, (size_t)length + 1);
 }
 
-int spool_new(struct spool **out, const char *directory, uint64_t size, struct store_error *error)
+static int begin_pack(struct spool *spool, const struct host *host, struct store_error *error)
 {
-    struct spool *spool = calloc(1, sizeof(*spool));
+    int result = pack_writer_open(&spool->pack, spool->directory, host, 1, error);
 
-    if (spool == NULL) {
-        return store_error_set(error, STORE_NO_MEMORY, "spool");
+    if (result == 0) {
+        result = pack_writer_begin(spool->pack, OBJECT_BLOB, (size_t)spool->size, error);
     }
-    spool->fd = -1;
-    spool->size = size;
-    if (size > SPOOL_MEMORY_MAX) {
-        spool->fd = open_unlinked(directory);
-        if (spool->fd < 0) {
-            int number = errno;
+    return result;
+}
 
-            spool_free(spool);
-            return set_errno(error, "temporary file", number);
-        }
-    } else {
-        spool->memory = malloc(size > 0 ? (size_t)size : 1);
-        if (spool->memory == NULL) {
-            spool_free(spool);
-            return store_error_set(error, STORE_NO_MEMORY, "spool of %" PRIu64 " octets", size);
-        }
+int spool_new(struct spool **out, const char *directory, const struct host *host, uint64_t size,
+              struct store_error *error)
+{
+    struct spool *spool = g_new0(struct spool, 1);
+    int result = 0;
+
+    spool->size = size;
+    spool->large = size > SPOOL_MEMORY_MAX;
+    spool->head_size = spool->large ? SPOOL_HEAD_MAX : (size_t)size;
+    spool->head = malloc(spool->head_size + 1);
+    if (spool->head == NULL) {
+        result = store_error_set(error, STORE_NO_MEMORY, "spool of %" PRIu64 " octets", size);
+    } else if (spool->large) {
+        spool->directory = g_strdup(directory);
+        result = begin_pack(spool, host, error);
+    }
+    if (result < 0) {
+        spool_free(spool);
+        return result;
     }
     sha1_init(&spool->sha1);
     hash_header(&spool->sha1, size);
+    if (size == 0) {
+        sha1_sum(&spool->sha1, spool->id.bytes);
+    }
     *out = spool;
     return 0;
 }
@@ -91,36 +78,26 @@ void spool_free(struct spool *spool)
     if (spool == NULL) {
         return;
     }
-    if (spool->map != NULL) {
-        munmap(spool->map, (size_t)spool->size);
-    }
-    if (spool->fd >= 0) {
-        close(spool->fd);
-    }
-    free(spool->memory);
-    free(spool);
+    pack_writer_free(spool->pack);
+    free(spool->head);
+    g_free(spool->directory);
+    g_free(spool->name);
+    g_free(spool);
 }
 
-static int write_file(struct spool *spool, const uint8_t *bytes, size_t length,
-                      struct store_error *error)
+/* The last octet is there. */
+static int complete(struct spool *spool, struct store_error *error)
 {
-    uint64_t at = spool->written;
+    int result = 0;
 
-    /* At a fixed offset: a call repeated after a failure writes no octet twice. */
-    while (length > 0) {
-        ssize_t written = pwrite(spool->fd, bytes, length, (off_t)at);
-
-        if (written < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return set_errno(error, "write", errno);
-        }
-        at += (uint64_t)written;
-        bytes += written;
-        length -= (size_t)written;
+    sha1_sum(&spool->sha1, spool->id.bytes);
+    if (spool->large) {
+        result = pack_writer_end(spool->pack, &spool->id, error);
     }
-    return 0;
+    if (spool->large && result == 0) {
+        result = pack_writer_rest(spool->pack, error);
+    }
+    return result;
 }
 
 int spool_write(struct spool *spool, const void *bytes, size_t length, struct store_error *error)
@@ -129,19 +106,22 @@ int spool_write(struct spool *spool, const void *bytes, size_t length, struct st
     if (length == 0) {
         return 0;
     }
-    if (spool->memory != NULL) {
-        memcpy(spool->memory + spool->written, bytes, length);
-    } else {
-        int result = write_file(spool, bytes, length, error);
+    if (spool->large) {
+        int result = pack_writer_append(spool->pack, bytes, length, error);
 
         if (result < 0) {
             return result;
         }
     }
+    if (spool->written < spool->head_size) {
+        size_t room = spool->head_size - (size_t)spool->written;
+
+        memcpy(spool->head + spool->written, bytes, MIN(length, room));
+    }
     spool->written += length;
     spool->has_nul = spool->has_nul || memchr(bytes, '\0', length) != NULL;
     sha1_update(&spool->sha1, bytes, length);
-    return 0;
+    return spool_complete(spool) ? complete(spool, error) : 0;
 }
 
 bool spool_complete(const struct spool *spool)
@@ -154,29 +134,58 @@ bool spool_has_nul(const struct spool *spool)
     return spool->has_nul;
 }
 
-int spool_data(struct spool *spool, const uint8_t **data, size_t *length, struct store_error *error)
+uint64_t spool_size(const struct spool *spool)
 {
-    assert(spool_complete(spool));
-    if (spool->memory == NULL && spool->map == NULL) {
-        void *map = mmap(NULL, (size_t)spool->size, PROT_READ, MAP_SHARED, spool->fd, 0);
-
-        if (map == MAP_FAILED) {
-            return store_error_set(error, errno == ENOMEM ? STORE_NO_MEMORY : STORE_IO,
-                                   "spool: map: %s", g_strerror(errno));
-        }
-        spool->map = map;
-    }
-    *data = spool->memory != NULL ? spool->memory : spool->map;
-    *length = (size_t)spool->size;
-    return 0;
+    return spool->size;
 }
 
-const struct object_id *spool_id(struct spool *spool)
+const uint8_t *spool_head(const struct spool *spool, size_t *length)
 {
     assert(spool_complete(spool));
-    if (!spool->identified) {
-        sha1_sum(&spool->sha1, spool->id.bytes);
-        spool->identified = true;
-    }
+    *length = spool->head_size;
+    return spool->head;
+}
+
+const struct object_id *spool_id(const struct spool *spool)
+{
+    assert(spool_complete(spool));
     return &spool->id;
+}
+
+bool spool_is_pack(const struct spool *spool)
+{
+    return spool->large;
+}
+
+const char *spool_pack_name(const struct spool *spool)
+{
+    return spool->name;
+}
+
+/* That it was published before does not say that nobody pruned it since. */
+static int check_published(const struct spool *spool, struct store_error *error)
+{
+    char *path = g_strdup_printf("%s/pack-%s.idx", spool->directory, spool->name);
+    bool there = access(path, F_OK) == 0;
+
+    g_free(path);
+    return there ? 0 : store_error_set(error, STORE_IO, "spool: somebody has removed the pack");
+}
+
+int spool_publish(struct spool *spool, struct store_error *error)
+{
+    assert(spool->large && spool_complete(spool));
+    if (spool->name != NULL) {
+        return check_published(spool, error);
+    }
+    if (spool->pack == NULL) {
+        return store_error_set(error, STORE_IO, "spool: it has failed before");
+    }
+    int result = pack_writer_finish(spool->pack, PACK_KEEP | PACK_DURABLE, error);
+
+    if (result == 0) {
+        spool->name = g_strdup(pack_writer_name(spool->pack));
+    }
+    g_clear_pointer(&spool->pack, pack_writer_free);
+    return result;
 }

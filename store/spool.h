@@ -1,5 +1,7 @@
-/* A message on its way in: held in memory up to SPOOL_MEMORY_MAX, beyond that in an unlinked
- * temporary file. Bytes are kept exactly. Not shared between threads.
+/* A message on its way in: held in memory up to SPOOL_MEMORY_MAX. A larger one is written as the
+ * git pack that it is going to be, under a temporary name that git does not see, so that nothing is
+ * copied when it becomes part of the repository. Bytes are kept exactly. Not shared between
+ * threads.
  */
 #ifndef ANNAL_STORE_SPOOL_H
 #define ANNAL_STORE_SPOOL_H
@@ -9,30 +11,43 @@
 #include <stdint.h>
 
 #include "store/error.h"
+#include "store/host.h"
 #include "store/object_id.h"
 
-enum { SPOOL_MEMORY_MAX = 512 * 1024 }; /* bytes */
+enum {
+    SPOOL_MEMORY_MAX = 512 * 1024, /* octets */
+    SPOOL_HEAD_MAX = 16 * 1024,    /* octets of a larger message that stay in memory */
+};
 
 struct spool;
 
-/* A spool for exactly size bytes (git hashes the length first). directory is where a temporary
- * file may be made; it is used only when size > SPOOL_MEMORY_MAX. May fail with STORE_NO_MEMORY,
- * STORE_IO, STORE_NO_SPACE. The caller owns *out. */
-int spool_new(struct spool **out, const char *directory, uint64_t size, struct store_error *error);
-void spool_free(struct spool *spool); /* accepts NULL */
+/* A spool for exactly size octets (git hashes the length first). directory is the repository's
+ * directory of packs; it is used only when size > SPOOL_MEMORY_MAX. Host is borrowed. May fail with
+ * STORE_NO_MEMORY, STORE_IO, STORE_NO_SPACE. The caller owns *out. */
+int spool_new(struct spool **out, const char *directory, const struct host *host, uint64_t size,
+              struct store_error *error);
+/* Accepts NULL. What did not become part of the repository is removed. */
+void spool_free(struct spool *spool);
 
-/* Appends bytes; never more in all than the announced size (asserted). Blocks on the disk. */
+/* Appends octets; never more in all than the announced size (asserted). Blocks on the disk. After a
+ * failure the spool can only be freed. A spool that is silent for PACK_LEFTOVER_SECONDS may lose
+ * its file to the tidying up after crashes, and fail at the end. */
 int spool_write(struct spool *spool, const void *bytes, size_t length, struct store_error *error);
 
-/* True once every announced byte has been written. */
+/* True once every announced octet has been written. */
 bool spool_complete(const struct spool *spool);
 
 /* True if a NUL octet was written. */
 bool spool_has_nul(const struct spool *spool);
 
-/* The whole message and its blob id. Only when complete; valid until spool_free(). */
-int spool_data(struct spool *spool, const uint8_t **data, size_t *length,
-               struct store_error *error);
-const struct object_id *spool_id(struct spool *spool);
+/* As announced. */
+uint64_t spool_size(const struct spool *spool);
+
+/* The message's first octets: all of them up to SPOOL_MEMORY_MAX, SPOOL_HEAD_MAX of a larger one.
+ * Only when complete; valid until spool_free(). */
+const uint8_t *spool_head(const struct spool *spool, size_t *length);
+
+/* The blob's id. Only when complete. */
+const struct object_id *spool_id(const struct spool *spool);
 
 #endif

@@ -164,11 +164,14 @@ int transaction_commit(struct transaction *transaction, struct store_error *erro
     const struct ref_update *updates =
         (const struct ref_update *)(void *)transaction->updates->data;
     size_t count = transaction->updates->len;
-    int rc =
-        pending_accepts(account, transaction->batch, updates, count)
-            ? pending_add(account, transaction->batch, updates, count, transaction->relaxed, error)
-            : commit_directly(transaction, updates, count, error);
+    int rc = object_batch_publish_spools(transaction->batch, error);
 
+    if (rc < 0) {
+        return rc;
+    }
+    rc = pending_accepts(account, transaction->batch, updates, count)
+             ? pending_add(account, transaction->batch, updates, count, transaction->relaxed, error)
+             : commit_directly(transaction, updates, count, error);
     if (rc < 0) {
         return rc;
     }

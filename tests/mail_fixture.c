@@ -116,12 +116,12 @@ struct mailbox *open_mailbox(struct mail_fixture *fixture, const char *name)
     return mailbox;
 }
 
-struct spool *spool_of(const char *directory, const void *data, size_t length)
+struct spool *spool_of(struct account *account, const void *data, size_t length)
 {
     struct store_error error;
     struct spool *spool;
 
-    if (spool_new(&spool, directory, length, &error) < 0 ||
+    if (account_spool(account, length, &spool, &error) < 0 ||
         spool_write(spool, data, length, &error) < 0) {
         ck_abort_msg("spool: %s", error.detail);
     }
@@ -132,7 +132,7 @@ int try_append(struct mail_fixture *fixture, struct mailbox *mailbox, const void
                size_t length, uint8_t flags, const char *keyword, uint32_t *uid,
                struct store_error *error)
 {
-    struct spool *spool = spool_of(store_spool_directory(fixture->store), data, length);
+    struct spool *spool = spool_of(fixture->account, data, length);
     const char *keywords[] = {keyword, NULL};
     struct append append = {.spool = spool,
                             .keywords = keywords,
@@ -166,9 +166,8 @@ void append_many(struct mail_fixture *fixture, struct mailbox *mailbox, size_t c
         char text[64];
         int length = snprintf(text, sizeof(text), "Subject: %zu\r\n\r\nbody\r\n", i);
 
-        appends[i] = (struct append){
-            .spool = spool_of(store_spool_directory(fixture->store), text, (size_t)length),
-            .internal_date = 1794906000 + (int64_t)i};
+        appends[i] = (struct append){.spool = spool_of(fixture->account, text, (size_t)length),
+                                     .internal_date = 1794906000 + (int64_t)i};
     }
     if (mailbox_append(mailbox, appends, count, &fixture->origin, &first, &error) < 0) {
         ck_abort_msg("append: %s", error.detail);

@@ -38,7 +38,7 @@ size_t count_findings(const char *path, char *finding, size_t size);
 
 struct mailbox *open_mailbox(struct mail_fixture *fixture, const char *name);
 
-struct spool *spool_of(const char *directory, const void *data, size_t length);
+struct spool *spool_of(struct account *account, const void *data, size_t length);
 /* Returns the store's result. flags: enum message_flag; keyword may be NULL. */
 int try_append(struct mail_fixture *fixture, struct mailbox *mailbox, const void *data,
                size_t length, uint8_t flags, const char *keyword, uint32_t *uid,

@@ -98,8 +98,7 @@ END_TEST
 START_TEST(test_mailbox__takes_nul_only_in_binary)
 {
     static const char message[] = "Subject: a\r\n\r\nx\0y";
-    struct spool *spool =
-        spool_of(store_spool_directory(fixture.store), message, sizeof(message) - 1);
+    struct spool *spool = spool_of(fixture.account, message, sizeof(message) - 1);
     struct append append = {.spool = spool};
     struct store_error error;
     uint32_t uid;
@@ -148,7 +147,7 @@ START_TEST(test_mailbox__appends_many_at_once_or_none)
     ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 300);
     ck_assert_uint_eq(snapshot_highest_modseq(mailbox_snapshot(inbox)), 2);
     for (size_t i = 0; i < 3; i++) {
-        appends[i].spool = spool_of(store_spool_directory(fixture.store), i == 2 ? "\0" : "x", 1);
+        appends[i].spool = spool_of(fixture.account, i == 2 ? "\0" : "x", 1);
     }
     ck_assert_int_eq(mailbox_append(inbox, appends, 3, &fixture.origin, &first, &error),
                      STORE_BAD_MESSAGE);

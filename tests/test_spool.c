@@ -1,21 +1,31 @@
 #include <check.h>
+#include <errno.h>
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "store/internal/objects.h"
-#include "store/spool.h"
+#include "store/internal/spool_private.h"
+#include "tests/faulty_host.h"
 #include "tests/store_fixture.h"
 
 static char *directory;
+static char *repository;
+static char *packs;
 
 static void setup(void)
 {
     directory = fixture_directory();
+    repository = fixture_path(directory, "r.git");
+    fixture_make_repository(repository);
+    packs = fixture_path(repository, "objects/pack");
 }
 
 static void teardown(void)
 {
+    free(packs);
+    free(repository);
     fixture_remove(directory);
 }
 
@@ -29,32 +39,75 @@ static uint8_t *make_message(size_t length, int start)
     return message;
 }
 
-static void check_spool(const uint8_t *message, size_t length, size_t step)
+static unsigned count_files(const char *suffix)
+{
+    GDir *dir = g_dir_open(packs, 0, NULL);
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+        count += g_str_has_suffix(name, suffix);
+    }
+    g_dir_close(dir);
+    return count;
+}
+
+static struct spool *write_spool(const uint8_t *message, size_t length, size_t step)
 {
     struct spool *spool;
     struct store_error error;
-    const uint8_t *data;
-    size_t got;
-    struct object_id id;
 
-    ck_assert_int_eq(spool_new(&spool, directory, length, &error), 0);
+    ck_assert_int_eq(spool_new(&spool, packs, host_system(), length, &error), 0);
     for (size_t at = 0; at < length; at += step) {
         ck_assert(!spool_complete(spool));
         size_t piece = length - at < step ? length - at : step;
         ck_assert_int_eq(spool_write(spool, message + at, piece, &error), 0);
     }
-    ck_assert(spool_complete(spool));
-    ck_assert_int_eq(spool_data(spool, &data, &got, &error), 0);
-    ck_assert_uint_eq(got, length);
-    ck_assert_int_eq(memcmp(data, message, length), 0);
-    objects_hash(OBJECT_BLOB, message, length, &id);
-    ck_assert(object_id_equal(spool_id(spool), &id));
-    ck_assert(object_id_equal(spool_id(spool), &id));
-    ck_assert_int_eq(spool_has_nul(spool), memchr(message, 0, length) != NULL);
-    spool_free(spool);
+    return spool;
 }
 
-START_TEST(test_spool__keeps_every_octet_in_memory_and_in_a_file)
+/* The octets as the repository has them once the spool is published. */
+static void check_published(struct spool *spool, const uint8_t *message, size_t length)
+{
+    struct objects *objects;
+    struct object_data data;
+    struct store_error error;
+
+    ck_assert_ptr_null(spool_pack_name(spool));
+    ck_assert_int_eq(spool_publish(spool, &error), 0);
+    ck_assert_ptr_nonnull(spool_pack_name(spool));
+    ck_assert_int_eq(spool_publish(spool, &error), 0);
+    ck_assert_int_eq(objects_open(&objects, repository, host_system(), &error), 0);
+    ck_assert_int_eq(objects_read(objects, spool_id(spool), OBJECT_BLOB, &data, &error), 0);
+    ck_assert_uint_eq(data.length, length);
+    ck_assert_int_eq(memcmp(data.data, message, length), 0);
+    object_data_release(&data);
+    objects_close(objects);
+}
+
+static void check_spool(const uint8_t *message, size_t length, size_t step)
+{
+    struct spool *spool = write_spool(message, length, step);
+    struct object_id id;
+    size_t head;
+
+    ck_assert(spool_complete(spool));
+    ck_assert_uint_eq(spool_size(spool), length);
+    const uint8_t *data = spool_head(spool, &head);
+    ck_assert_uint_eq(head, length > SPOOL_MEMORY_MAX ? SPOOL_HEAD_MAX : length);
+    ck_assert_int_eq(memcmp(data, message, head), 0);
+    objects_hash(OBJECT_BLOB, message, length, &id);
+    ck_assert(object_id_equal(spool_id(spool), &id));
+    ck_assert_int_eq(spool_has_nul(spool), memchr(message, 0, length) != NULL);
+    ck_assert_int_eq(spool_is_pack(spool), length > SPOOL_MEMORY_MAX);
+    if (spool_is_pack(spool)) {
+        check_published(spool, message, length);
+    }
+    spool_free(spool);
+    ck_assert_uint_eq(count_files(".tmp"), 0);
+}
+
+START_TEST(test_spool__keeps_every_octet_in_memory_and_in_a_pack)
 {
     static const size_t lengths[] = {0,
                                      1,
@@ -73,6 +126,7 @@ START_TEST(test_spool__keeps_every_octet_in_memory_and_in_a_file)
         check_spool(message, lengths[i], lengths[i] + 1);
         free(message);
     }
+    ck_assert(GIT(repository, "fsck", "--strict"));
 }
 END_TEST
 
@@ -109,7 +163,7 @@ START_TEST(test_spool__has_the_id_that_git_gives)
     struct store_error error;
     char hex[OBJECT_ID_HEX + 1];
 
-    ck_assert_int_eq(spool_new(&spool, directory, 6, &error), 0);
+    ck_assert_int_eq(spool_new(&spool, packs, host_system(), 6, &error), 0);
     ck_assert_int_eq(spool_write(spool, "hello\n", 6, &error), 0);
     object_id_format(spool_id(spool), hex);
     ck_assert_str_eq(hex, "ce013625030ba8dba906f756967f9e9ca394464a");
@@ -122,15 +176,70 @@ START_TEST(test_spool__leaves_no_file_behind_and_fails_without_a_directory)
     struct spool *spool = NULL;
     struct store_error error;
     char *missing = fixture_path(directory, "missing");
+    uint8_t *message = make_message(SPOOL_MEMORY_MAX + 1, 3);
 
-    ck_assert_int_eq(spool_new(&spool, directory, SPOOL_MEMORY_MAX + 1, &error), 0);
-    ck_assert_int_eq(rmdir(directory), 0);
+    ck_assert_int_eq(spool_new(&spool, packs, host_system(), SPOOL_MEMORY_MAX + 1, &error), 0);
+    ck_assert_uint_eq(count_files(".tmp"), 1);
     spool_free(spool);
-    ck_assert_int_eq(spool_new(&spool, missing, SPOOL_MEMORY_MAX + 1, &error), STORE_IO);
-    ck_assert_int_eq(spool_new(&spool, missing, SPOOL_MEMORY_MAX, &error), 0);
+    ck_assert_uint_eq(count_files(".tmp"), 0);
+    spool_free(write_spool(message, SPOOL_MEMORY_MAX + 1, 100000));
+    ck_assert_uint_eq(count_files(".tmp") + count_files(".pack") + count_files(".keep"), 0);
+    ck_assert_int_eq(spool_new(&spool, missing, host_system(), SPOOL_MEMORY_MAX + 1, &error),
+                     STORE_IO);
+    ck_assert_int_eq(spool_new(&spool, missing, host_system(), SPOOL_MEMORY_MAX, &error), 0);
     spool_free(spool);
     spool_free(NULL);
+    free(message);
     free(missing);
+}
+END_TEST
+
+START_TEST(test_spool__tells_that_its_pack_is_gone)
+{
+    uint8_t *message = make_message(SPOOL_MEMORY_MAX + 1, 3);
+    struct spool *spool = write_spool(message, SPOOL_MEMORY_MAX + 1, 100000);
+    struct store_error error;
+
+    ck_assert_int_eq(spool_publish(spool, &error), 0);
+    char *name = g_strdup_printf("%s/pack-%s.idx", packs, spool_pack_name(spool));
+    ck_assert_int_eq(unlink(name), 0);
+    ck_assert_int_eq(spool_publish(spool, &error), STORE_IO);
+    spool_free(spool);
+    g_free(name);
+    free(message);
+}
+END_TEST
+
+/* Whatever fails, there is the whole pack or nothing. */
+START_TEST(test_spool__survives_every_failure)
+{
+    enum { LENGTH = SPOOL_MEMORY_MAX + 70000 };
+    uint8_t *message = make_message(LENGTH, 9);
+    bool done = false;
+
+    for (unsigned k = 1; !done; k++) {
+        struct faulty_host faulty;
+        struct spool *spool = NULL;
+        struct store_error error;
+
+        faulty_host_init(&faulty);
+        faulty_host_arm(&faulty, k, false, k % 2 == 0 ? ENOSPC : EIO);
+        int result = spool_new(&spool, packs, &faulty.host, LENGTH, &error);
+
+        if (result == 0) {
+            result = spool_write(spool, message, LENGTH, &error);
+        }
+        if (result == 0) {
+            result = spool_publish(spool, &error);
+        }
+        done = !faulty.failed;
+        ck_assert_int_eq(result, done ? 0 : k % 2 == 0 ? STORE_NO_SPACE : STORE_IO);
+        ck_assert_uint_eq(count_files(".idx"), done);
+        ck_assert_uint_eq(count_files(".pack"), done);
+        spool_free(spool);
+        ck_assert_uint_le(k, 100);
+    }
+    free(message);
 }
 END_TEST
 
@@ -141,11 +250,13 @@ int main(void)
 
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
-    tcase_add_test(tests, test_spool__keeps_every_octet_in_memory_and_in_a_file);
+    tcase_add_test(tests, test_spool__keeps_every_octet_in_memory_and_in_a_pack);
     tcase_add_test(tests, test_spool__is_the_same_at_every_split);
     tcase_add_test(tests, test_spool__sees_a_nul_anywhere);
     tcase_add_test(tests, test_spool__has_the_id_that_git_gives);
     tcase_add_test(tests, test_spool__leaves_no_file_behind_and_fails_without_a_directory);
+    tcase_add_test(tests, test_spool__tells_that_its_pack_is_gone);
+    tcase_add_test(tests, test_spool__survives_every_failure);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

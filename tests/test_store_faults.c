@@ -28,6 +28,30 @@ static int append_one(struct mail_fixture *fixture, struct store_error *error)
     return rc;
 }
 
+static int append_large(struct mail_fixture *fixture, struct store_error *error)
+{
+    enum { LENGTH = SPOOL_MEMORY_MAX + 1000 };
+    struct mailbox *inbox = open_mailbox(fixture, "INBOX");
+    char *text = malloc(LENGTH);
+    struct spool *spool;
+    uint32_t uid;
+    int rc = account_spool(fixture->account, LENGTH, &spool, error);
+
+    memset(text, 'x', LENGTH);
+    if (rc == 0) {
+        rc = spool_write(spool, text, LENGTH, error);
+        if (rc == 0) {
+            struct append append = {.spool = spool};
+
+            rc = mailbox_append(inbox, &append, 1, &fixture->origin, &uid, error);
+        }
+        spool_free(spool);
+    }
+    free(text);
+    mailbox_unref(inbox);
+    return rc;
+}
+
 static int append_several(struct mail_fixture *fixture, struct store_error *error)
 {
     struct mailbox *inbox = open_mailbox(fixture, "INBOX");
@@ -36,7 +60,7 @@ static int append_several(struct mail_fixture *fixture, struct store_error *erro
     int rc;
 
     for (size_t i = 0; i < 3; i++) {
-        appends[i].spool = spool_of(store_spool_directory(fixture->store), &"abc"[i], 1);
+        appends[i].spool = spool_of(fixture->account, &"abc"[i], 1);
     }
     rc = mailbox_append(inbox, appends, 3, &fixture->origin, &first, error);
     for (size_t i = 0; i < 3; i++) {
@@ -125,8 +149,8 @@ static int set_use(struct mail_fixture *fixture, struct store_error *error)
 }
 
 static int (*const OPERATIONS[])(struct mail_fixture *fixture, struct store_error *error) = {
-    append_one, append_several,  store_flags,  expunge_some,   copy,      move,
-    create,     rename_children, rename_inbox, delete_special, subscribe, set_use,
+    append_one, append_several,  append_large, store_flags,    expunge_some, copy,    move,
+    create,     rename_children, rename_inbox, delete_special, subscribe,    set_use,
 };
 
 /* An account with something in it, opened over host. */

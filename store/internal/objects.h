@@ -66,11 +66,25 @@ int object_batch_add(struct object_batch *batch, enum object_type type, const vo
 /* A large blob whose id is known (a spool's); data is borrowed until write or free. */
 int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,
                           size_t length, struct store_error *error);
-/* Octets of all objects' content. */
+/* spool_new() for a blob that will be added to a batch of this database. */
+struct spool;
+int objects_spool(struct objects *objects, uint64_t size, struct spool **out,
+                  struct store_error *error);
+/* A complete spool's message: a small one is borrowed as by object_batch_add_blob(), a large one is
+ * a pack already, which object_batch_publish_spools() makes part of the repository. Borrowed until
+ * then or free. */
+int object_batch_add_spool(struct object_batch *batch, struct spool *spool,
+                           struct store_error *error);
+/* Makes the packs of large spools visible and durable, each with a .keep that stays as long as that
+ * of the batch's own pack; before anything that refers to them is durable. They are no part of what
+ * object_batch_write() writes. STORE_NO_SPACE, STORE_IO. */
+int object_batch_publish_spools(struct object_batch *batch, struct store_error *error);
+/* Octets of all objects' content, spools that are packs left out. */
 uint64_t object_batch_size(const struct object_batch *batch);
 /* Copies what is borrowed, so that the batch depends on nobody. STORE_NO_MEMORY. */
 int object_batch_own(struct object_batch *batch, struct store_error *error);
-/* Moves all objects of from, which owns them (object_batch_own()), to the end of batch. */
+/* Moves all objects of from, which owns them (object_batch_own()) and has published its spools, to
+ * the end of batch. */
 void object_batch_take(struct object_batch *batch, struct object_batch *from);
 /* Writes pack and index, visible to stock git on return; durable, too (fsync of both files and of
  * the directory), or else durable only by what the caller does. Protected by a .keep file until (a

@@ -37,12 +37,18 @@ struct pending {
 
 struct object_batch {
     struct objects *objects;
-    GPtrArray *order;  /* struct pending, owned */
-    GHashTable *by_id; /* struct object_id -> struct pending */
-    char *name;        /* of the pack, once written; NULL: none */
+    GPtrArray *order;     /* struct pending, owned */
+    GHashTable *by_id;    /* struct object_id -> struct pending */
+    GPtrArray *spools;    /* struct spool *, borrowed: not published yet */
+    GPtrArray *published; /* char *: names of packs that were spools */
+    char *name;           /* of the pack, once written; NULL: none */
     bool written;
     bool repeat; /* object_batch_repeat() */
 };
+
+/* The object is in the batch, or, if it is large, stands on the disk. */
+bool object_batch_is_needless(struct object_batch *batch, const struct object_id *id,
+                              size_t length);
 
 /* Makes the library forget packs that are gone. */
 int objects_reopen(struct objects *objects, struct store_error *error);
