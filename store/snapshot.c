@@ -4,61 +4,12 @@
 
 #include "store/internal/snapshot_private.h"
 
-const uint32_t DIRECTORY_SPAN[DIRECTORY_LEVELS] = {100000000, 1000000, 10000};
-
-struct leaf *leaf_new(uint32_t number, size_t capacity)
-{
-    struct leaf *leaf = g_malloc0(sizeof(*leaf) + capacity * sizeof(leaf->messages[0]));
-
-    leaf->references = 1;
-    leaf->number = number;
-    return leaf;
-}
-
-struct leaf *leaf_ref(struct leaf *leaf)
-{
-    leaf->references++;
-    return leaf;
-}
-
-void leaf_unref(struct leaf *leaf)
-{
-    if (leaf != NULL && --leaf->references == 0) {
-        g_free(leaf);
-    }
-}
-
-void leaf_count(struct leaf *leaf)
-{
-    leaf->unseen = 0;
-    leaf->deleted = 0;
-    leaf->size = 0;
-    leaf->modseq_max = 0;
-    for (uint32_t i = 0; i < leaf->count; i++) {
-        const struct message *message = &leaf->messages[i];
-
-        leaf->unseen += (message->flags & MESSAGE_SEEN) == 0;
-        leaf->deleted += (message->flags & MESSAGE_DELETED) != 0;
-        leaf->size += message->size;
-        leaf->modseq_max = MAX(leaf->modseq_max, message->modseq);
-    }
-}
-
-struct snapshot *snapshot_new(struct leaf **leaves, size_t leaf_count)
+struct snapshot *snapshot_new(struct inner *root)
 {
     struct snapshot *snapshot = g_new0(struct snapshot, 1);
 
     snapshot->references = 1;
-    snapshot->leaves = leaves;
-    snapshot->leaf_count = leaf_count;
-    snapshot->starts = g_new(uint32_t, leaf_count);
-    for (size_t i = 0; i < leaf_count; i++) {
-        snapshot->starts[i] = (uint32_t)snapshot->count;
-        snapshot->count += leaves[i]->count;
-        snapshot->unseen += leaves[i]->unseen;
-        snapshot->deleted += leaves[i]->deleted;
-        snapshot->size += leaves[i]->size;
-    }
+    snapshot->root = root;
     return snapshot;
 }
 
@@ -82,15 +33,8 @@ void snapshot_unref(const struct snapshot *snapshot)
         return;
     }
     last = counted(snapshot);
-    for (size_t i = 0; i < last->leaf_count; i++) {
-        leaf_unref(last->leaves[i]);
-    }
-    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
-        g_clear_pointer(&last->directories[i], g_array_unref);
-    }
+    node_unref(&last->root->node);
     g_clear_pointer(&last->keywords, g_ptr_array_unref);
-    g_free(last->leaves);
-    g_free(last->starts);
     g_free(last);
 }
 
@@ -121,62 +65,75 @@ const struct object_id *snapshot_commit(const struct snapshot *snapshot)
 
 size_t snapshot_count(const struct snapshot *snapshot)
 {
-    return snapshot->count;
+    return snapshot->root->node.count;
+}
+
+/* Goes down to the leaf that has the message at this index. */
+static void approach(struct snapshot *snapshot, size_t index)
+{
+    struct node *node = &snapshot->root->node;
+    size_t start = 0;
+
+    while (node->depth < LEAF_DEPTH) {
+        const struct inner *inner = node_inner(node);
+        size_t low = 0, high = inner->child_count;
+
+        while (high - low > 1) {
+            size_t middle = low + (high - low) / 2;
+
+            if (start + inner->children[middle].start <= index) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        start += inner->children[low].start;
+        node = inner->children[low].node;
+    }
+    snapshot->near = node_leaf(node);
+    snapshot->near_start = start;
 }
 
 struct message snapshot_message(const struct snapshot *snapshot, size_t index)
 {
-    size_t low = 0, high = snapshot->leaf_count;
+    struct message out;
 
-    g_assert(index < snapshot->count);
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-
-        if (snapshot->starts[middle] <= index) {
-            low = middle;
-        } else {
-            high = middle;
-        }
+    g_assert(index < snapshot_count(snapshot));
+    if (snapshot->near == NULL || index < snapshot->near_start ||
+        index - snapshot->near_start >= snapshot->near->node.count) {
+        approach(counted(snapshot), index);
     }
-    return snapshot->leaves[low]->messages[index - snapshot->starts[low]];
-}
-
-size_t leaves_lower_bound(struct leaf *const *leaves, size_t count, uint32_t number)
-{
-    size_t low = 0;
-
-    while (low < count) {
-        size_t middle = low + (count - low) / 2;
-
-        if (leaves[middle]->number < number) {
-            low = middle + 1;
-        } else {
-            count = middle;
-        }
-    }
-    return low;
+    packed_leaf_message(&out, leaf_packed(snapshot->near), snapshot->near->node.number,
+                        index - snapshot->near_start);
+    return out;
 }
 
 size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid)
 {
-    size_t at = leaves_lower_bound(snapshot->leaves, snapshot->leaf_count, uid / LEAF_MESSAGES);
-    const struct leaf *leaf;
-    uint32_t i = 0;
+    struct node *node = &snapshot->root->node;
+    size_t start = 0;
 
-    if (at == snapshot->leaf_count) {
-        return snapshot->count;
+    while (node->depth < LEAF_DEPTH) {
+        const struct inner *inner = node_inner(node);
+        uint64_t wanted = uid / NODE_SPAN[node->depth + 1];
+        size_t at = inner_lower_bound(inner, wanted);
+
+        if (at == inner->child_count) {
+            return start + node->count;
+        }
+        start += inner->children[at].start;
+        if (inner->children[at].number > wanted) {
+            return start;
+        }
+        node = inner->children[at].node;
     }
-    leaf = snapshot->leaves[at];
-    while (i < leaf->count && leaf->messages[i].uid < uid) {
-        i++;
-    }
-    return snapshot->starts[at] + i;
+    return start + packed_leaf_lower_bound(leaf_packed(node_leaf(node)), uid % LEAF_MESSAGES);
 }
 
 bool snapshot_find(const struct snapshot *snapshot, uint32_t uid, size_t *index)
 {
     *index = snapshot_lower_bound(snapshot, uid);
-    return *index < snapshot->count && snapshot_message(snapshot, *index).uid == uid;
+    return *index < snapshot_count(snapshot) && snapshot_message(snapshot, *index).uid == uid;
 }
 
 size_t snapshot_keyword_count(const struct snapshot *snapshot)
@@ -197,30 +154,36 @@ bool snapshot_keyword_find(const struct snapshot *snapshot, const char *keyword,
 
 size_t snapshot_unseen(const struct snapshot *snapshot)
 {
-    return snapshot->unseen;
+    return snapshot->root->node.unseen;
 }
 
 size_t snapshot_deleted(const struct snapshot *snapshot)
 {
-    return snapshot->deleted;
+    return snapshot->root->node.deleted;
 }
 
 uint64_t snapshot_size(const struct snapshot *snapshot)
 {
-    return snapshot->size;
+    return snapshot->root->node.size;
 }
 
 bool snapshot_first_unseen(const struct snapshot *snapshot, size_t *index)
 {
-    for (size_t i = 0; i < snapshot->leaf_count; i++) {
-        const struct leaf *leaf = snapshot->leaves[i];
+    struct node *node = &snapshot->root->node;
 
-        for (uint32_t k = 0; leaf->unseen > 0 && k < leaf->count; k++) {
-            if ((leaf->messages[k].flags & MESSAGE_SEEN) == 0) {
-                *index = snapshot->starts[i] + k;
-                return true;
-            }
-        }
+    if (node->unseen == 0) {
+        return false;
     }
-    return false;
+    *index = 0;
+    while (node->depth < LEAF_DEPTH) {
+        const struct child *child = node_inner(node)->children;
+
+        while (child->node->unseen == 0) {
+            child++;
+        }
+        *index += child->start;
+        node = child->node;
+    }
+    *index += packed_leaf_first_unseen(leaf_packed(node_leaf(node)));
+    return true;
 }

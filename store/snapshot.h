@@ -1,8 +1,9 @@
 /* The state of a mailbox at one commit: immutable, reference-counted, shared by all sessions.
  *
- * Snapshots belong to the thread of their account. Messages stand in ascending UID order; the
- * index of a message, 0 to snapshot_count() - 1, is its IMAP sequence number less one. Leaves of
- * 100 messages are shared between versions, so a difference costs what has changed.
+ * Snapshots belong to the thread of their account and are released before it. Messages stand in
+ * ascending UID order; the index of a message, 0 to snapshot_count() - 1, is its IMAP sequence
+ * number less one. Leaves of 100 messages and the directories above them are shared between
+ * versions, so a difference costs what has changed. A message takes about 30 octets.
  */
 #ifndef ANNAL_STORE_SNAPSHOT_H
 #define ANNAL_STORE_SNAPSHOT_H
@@ -53,7 +54,8 @@ const struct object_id *snapshot_commit(const struct snapshot *snapshot);
 
 size_t snapshot_count(const struct snapshot *snapshot);
 
-/* index < snapshot_count() (asserted). */
+/* index < snapshot_count() (asserted). Fastest for indexes that ascend. A message whose leaf in a
+ * snapshot file turned out bad and is not in git either has a zero blob id. */
 struct message snapshot_message(const struct snapshot *snapshot, size_t index);
 
 /* The index of the first message whose UID is at least uid; snapshot_count() if there is none. */
@@ -65,7 +67,7 @@ const char *snapshot_keyword(const struct snapshot *snapshot, size_t index);
 /* Keywords compare without regard to ASCII case. */
 bool snapshot_keyword_find(const struct snapshot *snapshot, const char *keyword, size_t *index);
 
-/* Counts, kept with the snapshot (no walk over all messages; O(leaves) at most). */
+/* Counts, kept with the snapshot: no walk over all messages. */
 size_t snapshot_unseen(const struct snapshot *snapshot);
 size_t snapshot_deleted(const struct snapshot *snapshot);
 uint64_t snapshot_size(const struct snapshot *snapshot); /* sum of sizes, octets */

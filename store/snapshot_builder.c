@@ -7,12 +7,12 @@ struct snapshot_builder *snapshot_builder_new(const struct snapshot *before)
 {
     struct snapshot_builder *builder = g_new0(struct snapshot_builder, 1);
 
-    builder->leaves = g_ptr_array_new();
     builder->uid_next = 1;
     builder->modseq = 1;
     if (before == NULL) {
         builder->keywords = keywords_new();
         builder->keywords_own = true;
+        builder->root = inner_new(0, 0, NODE_CHILDREN_MAX);
         return builder;
     }
     builder->before = snapshot_ref(before);
@@ -21,10 +21,7 @@ struct snapshot_builder *snapshot_builder_new(const struct snapshot *before)
     builder->uid_next = before->uid_next;
     builder->modseq = before->highest_modseq + 1;
     builder->keywords = g_ptr_array_ref(before->keywords);
-    g_ptr_array_set_size(builder->leaves, (gint)before->leaf_count);
-    for (size_t i = 0; i < before->leaf_count; i++) {
-        builder->leaves->pdata[i] = leaf_ref(before->leaves[i]);
-    }
+    builder->root = inner_copy(before->root, NODE_CHILDREN_MAX);
     return builder;
 }
 
@@ -33,38 +30,126 @@ void snapshot_builder_free(struct snapshot_builder *builder)
     if (builder == NULL) {
         return;
     }
-    for (guint i = 0; i < builder->leaves->len; i++) {
-        leaf_unref(builder->leaves->pdata[i]);
+    if (builder->root != NULL) {
+        node_unref(&builder->root->node);
     }
-    g_ptr_array_unref(builder->leaves);
     g_ptr_array_unref(builder->keywords);
     snapshot_unref(builder->before);
     g_free(builder);
 }
 
-static size_t find_leaf(const struct snapshot_builder *builder, uint32_t uid)
-{
-    return leaves_lower_bound((struct leaf *const *)builder->leaves->pdata, builder->leaves->len,
-                              uid / LEAF_MESSAGES);
-}
+/* --- leaves --- */
 
-/* The leaf at this position as one that only the builder holds. */
-static struct leaf *own_leaf(struct snapshot_builder *builder, size_t position)
+/* NULL if root has none with this number. */
+static const struct leaf *find_leaf(const struct snapshot_builder *builder, uint32_t number)
 {
-    struct leaf *shared = builder->leaves->pdata[position];
-    struct leaf *own;
+    struct node *node = &builder->root->node;
 
-    builder->changed = true;
-    if (shared->references == 1) {
-        return shared;
+    while (node != NULL && node->depth < LEAF_DEPTH) {
+        uint64_t wanted = (uint64_t)number * LEAF_MESSAGES / NODE_SPAN[node->depth + 1];
+
+        node = inner_child(node_inner(node), (uint32_t)wanted);
     }
-    own = leaf_new(shared->number, LEAF_MESSAGES);
-    own->count = shared->count;
-    memcpy(own->messages, shared->messages, shared->count * sizeof(shared->messages[0]));
-    leaf_unref(shared);
-    builder->leaves->pdata[position] = own;
-    return own;
+    return node != NULL ? node_leaf(node) : NULL;
 }
+
+/* Makes room for a child in the builder's own node. */
+static void insert_child(struct inner *parent, size_t at, struct node *child)
+{
+    g_assert(parent->child_count < parent->capacity);
+    memmove(&parent->children[at + 1], &parent->children[at],
+            (parent->child_count - at) * sizeof(parent->children[0]));
+    parent->children[at] = (struct child){.node = child, .number = child->number};
+    parent->child_count++;
+}
+
+static void remove_child(struct inner *parent, size_t at)
+{
+    node_unref(parent->children[at].node);
+    parent->child_count--;
+    memmove(&parent->children[at], &parent->children[at + 1],
+            (parent->child_count - at) * sizeof(parent->children[0]));
+}
+
+/* The child directory as one that only the builder holds, made if it is not there. */
+static struct inner *own_child(struct inner *parent, uint32_t number)
+{
+    size_t at = inner_lower_bound(parent, number);
+    struct node *child;
+
+    if (at == parent->child_count || parent->children[at].number != number) {
+        insert_child(parent, at,
+                     &inner_new(parent->node.depth + 1u, number, NODE_CHILDREN_MAX)->node);
+        return node_inner(parent->children[at].node);
+    }
+    child = parent->children[at].node;
+    if (!object_id_is_zero(&child->tree)) {
+        parent->children[at].node = &inner_copy(node_inner(child), NODE_CHILDREN_MAX)->node;
+        node_unref(child);
+    }
+    return node_inner(parent->children[at].node);
+}
+
+/* Puts the leaf (taken; NULL: none) in the place of the one with this number. */
+static void place_leaf(struct snapshot_builder *builder, uint32_t number, struct leaf *leaf)
+{
+    struct inner *parent = builder->root;
+    size_t at;
+
+    while (parent->node.depth + 1 < LEAF_DEPTH) {
+        uint64_t child = (uint64_t)number * LEAF_MESSAGES / NODE_SPAN[parent->node.depth + 1];
+
+        parent = own_child(parent, (uint32_t)child);
+    }
+    at = inner_lower_bound(parent, number);
+    if (at < parent->child_count && parent->children[at].number == number) {
+        remove_child(parent, at);
+    }
+    if (leaf != NULL) {
+        insert_child(parent, at, &leaf->node);
+    }
+}
+
+static void close_draft(struct snapshot_builder *builder)
+{
+    struct draft *draft = &builder->draft;
+
+    if (draft->open) {
+        place_leaf(builder, draft->number,
+                   draft->count > 0 ? leaf_new(draft->number, draft->messages, draft->count)
+                                    : NULL);
+        draft->open = false;
+    }
+}
+
+static struct draft *open_draft(struct snapshot_builder *builder, uint32_t number)
+{
+    struct draft *draft = &builder->draft;
+    const struct leaf *leaf;
+
+    if (draft->open && draft->number == number) {
+        return draft;
+    }
+    close_draft(builder);
+    leaf = find_leaf(builder, number);
+    draft->open = true;
+    draft->number = number;
+    draft->count = leaf != NULL ? leaf_messages(leaf, draft->messages) : 0;
+    builder->damaged = builder->damaged || (leaf != NULL && leaf->lost);
+    return draft;
+}
+
+static struct message *find_in_draft(struct draft *draft, uint32_t uid)
+{
+    for (size_t i = 0; i < draft->count; i++) {
+        if (draft->messages[i].uid == uid) {
+            return &draft->messages[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- messages --- */
 
 size_t snapshot_builder_room(const struct snapshot_builder *builder)
 {
@@ -74,62 +159,54 @@ size_t snapshot_builder_room(const struct snapshot_builder *builder)
 uint32_t snapshot_builder_append(struct snapshot_builder *builder, const struct message *message)
 {
     uint32_t uid = builder->uid_next;
-    guint leaves = builder->leaves->len;
-    struct leaf *leaf;
+    struct draft *draft = open_draft(builder, uid / LEAF_MESSAGES);
 
     g_assert(snapshot_builder_room(builder) > 0);
-    if (find_leaf(builder, uid) == leaves) {
-        g_ptr_array_add(builder->leaves, leaf_new(uid / LEAF_MESSAGES, LEAF_MESSAGES));
-        leaves++;
-    }
-    leaf = own_leaf(builder, leaves - 1);
-    leaf->messages[leaf->count] = *message;
-    leaf->messages[leaf->count].uid = uid;
-    leaf->messages[leaf->count].modseq = builder->modseq;
-    leaf->count++;
+    g_assert(draft->count < LEAF_MESSAGES);
+    builder->damaged = builder->damaged || object_id_is_zero(&message->blob);
+    draft->messages[draft->count] = *message;
+    draft->messages[draft->count].uid = uid;
+    draft->messages[draft->count].modseq = builder->modseq;
+    draft->count++;
     builder->uid_next++;
     return uid;
-}
-
-/* Position of the leaf and place in it. */
-static bool locate(const struct snapshot_builder *builder, uint32_t uid, size_t *position,
-                   uint32_t *place)
-{
-    const struct leaf *leaf;
-
-    *position = find_leaf(builder, uid);
-    if (*position == builder->leaves->len) {
-        return false;
-    }
-    leaf = builder->leaves->pdata[*position];
-    for (*place = 0; *place < leaf->count && leaf->messages[*place].uid < uid;) {
-        ++*place;
-    }
-    return *place < leaf->count && leaf->messages[*place].uid == uid;
 }
 
 bool snapshot_builder_find(const struct snapshot_builder *builder, uint32_t uid,
                            struct message *out)
 {
-    size_t position;
-    uint32_t place;
+    uint32_t number = uid / LEAF_MESSAGES;
+    const struct leaf *leaf;
+    const uint8_t *packed;
+    size_t at;
 
-    if (!locate(builder, uid, &position, &place)) {
+    if (builder->draft.open && builder->draft.number == number) {
+        const struct message *message =
+            find_in_draft((struct draft *)(uintptr_t)&builder->draft, uid);
+
+        if (message != NULL) {
+            *out = *message;
+        }
+        return message != NULL;
+    }
+    leaf = find_leaf(builder, number);
+    if (leaf == NULL) {
         return false;
     }
-    *out = ((const struct leaf *)builder->leaves->pdata[position])->messages[place];
+    packed = leaf_packed(leaf);
+    at = packed_leaf_lower_bound(packed, uid % LEAF_MESSAGES);
+    if (at == leaf->node.count || packed_leaf_pair(packed, at) != uid % LEAF_MESSAGES) {
+        return false;
+    }
+    packed_leaf_message(out, packed, number, at);
     return true;
 }
 
 static struct message *edit(struct snapshot_builder *builder, uint32_t uid)
 {
-    size_t position;
-    uint32_t place;
-    struct message *message;
-    bool found = locate(builder, uid, &position, &place);
+    struct message *message = find_in_draft(open_draft(builder, uid / LEAF_MESSAGES), uid);
 
-    g_assert(found);
-    message = &own_leaf(builder, position)->messages[place];
+    g_assert(message != NULL);
     message->modseq = builder->modseq;
     return message;
 }
@@ -150,16 +227,13 @@ void snapshot_builder_set_flags(struct snapshot_builder *builder, uint32_t uid, 
 
 void snapshot_builder_remove(struct snapshot_builder *builder, uint32_t uid)
 {
-    size_t position;
-    uint32_t place;
-    struct leaf *leaf;
-    bool found = locate(builder, uid, &position, &place);
+    struct draft *draft = open_draft(builder, uid / LEAF_MESSAGES);
+    struct message *message = find_in_draft(draft, uid);
 
-    g_assert(found);
-    leaf = own_leaf(builder, position);
-    leaf->count--;
-    memmove(&leaf->messages[place], &leaf->messages[place + 1],
-            (leaf->count - place) * sizeof(leaf->messages[0]));
+    g_assert(message != NULL);
+    draft->count--;
+    memmove(message, message + 1,
+            (size_t)(&draft->messages[draft->count] - message) * sizeof(*message));
 }
 
 int snapshot_builder_keyword(struct snapshot_builder *builder, const char *keyword, size_t *index,
@@ -199,159 +273,84 @@ int snapshot_builder_keyword(struct snapshot_builder *builder, const char *keywo
 static int write_leaf(struct snapshot_builder *builder, struct leaf *leaf,
                       struct object_batch *batch, struct store_error *error)
 {
-    g_autoptr(GString) index = g_string_sized_new(leaf->count * 64u);
-    g_autoptr(GByteArray) tree = g_byte_array_sized_new(leaf->count * 32u + 40);
+    g_autoptr(GString) index = g_string_sized_new(leaf->node.count * 64u);
+    g_autoptr(GByteArray) tree = g_byte_array_sized_new(leaf->node.count * 32u + 40);
+    struct message messages[LEAF_MESSAGES];
+    size_t count = leaf_messages(leaf, messages);
     struct object_id index_id;
     char name[3];
     int rc;
 
-    index_file_encode(index, leaf->messages, leaf->count, builder->keywords);
+    index_file_encode(index, messages, count, builder->keywords);
     rc = object_batch_add(batch, OBJECT_BLOB, index->str, index->len, &index_id, error);
     if (rc < 0) {
         return rc;
     }
-    for (uint32_t i = 0; i < leaf->count; i++) {
-        tree_pair_format(name, leaf->messages[i].uid % 100);
-        tree_append(tree, name, false, &leaf->messages[i].blob);
+    for (size_t i = 0; i < count; i++) {
+        tree_pair_format(name, messages[i].uid % 100);
+        tree_append(tree, name, false, &messages[i].blob);
     }
     tree_append(tree, "index", false, &index_id);
-    leaf_count(leaf);
-    return object_batch_add(batch, OBJECT_TREE, tree->data, tree->len, &leaf->tree, error);
+    return object_batch_add(batch, OBJECT_TREE, tree->data, tree->len, &leaf->node.tree, error);
 }
 
-/* Writes every leaf that only the builder holds, drops empty ones, and lists the numbers of the
- * directories above what changed. */
-static int write_leaves(struct snapshot_builder *builder, struct object_batch *batch,
-                        GArray *touched, struct store_error *error)
+/* A directory whose children are written, or a leaf. */
+static int write_node(struct snapshot_builder *builder, struct node *node,
+                      struct object_batch *batch, struct store_error *error)
 {
-    guint kept = 0;
-    int rc = 0;
-
-    for (guint i = 0; i < builder->leaves->len; i++) {
-        struct leaf *leaf = builder->leaves->pdata[i];
-        uint32_t parent = leaf->number / 100;
-
-        if (leaf->references == 1 &&
-            (touched->len == 0 || g_array_index(touched, uint32_t, touched->len - 1) != parent)) {
-            g_array_append_val(touched, parent);
-        }
-        if (leaf->count == 0) {
-            leaf_unref(leaf);
-            continue;
-        }
-        if (rc == 0 && leaf->references == 1) {
-            rc = write_leaf(builder, leaf, batch, error);
-            leaf = g_realloc(leaf, sizeof(*leaf) + leaf->count * sizeof(leaf->messages[0]));
-        }
-        builder->leaves->pdata[kept++] = leaf;
-    }
-    g_ptr_array_set_size(builder->leaves, (gint)kept);
-    return rc;
-}
-
-static size_t directories_lower_bound(const GArray *directories, uint32_t number)
-{
-    size_t low = 0, high = directories->len;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (g_array_index(directories, struct directory, middle).number < number) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* Appends the entries of the directories (or leaves, where lower is NULL) from first, for as long
- * as they are below the directory `number`. */
-static void append_children(GByteArray *tree, const struct snapshot_builder *builder,
-                            const GArray *lower, uint32_t number)
-{
-    size_t count = lower != NULL ? lower->len : builder->leaves->len;
-    size_t at = lower != NULL ? directories_lower_bound(lower, number * 100)
-                              : leaves_lower_bound((struct leaf *const *)builder->leaves->pdata,
-                                                   builder->leaves->len, number * 100);
+    g_autoptr(GByteArray) tree = NULL;
+    const struct inner *inner;
     char name[3];
 
-    for (; at < count; at++) {
-        const struct leaf *leaf = lower == NULL ? builder->leaves->pdata[at] : NULL;
-        const struct directory *directory =
-            lower != NULL ? &g_array_index(lower, struct directory, at) : NULL;
-        uint32_t child = leaf != NULL ? leaf->number : directory->number;
-
-        if (child / 100 != number) {
-            break;
-        }
-        tree_pair_format(name, child % 100);
-        tree_append(tree, name, true, leaf != NULL ? &leaf->tree : &directory->tree);
+    if (node->depth == LEAF_DEPTH) {
+        return write_leaf(builder, node_leaf(node), batch, error);
     }
+    inner = node_inner(node);
+    tree = g_byte_array_sized_new(inner->child_count * 32u);
+    for (uint32_t i = 0; i < inner->child_count; i++) {
+        tree_pair_format(name, inner->children[i].number % 100);
+        tree_append(tree, name, true, &inner->children[i].node->tree);
+    }
+    return object_batch_add(batch, OBJECT_TREE, tree->data, tree->len, &node->tree, error);
 }
 
-static void replace_directory(GArray *directories, uint32_t number, const struct object_id *tree)
+/* Writes what is new below the builder's own node, drops what is empty, and gives back the room
+ * that is not needed. The recursion is as deep as the tree. */
+static int write_children(struct snapshot_builder *builder, struct inner *inner,
+                          struct object_batch *batch, struct store_error *error)
 {
-    size_t at = directories_lower_bound(directories, number);
-    bool found =
-        at < directories->len && g_array_index(directories, struct directory, at).number == number;
-    struct directory directory = {.number = number};
+    uint32_t i = 0;
 
-    if (tree == NULL) {
-        if (found) {
-            g_array_remove_index(directories, (guint)at);
-        }
-        return;
-    }
-    directory.tree = *tree;
-    if (found) {
-        g_array_index(directories, struct directory, at) = directory;
-    } else {
-        g_array_insert_val(directories, (guint)at, directory);
-    }
-}
+    while (i < inner->child_count) {
+        struct node *node = inner->children[i].node;
+        int rc = 0;
 
-static GArray *directories_copy(const struct snapshot *before, int level)
-{
-    GArray *out = g_array_new(FALSE, FALSE, sizeof(struct directory));
-
-    if (before != NULL && before->directories[level]->len > 0) {
-        g_array_append_vals(out, before->directories[level]->data, before->directories[level]->len);
-    }
-    return out;
-}
-
-/* Writes the touched directories of one level; touched becomes those of the level above. */
-static int write_level(struct snapshot_builder *builder, const GArray *lower, GArray *level,
-                       GArray *touched, struct object_batch *batch, struct store_error *error)
-{
-    guint parents = 0;
-
-    for (guint i = 0; i < touched->len; i++) {
-        g_autoptr(GByteArray) tree = g_byte_array_new();
-        uint32_t number = g_array_index(touched, uint32_t, i);
-        uint32_t parent = number / 100;
-        struct object_id id;
-        int rc;
-
-        append_children(tree, builder, lower, number);
-        if (tree->len > 0) {
-            rc = object_batch_add(batch, OBJECT_TREE, tree->data, tree->len, &id, error);
+        if (object_id_is_zero(&node->tree)) {
+            if (node->depth < LEAF_DEPTH) {
+                rc = write_children(builder, node_inner(node), batch, error);
+                if (rc == 0 && node_inner(node)->child_count == 0) {
+                    remove_child(inner, i);
+                    continue;
+                }
+            }
+            if (rc == 0) {
+                rc = write_node(builder, node, batch, error);
+            }
             if (rc < 0) {
                 return rc;
             }
+            if (node->depth < LEAF_DEPTH) {
+                inner->children[i].node = &inner_shrink(node_inner(node))->node;
+            }
         }
-        replace_directory(level, number, tree->len > 0 ? &id : NULL);
-        if (parents == 0 || g_array_index(touched, uint32_t, parents - 1) != parent) {
-            g_array_index(touched, uint32_t, parents++) = parent;
-        }
+        i++;
     }
-    g_array_set_size(touched, parents);
+    inner_sum(inner);
     return 0;
 }
 
-static int write_root(const struct snapshot_builder *builder, const GArray *top,
-                      struct object_batch *batch, struct object_id *root, struct store_error *error)
+static int write_root(const struct snapshot_builder *builder, struct object_batch *batch,
+                      struct object_id *root, struct store_error *error)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     g_autoptr(GByteArray) tree = g_byte_array_new();
@@ -360,6 +359,7 @@ static int write_root(const struct snapshot_builder *builder, const GArray *top,
                                     .highest_modseq = builder->modseq,
                                     .keywords = builder->keywords};
     struct object_id id;
+    char name[3];
     int rc;
 
     memcpy(properties.mailbox_id, builder->mailbox_id, sizeof(properties.mailbox_id));
@@ -368,58 +368,42 @@ static int write_root(const struct snapshot_builder *builder, const GArray *top,
     if (rc < 0) {
         return rc;
     }
-    append_children(tree, builder, top, 0);
+    for (uint32_t i = 0; i < builder->root->child_count; i++) {
+        tree_pair_format(name, builder->root->children[i].number);
+        tree_append(tree, name, true, &builder->root->children[i].node->tree);
+    }
     tree_append(tree, "mailbox", false, &id);
     return object_batch_add(batch, OBJECT_TREE, tree->data, tree->len, root, error);
 }
 
-/* The version that the builder has become; takes its leaves and these directories. */
-static struct snapshot *finish(struct snapshot_builder *builder,
-                               GArray *directories[DIRECTORY_LEVELS])
+/* The version that the builder has become; takes its root. */
+static struct snapshot *finish(struct snapshot_builder *builder)
 {
-    size_t count = builder->leaves->len;
-    struct leaf **leaves = g_new(struct leaf *, count);
-    struct snapshot *out;
+    struct snapshot *out = snapshot_new(inner_shrink(g_steal_pointer(&builder->root)));
 
-    if (count > 0) {
-        memcpy(leaves, builder->leaves->pdata, count * sizeof(leaves[0]));
-    }
-    g_ptr_array_set_size(builder->leaves, 0);
-    out = snapshot_new(leaves, count);
     memcpy(out->mailbox_id, builder->mailbox_id, sizeof(out->mailbox_id));
     out->uid_validity = builder->uid_validity;
     out->uid_next = builder->uid_next;
     out->highest_modseq = builder->modseq;
     out->keywords = g_ptr_array_ref(builder->keywords);
-    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
-        out->directories[i] = g_array_ref(directories[i]);
-    }
     return out;
 }
 
 int snapshot_builder_write(struct snapshot_builder *builder, struct object_batch *batch,
                            struct snapshot **out, struct object_id *root, struct store_error *error)
 {
-    g_autoptr(GArray) touched = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-    GArray *directories[DIRECTORY_LEVELS];
-    int rc = write_leaves(builder, batch, touched, error);
+    int rc;
 
-    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
-        directories[i] = directories_copy(builder->before, i);
+    if (builder->damaged) {
+        return store_error_set(error, STORE_CORRUPT, "a message of this change can't be read");
     }
-    for (int i = DIRECTORY_LEVELS - 1; rc == 0 && i >= 0; i--) {
-        const GArray *lower = i + 1 < DIRECTORY_LEVELS ? directories[i + 1] : NULL;
-
-        rc = write_level(builder, lower, directories[i], touched, batch, error);
+    close_draft(builder);
+    rc = write_children(builder, builder->root, batch, error);
+    if (rc == 0) {
+        rc = write_root(builder, batch, root, error);
     }
     if (rc == 0) {
-        rc = write_root(builder, directories[0], batch, root, error);
-    }
-    if (rc == 0) {
-        *out = finish(builder, directories);
-    }
-    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
-        g_array_unref(directories[i]);
+        *out = finish(builder);
     }
     return rc;
 }

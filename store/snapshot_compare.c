@@ -2,46 +2,75 @@
 
 #include "store/internal/snapshot_private.h"
 
-/* One leaf on either side (NULL: none), after's first message standing at start. */
-static void walk_leaves(const struct leaf *before, const struct leaf *after, size_t start,
-                        snapshot_walk visit, void *data)
+struct walk {
+    snapshot_walk visit;
+    void *data;
+    size_t after_index; /* of what comes next in after */
+};
+
+/* One leaf on either side; NULL: none. */
+static void walk_leaves(struct walk *walk, const struct leaf *before, const struct leaf *after)
 {
-    uint32_t before_count = before != NULL ? before->count : 0;
-    uint32_t after_count = after != NULL ? after->count : 0;
-    uint32_t i = 0, k = 0;
+    struct message old[LEAF_MESSAGES], new[LEAF_MESSAGES];
+    size_t before_count = before != NULL ? leaf_messages(before, old) : 0;
+    size_t after_count = after != NULL ? leaf_messages(after, new) : 0;
+    size_t i = 0, k = 0;
 
     while (i < before_count || k < after_count) {
-        const struct message *a = i < before_count ? &before->messages[i] : NULL;
-        const struct message *b = k < after_count ? &after->messages[k] : NULL;
+        const struct message *a = i < before_count ? &old[i] : NULL;
+        const struct message *b = k < after_count ? &new[k] : NULL;
 
         if (a != NULL && b != NULL && a->uid != b->uid) {
             *(a->uid < b->uid ? &b : &a) = NULL;
         }
-        visit(a, b, start + k, data);
+        walk->visit(a, b, walk->after_index, walk->data);
         i += a != NULL;
         k += b != NULL;
+        walk->after_index += b != NULL;
+    }
+}
+
+/* Takes the children of both side by side: a pair of those with the same number, or one of them
+ * and NULL. False at the end. */
+static bool next_pair(const struct inner *before, const struct inner *after, uint32_t *i,
+                      uint32_t *k, struct node **a, struct node **b)
+{
+    *a = before != NULL && *i < before->child_count ? before->children[*i].node : NULL;
+    *b = after != NULL && *k < after->child_count ? after->children[*k].node : NULL;
+    if (*a != NULL && *b != NULL && (*a)->number != (*b)->number) {
+        *((*a)->number < (*b)->number ? b : a) = NULL;
+    }
+    *i += *a != NULL;
+    *k += *b != NULL;
+    return *a != NULL || *b != NULL;
+}
+
+/* Recursion is as deep as the tree. */
+static void walk_nodes(struct walk *walk, struct node *before, struct node *after)
+{
+    unsigned depth = before != NULL ? before->depth : after->depth;
+    struct node *a, *b;
+    uint32_t i = 0, k = 0;
+
+    if (before == after) {
+        walk->after_index += after->count;
+    } else if (depth == LEAF_DEPTH) {
+        walk_leaves(walk, before != NULL ? node_leaf(before) : NULL,
+                    after != NULL ? node_leaf(after) : NULL);
+    } else {
+        while (next_pair(before != NULL ? node_inner(before) : NULL,
+                         after != NULL ? node_inner(after) : NULL, &i, &k, &a, &b)) {
+            walk_nodes(walk, a, b);
+        }
     }
 }
 
 void snapshot_walk_both(const struct snapshot *before, const struct snapshot *after,
                         snapshot_walk visit, void *data)
 {
-    size_t i = 0, k = 0;
+    struct walk walk = {visit, data, 0};
 
-    while (i < before->leaf_count || k < after->leaf_count) {
-        const struct leaf *a = i < before->leaf_count ? before->leaves[i] : NULL;
-        const struct leaf *b = k < after->leaf_count ? after->leaves[k] : NULL;
-        size_t start = b != NULL ? after->starts[k] : after->count;
-
-        if (a != NULL && b != NULL && a->number != b->number) {
-            *(a->number < b->number ? &b : &a) = NULL;
-        }
-        if (a != b) {
-            walk_leaves(a, b, start, visit, data);
-        }
-        i += a != NULL;
-        k += b != NULL;
-    }
+    walk_nodes(&walk, &before->root->node, &after->root->node);
 }
 
 static void compare_message(const struct message *a, const struct message *b, size_t after_index,
@@ -74,83 +103,72 @@ void snapshot_changes_release(struct snapshot_changes *changes)
     changes->added = 0;
 }
 
+struct merged {
+    struct message messages[LEAF_MESSAGES];
+    size_t count;
+    bool kept; /* one that only told has */
+};
+
 static void add_merged(const struct message *a, const struct message *b, size_t after_index,
                        void *data)
 {
-    struct leaf *leaf = data;
+    struct merged *merged = data;
 
     (void)after_index;
-    leaf->messages[leaf->count++] = b != NULL ? *b : *a;
+    merged->messages[merged->count++] = b != NULL ? *b : *a;
+    merged->kept = merged->kept || b == NULL;
 }
 
-/* True if told has a message that newest has not. */
-static bool has_expunged(const struct leaf *told, const struct leaf *newest)
+/* An owned node with the messages of both, newest's copy where both have one; newest itself if
+ * told has no more. */
+static struct node *merge_nodes(struct node *told, struct node *newest)
 {
-    uint32_t k = 0;
-
-    for (uint32_t i = 0; i < told->count; i++) {
-        while (k < newest->count && newest->messages[k].uid < told->messages[i].uid) {
-            k++;
-        }
-        if (k == newest->count || newest->messages[k].uid != told->messages[i].uid) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* An owned leaf with the messages of both, newest's copy where both have one. */
-static struct leaf *merge_leaves(struct leaf *told, struct leaf *newest, bool *kept)
-{
-    struct leaf *merged;
+    struct merged merged = {.count = 0};
+    struct walk walk = {add_merged, &merged, 0};
+    struct inner *out;
+    struct node *a, *b;
+    uint32_t i = 0, k = 0;
+    bool kept = false;
 
     if (newest == NULL) {
-        *kept = true;
-        return leaf_ref(told);
+        return node_ref(told);
     }
-    if (told == NULL || told == newest || !has_expunged(told, newest)) {
-        return leaf_ref(newest);
+    if (told == NULL || told == newest) {
+        return node_ref(newest);
     }
-    merged = leaf_new(newest->number, LEAF_MESSAGES);
-    walk_leaves(told, newest, 0, add_merged, merged);
-    leaf_count(merged);
-    *kept = true;
-    return merged;
+    if (newest->depth == LEAF_DEPTH) {
+        walk_leaves(&walk, node_leaf(told), node_leaf(newest));
+        return merged.kept ? &leaf_new(newest->number, merged.messages, merged.count)->node
+                           : node_ref(newest);
+    }
+    out = inner_new(newest->depth, newest->number, NODE_CHILDREN_MAX);
+    while (next_pair(node_inner(told), node_inner(newest), &i, &k, &a, &b)) {
+        inner_add(out, merge_nodes(a, b));
+        kept = kept || out->children[out->child_count - 1].node != b;
+    }
+    if (!kept) {
+        node_unref(&out->node);
+        return node_ref(newest);
+    }
+    inner_sum(out);
+    return &out->node;
 }
 
 struct snapshot *snapshot_keep_expunged(const struct snapshot *told, const struct snapshot *newest)
 {
-    size_t capacity = told->leaf_count + newest->leaf_count;
-    struct leaf **leaves;
+    struct node *root = merge_nodes(&told->root->node, &newest->root->node);
     struct snapshot *out;
-    size_t i = 0, k = 0, count = 0;
-    bool kept = false;
 
-    if (told == newest) {
+    if (root == &newest->root->node) {
+        node_unref(root);
         return snapshot_ref(newest);
     }
-    leaves = g_new(struct leaf *, capacity);
-    while (i < told->leaf_count || k < newest->leaf_count) {
-        struct leaf *a = i < told->leaf_count ? told->leaves[i] : NULL;
-        struct leaf *b = k < newest->leaf_count ? newest->leaves[k] : NULL;
-
-        if (a != NULL && b != NULL && a->number != b->number) {
-            *(a->number < b->number ? &b : &a) = NULL;
-        }
-        leaves[count++] = merge_leaves(a, b, &kept);
-        i += a != NULL;
-        k += b != NULL;
-    }
-    out = snapshot_new(leaves, count);
+    out = snapshot_new(node_inner(root));
     memcpy(out->mailbox_id, newest->mailbox_id, sizeof(out->mailbox_id));
     out->uid_validity = newest->uid_validity;
     out->uid_next = newest->uid_next;
     out->highest_modseq = newest->highest_modseq;
     out->commit = newest->commit;
     out->keywords = g_ptr_array_ref(newest->keywords);
-    if (!kept) {
-        snapshot_unref(out);
-        out = snapshot_ref(newest);
-    }
     return out;
 }

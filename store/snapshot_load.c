@@ -182,119 +182,78 @@ struct loader {
     struct objects *objects;
     const struct snapshot *known;
     GPtrArray *keywords;
-    GArray *levels[DIRECTORY_LEVELS + 1]; /* the last one lists leaves */
-    GPtrArray *leaves;
 };
 
-static bool find_known(const GArray *directories, const struct directory *wanted, guint *at)
+static int load_leaf(struct node **out, const struct loader *loader, const struct directory *wanted,
+                     struct store_error *error)
 {
-    guint low = 0, high = directories->len;
+    struct message messages[LEAF_MESSAGES];
+    struct leaf *leaf;
+    size_t count;
+    int rc = leaf_load(messages, &count, loader->objects, &wanted->tree, wanted->number,
+                       loader->keywords, error);
 
-    while (low < high) {
-        guint middle = low + (high - low) / 2;
-
-        if (g_array_index(directories, struct directory, middle).number < wanted->number) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    *at = low;
-    return low < directories->len &&
-           g_array_index(directories, struct directory, low).number == wanted->number &&
-           object_id_equal(&g_array_index(directories, struct directory, low).tree, &wanted->tree);
-}
-
-/* Appends the children of a directory that the known state has just so. */
-static void copy_known(struct loader *loader, int level, uint32_t number)
-{
-    const struct snapshot *known = loader->known;
-    GArray *out = loader->levels[level + 1];
-
-    if (level + 1 == DIRECTORY_LEVELS) {
-        size_t at = leaves_lower_bound(known->leaves, known->leaf_count, number * 100);
-
-        for (; at < known->leaf_count && known->leaves[at]->number / 100 == number; at++) {
-            struct directory leaf = {known->leaves[at]->number, known->leaves[at]->tree};
-
-            g_array_append_val(out, leaf);
-        }
-    } else {
-        const GArray *children = known->directories[level + 1];
-        struct directory first = {.number = number * 100};
-        guint at;
-
-        find_known(children, &first, &at);
-        for (; at < children->len &&
-               g_array_index(children, struct directory, at).number / 100 == number;
-             at++) {
-            g_array_append_val(out, g_array_index(children, struct directory, at));
-        }
-    }
-}
-
-static int expand_level(struct loader *loader, int level, struct store_error *error)
-{
-    GArray *directories = loader->levels[level];
-    guint at;
-    int rc = 0;
-
-    loader->levels[level + 1] = g_array_new(FALSE, FALSE, sizeof(struct directory));
-    for (guint i = 0; rc == 0 && i < directories->len; i++) {
-        const struct directory *directory = &g_array_index(directories, struct directory, i);
-
-        if (loader->known != NULL &&
-            find_known(loader->known->directories[level], directory, &at)) {
-            copy_known(loader, level, directory->number);
-        } else {
-            rc = directory_load(loader->levels[level + 1], loader->objects, directory, error);
-        }
+    if (rc == 0) {
+        leaf = leaf_new(wanted->number, messages, count);
+        leaf->node.tree = wanted->tree;
+        *out = &leaf->node;
     }
     return rc;
 }
 
-static struct leaf *known_leaf(const struct loader *loader, const struct directory *wanted)
-{
-    const struct snapshot *known = loader->known;
-    size_t at;
+static int load_node(struct node **out, const struct loader *loader, unsigned depth,
+                     const struct directory *wanted, struct node *known, struct store_error *error);
 
-    if (known == NULL) {
-        return NULL;
+/* Loads what the directories list into inner; known (NULL: nothing) is what was there before. */
+static int load_children(struct inner *inner, const struct loader *loader,
+                         const GArray *directories, struct node *known, struct store_error *error)
+{
+    int rc = 0;
+
+    for (guint i = 0; rc == 0 && i < directories->len; i++) {
+        const struct directory *wanted = &g_array_index(directories, struct directory, i);
+        struct node *child;
+
+        rc =
+            load_node(&child, loader, inner->node.depth + 1u, wanted,
+                      known != NULL ? inner_child(node_inner(known), wanted->number) : NULL, error);
+        if (rc == 0) {
+            inner_add(inner, child);
+        }
     }
-    at = leaves_lower_bound(known->leaves, known->leaf_count, wanted->number);
-    if (at == known->leaf_count || known->leaves[at]->number != wanted->number ||
-        !object_id_equal(&known->leaves[at]->tree, &wanted->tree)) {
-        return NULL;
-    }
-    return leaf_ref(known->leaves[at]);
+    inner_sum(inner);
+    return rc;
 }
 
-static int load_leaves(struct loader *loader, struct store_error *error)
+/* The recursion is as deep as the tree. */
+static int load_node(struct node **out, const struct loader *loader, unsigned depth,
+                     const struct directory *wanted, struct node *known, struct store_error *error)
 {
-    const GArray *wanted = loader->levels[DIRECTORY_LEVELS];
-    struct message messages[LEAF_MESSAGES];
-    size_t count;
+    g_autoptr(GArray) children = NULL;
+    struct inner *inner;
+    int rc;
 
-    for (guint i = 0; i < wanted->len; i++) {
-        const struct directory *entry = &g_array_index(wanted, struct directory, i);
-        struct leaf *leaf = known_leaf(loader, entry);
-        int rc;
-
-        if (leaf == NULL) {
-            rc = leaf_load(messages, &count, loader->objects, &entry->tree, entry->number,
-                           loader->keywords, error);
-            if (rc < 0) {
-                return rc;
-            }
-            leaf = leaf_new(entry->number, count);
-            memcpy(leaf->messages, messages, count * sizeof(messages[0]));
-            leaf->count = (uint32_t)count;
-            leaf->tree = entry->tree;
-            leaf_count(leaf);
-        }
-        g_ptr_array_add(loader->leaves, leaf);
+    if (known != NULL && object_id_equal(&known->tree, &wanted->tree)) {
+        *out = node_ref(known);
+        return 0;
     }
-    return 0;
+    if (depth == LEAF_DEPTH) {
+        return load_leaf(out, loader, wanted, error);
+    }
+    children = g_array_new(FALSE, FALSE, sizeof(struct directory));
+    rc = directory_load(children, loader->objects, wanted, error);
+    if (rc < 0) {
+        return rc;
+    }
+    inner = inner_new(depth, wanted->number, children->len);
+    inner->node.tree = wanted->tree;
+    rc = load_children(inner, loader, children, known, error);
+    if (rc < 0) {
+        node_unref(&inner->node);
+    } else {
+        *out = &inner->node;
+    }
+    return rc;
 }
 
 /* The keywords in the places of the known state, then those it did not have. */
@@ -326,32 +285,37 @@ static int merge_keywords(struct loader *loader, const struct properties *proper
     return 0;
 }
 
-static int check_bounds(const struct snapshot *snapshot, struct store_error *error)
+static int check_bounds(struct inner *root, const struct properties *properties,
+                        struct store_error *error)
 {
-    const struct leaf *last =
-        snapshot->leaf_count > 0 ? snapshot->leaves[snapshot->leaf_count - 1] : NULL;
+    struct node *last = &root->node;
+    uint32_t uid;
 
-    if (last != NULL && last->messages[last->count - 1].uid >= snapshot->uid_next) {
-        return store_error_set(error, STORE_CORRUPT,
-                               "UID %" G_GUINT32_FORMAT " is not below UIDNEXT",
-                               last->messages[last->count - 1].uid);
+    if (last->count == 0) {
+        return 0;
     }
-    for (size_t i = 0; i < snapshot->leaf_count; i++) {
-        if (snapshot->leaves[i]->modseq_max > snapshot->highest_modseq) {
-            return store_error_set(error, STORE_CORRUPT,
-                                   "a MODSEQ above HIGHESTMODSEQ in leaf %" G_GUINT32_FORMAT,
-                                   snapshot->leaves[i]->number);
-        }
+    while (last->depth < LEAF_DEPTH) {
+        const struct inner *inner = node_inner(last);
+
+        last = inner->children[inner->child_count - 1].node;
+    }
+    uid = last->number * LEAF_MESSAGES +
+          packed_leaf_pair(leaf_packed(node_leaf(last)), last->count - 1);
+    if (uid >= properties->uid_next) {
+        return store_error_set(error, STORE_CORRUPT,
+                               "UID %" G_GUINT32_FORMAT " is not below UIDNEXT", uid);
+    }
+    if (root->node.modseq_max > properties->highest_modseq) {
+        return store_error_set(error, STORE_CORRUPT, "a MODSEQ above HIGHESTMODSEQ");
     }
     return 0;
 }
 
+/* Takes root. */
 static struct snapshot *assemble(struct loader *loader, const struct properties *properties,
-                                 const struct object_id *commit)
+                                 const struct object_id *commit, struct inner *root)
 {
-    gsize count = loader->leaves->len;
-    struct snapshot *out = snapshot_new(
-        (struct leaf **)g_ptr_array_free(g_steal_pointer(&loader->leaves), FALSE), count);
+    struct snapshot *out = snapshot_new(root);
 
     memcpy(out->mailbox_id, properties->mailbox_id, sizeof(out->mailbox_id));
     out->uid_validity = properties->uid_validity;
@@ -359,22 +323,7 @@ static struct snapshot *assemble(struct loader *loader, const struct properties 
     out->highest_modseq = properties->highest_modseq;
     out->commit = *commit;
     out->keywords = g_steal_pointer(&loader->keywords);
-    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
-        out->directories[i] = g_steal_pointer(&loader->levels[i]);
-    }
     return out;
-}
-
-static void loader_release(struct loader *loader)
-{
-    for (int i = 0; i <= DIRECTORY_LEVELS; i++) {
-        g_clear_pointer(&loader->levels[i], g_array_unref);
-    }
-    for (guint i = 0; loader->leaves != NULL && i < loader->leaves->len; i++) {
-        leaf_unref(g_ptr_array_index(loader->leaves, i));
-    }
-    g_clear_pointer(&loader->leaves, g_ptr_array_unref);
-    g_clear_pointer(&loader->keywords, g_ptr_array_unref);
 }
 
 static int read_tree_id(struct object_id *tree, struct objects *objects,
@@ -397,34 +346,33 @@ int snapshot_load(struct snapshot **out, bool *keywords_moved, struct objects *o
                   const struct object_id *commit, const struct snapshot *known,
                   struct store_error *error)
 {
-    struct loader loader = {.objects = objects, .known = known, .leaves = g_ptr_array_new()};
+    struct loader loader = {.objects = objects, .known = known};
+    g_autoptr(GArray) directories = NULL;
     struct properties properties = {0};
+    struct inner *root = NULL;
     struct object_id tree;
     int rc = read_tree_id(&tree, objects, commit, error);
 
     if (rc == 0) {
-        rc = root_load(&properties, &loader.levels[0], objects, &tree, error);
+        rc = root_load(&properties, &directories, objects, &tree, error);
     }
     if (rc == 0) {
         rc = merge_keywords(&loader, &properties, keywords_moved, error);
     }
-    for (int i = 0; rc == 0 && i < DIRECTORY_LEVELS; i++) {
-        rc = expand_level(&loader, i, error);
+    if (rc == 0) {
+        root = inner_new(0, 0, directories->len);
+        rc = load_children(root, &loader, directories, known != NULL ? &known->root->node : NULL,
+                           error);
     }
     if (rc == 0) {
-        rc = load_leaves(&loader, error);
+        rc = check_bounds(root, &properties, error);
     }
     if (rc == 0) {
-        struct snapshot *loaded = assemble(&loader, &properties, commit);
-
-        rc = check_bounds(loaded, error);
-        if (rc == 0) {
-            *out = loaded;
-        } else {
-            snapshot_unref(loaded);
-        }
+        *out = assemble(&loader, &properties, commit, root);
+    } else if (root != NULL) {
+        node_unref(&root->node);
     }
-    loader_release(&loader);
+    g_clear_pointer(&loader.keywords, g_ptr_array_unref);
     properties_release(&properties);
     return rc;
 }

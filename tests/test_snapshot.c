@@ -93,26 +93,72 @@ static void assert_same_message(const struct message *a, const struct message *b
     ck_assert_uint_eq(a->flags, b->flags);
 }
 
-static void assert_equal(const struct snapshot *a, const struct snapshot *b)
+static void assert_same_nodes(struct node *a, struct node *b)
 {
+    ck_assert_uint_eq(a->depth, b->depth);
+    ck_assert_uint_eq(a->number, b->number);
     ck_assert_uint_eq(a->count, b->count);
     ck_assert_uint_eq(a->unseen, b->unseen);
     ck_assert_uint_eq(a->deleted, b->deleted);
     ck_assert_uint_eq(a->size, b->size);
+    ck_assert_uint_eq(a->modseq_max, b->modseq_max);
+    ck_assert(object_id_equal(&a->tree, &b->tree));
+    if (a->depth < LEAF_DEPTH) {
+        const struct inner *x = node_inner(a), *y = node_inner(b);
+
+        ck_assert_uint_eq(x->child_count, y->child_count);
+        for (uint32_t i = 0; i < x->child_count; i++) {
+            ck_assert_uint_eq(x->children[i].number, y->children[i].number);
+            ck_assert_uint_eq(x->children[i].start, y->children[i].start);
+            assert_same_nodes(x->children[i].node, y->children[i].node);
+        }
+    }
+}
+
+static void assert_equal(const struct snapshot *a, const struct snapshot *b)
+{
+    ck_assert_str_eq(a->mailbox_id, b->mailbox_id);
+    ck_assert_uint_eq(a->uid_validity, b->uid_validity);
     ck_assert_uint_eq(a->uid_next, b->uid_next);
     ck_assert_uint_eq(a->highest_modseq, b->highest_modseq);
-    ck_assert_uint_eq(a->leaf_count, b->leaf_count);
-    for (size_t i = 0; i < a->count; i++) {
+    ck_assert(object_id_equal(&a->commit, &b->commit));
+    ck_assert_uint_eq(a->keywords->len, b->keywords->len);
+    for (guint i = 0; i < a->keywords->len; i++) {
+        ck_assert_str_eq(a->keywords->pdata[i], b->keywords->pdata[i]);
+    }
+    assert_same_nodes(&a->root->node, &b->root->node);
+    for (size_t i = 0; i < snapshot_count(a); i++) {
         struct message x = snapshot_message(a, i), y = snapshot_message(b, i);
 
         assert_same_message(&x, &y);
     }
-    for (int i = 0; i < DIRECTORY_LEVELS; i++) {
-        ck_assert_uint_eq(a->directories[i]->len, b->directories[i]->len);
-        ck_assert(a->directories[i]->len == 0 ||
-                  memcmp(a->directories[i]->data, b->directories[i]->data,
-                         a->directories[i]->len * sizeof(struct directory)) == 0);
+}
+
+static size_t count_leaves(struct node *node)
+{
+    size_t count = node->depth == LEAF_DEPTH;
+
+    for (uint32_t i = 0; node->depth < LEAF_DEPTH && i < node_inner(node)->child_count; i++) {
+        count += count_leaves(node_inner(node)->children[i].node);
     }
+    return count;
+}
+
+/* Leaves that stand in both. */
+static size_t count_shared(struct node *a, struct node *b)
+{
+    size_t count = 0;
+
+    if (a == b) {
+        return count_leaves(a);
+    }
+    for (uint32_t i = 0; a->depth < LEAF_DEPTH && i < node_inner(a)->child_count; i++) {
+        struct node *child = node_inner(a)->children[i].node;
+        struct node *other = inner_child(node_inner(b), child->number);
+
+        count += other != NULL ? count_shared(child, other) : 0;
+    }
+    return count;
 }
 
 static struct snapshot *load(const struct snapshot *snapshot, const struct snapshot *known)
@@ -158,15 +204,11 @@ START_TEST(test_snapshot__shares_untouched_leaves)
     struct snapshot *before = mailbox_of(1000);
     struct snapshot_builder *builder = snapshot_builder_new(before);
     struct snapshot *after;
-    size_t shared = 0;
 
     snapshot_builder_set_flags(builder, 555, MESSAGE_FLAGGED, 0);
     after = write_version(builder);
-    ck_assert_uint_eq(before->leaf_count, after->leaf_count);
-    for (size_t i = 0; i < after->leaf_count; i++) {
-        shared += after->leaves[i] == before->leaves[i];
-    }
-    ck_assert_uint_eq(shared, after->leaf_count - 1);
+    ck_assert_uint_eq(count_leaves(&after->root->node), 11);
+    ck_assert_uint_eq(count_shared(&before->root->node, &after->root->node), 10);
     ck_assert_uint_eq(snapshot_message(before, 554).flags, 554 & MESSAGE_SEEN);
     ck_assert_uint_eq(snapshot_message(after, 554).flags, MESSAGE_FLAGGED);
     ck_assert_uint_eq(snapshot_message(after, 554).modseq, 2);
@@ -182,7 +224,7 @@ START_TEST(test_snapshot__loads_what_was_written)
     struct snapshot_builder *builder = snapshot_builder_new(first);
     struct snapshot *second, *again;
     struct store_error error;
-    size_t index, shared = 0;
+    size_t index;
 
     assert_equal(first, loaded);
     snapshot_unref(loaded);
@@ -196,12 +238,8 @@ START_TEST(test_snapshot__loads_what_was_written)
     assert_equal(second, loaded);
     again = load(second, first);
     assert_equal(second, again);
-    for (size_t i = 0; i < again->leaf_count; i++) {
-        size_t at = leaves_lower_bound(first->leaves, first->leaf_count, again->leaves[i]->number);
-
-        shared += first->leaves[at] == again->leaves[i];
-    }
-    ck_assert_uint_eq(shared, again->leaf_count - 1);
+    ck_assert_uint_eq(count_shared(&first->root->node, &again->root->node),
+                      count_leaves(&again->root->node) - 1);
     snapshot_unref(again);
     snapshot_unref(loaded);
     snapshot_unref(second);
@@ -220,7 +258,7 @@ START_TEST(test_snapshot__an_emptied_mailbox_has_no_trees)
     }
     empty = write_version(builder);
     ck_assert_uint_eq(snapshot_count(empty), 0);
-    ck_assert_uint_eq(empty->directories[0]->len, 0);
+    ck_assert_uint_eq(empty->root->child_count, 0);
     ck_assert_uint_eq(snapshot_uid_next(empty), 151);
     loaded = load(empty, first);
     assert_equal(empty, loaded);
@@ -264,7 +302,7 @@ START_TEST(test_snapshot__crosses_every_level_of_directories)
         snapshot_builder_append(builder, &message);
         snapshot_builder_append(builder, &message);
         snapshot = write_version(builder);
-        ck_assert_uint_eq(snapshot->leaf_count, 2);
+        ck_assert_uint_eq(count_leaves(&snapshot->root->node), 2);
         loaded = load(snapshot, NULL);
         assert_equal(snapshot, loaded);
         snapshot_unref(loaded);
@@ -334,19 +372,19 @@ static void check_difference(const struct snapshot *before, const struct snapsho
     size_t expunged = 0, changed = 0, added = 0, index;
 
     snapshot_compare(&changes, before, after);
-    for (size_t i = 0; i < before->count; i++) {
+    for (size_t i = 0; i < snapshot_count(before); i++) {
         if (!snapshot_find(after, snapshot_message(before, i).uid, &index)) {
             ck_assert_uint_lt(expunged, changes.expunged->len);
             ck_assert_uint_eq(g_array_index(changes.expunged, uint32_t, expunged++),
                               snapshot_message(before, i).uid);
         }
     }
-    for (size_t i = 0; i < after->count; i++) {
+    for (size_t i = 0; i < snapshot_count(after); i++) {
         struct message message = snapshot_message(after, i);
 
         if (!snapshot_find(before, message.uid, &index)) {
             added++;
-            ck_assert_uint_ge(i, after->count - changes.added);
+            ck_assert_uint_ge(i, snapshot_count(after) - changes.added);
         } else if (snapshot_message(before, index).modseq != message.modseq) {
             ck_assert_uint_lt(changed, changes.changed->len);
             ck_assert_uint_eq(g_array_index(changes.changed, size_t, changed++), i);
@@ -376,10 +414,10 @@ static void check_kept(const struct snapshot *told, const struct snapshot *newes
     ck_assert_uint_eq(to_newest.changed->len, 0);
     ck_assert_uint_eq(to_newest.expunged->len, all.expunged->len);
     ck_assert(all.expunged->len > 0 || kept == newest);
-    for (size_t i = 0; i < told->count; i++) {
+    for (size_t i = 0; i < snapshot_count(told); i++) {
         ck_assert(snapshot_find(kept, snapshot_message(told, i).uid, &index));
     }
-    for (size_t i = 1; i < kept->count; i++) {
+    for (size_t i = 1; i < snapshot_count(kept); i++) {
         ck_assert_uint_lt(snapshot_message(kept, i - 1).uid, snapshot_message(kept, i).uid);
     }
     ck_assert_uint_eq(kept->uid_next, newest->uid_next);

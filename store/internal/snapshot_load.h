@@ -15,6 +15,14 @@ int snapshot_load(struct snapshot **out, bool *keywords_moved, struct objects *o
                   const struct object_id *commit, const struct snapshot *known,
                   struct store_error *error);
 
+/* An entry of a tree: at level i below the root, number is UID / NODE_SPAN[i + 1]. */
+struct directory {
+    uint32_t number;
+    struct object_id tree;
+};
+
+enum { DIRECTORY_LEVELS = 3 }; /* above the leaves */
+
 /* Decodes one leaf from its tree: messages with their blob ids. messages has room for
  * LEAF_MESSAGES. */
 int leaf_load(struct message messages[LEAF_MESSAGES], size_t *count, struct objects *objects,

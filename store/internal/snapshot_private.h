@@ -1,4 +1,4 @@
-/* Inside snapshots: leaves, the ids of written trees, and the builder of the next version. */
+/* Inside snapshots, and the builder of the next version. */
 #ifndef ANNAL_STORE_INTERNAL_SNAPSHOT_PRIVATE_H
 #define ANNAL_STORE_INTERNAL_SNAPSHOT_PRIVATE_H
 
@@ -7,36 +7,8 @@
 #include "store/internal/index_file.h"
 #include "store/internal/objects.h"
 #include "store/internal/properties.h"
+#include "store/internal/snapshot_node.h"
 #include "store/snapshot.h"
-
-/* The messages with UIDs number * 100 to number * 100 + 99, at least one of them. Immutable once
- * a second reference exists. */
-struct leaf {
-    unsigned references;
-    uint32_t number;
-    uint32_t count;
-    uint32_t unseen;
-    uint32_t deleted;
-    uint64_t size;         /* octets, sum */
-    uint64_t modseq_max;   /* of its messages */
-    struct object_id tree; /* zero while it was never written */
-    struct message messages[];
-};
-
-struct leaf *leaf_new(uint32_t number, size_t capacity);
-struct leaf *leaf_ref(struct leaf *leaf);
-void leaf_unref(struct leaf *leaf);
-/* Sets unseen, deleted, size and modseq_max from the messages. */
-void leaf_count(struct leaf *leaf);
-
-/* A written tree above the leaves. At level i, number is UID / DIRECTORY_SPAN[i]. */
-struct directory {
-    uint32_t number;
-    struct object_id tree;
-};
-
-enum { DIRECTORY_LEVELS = 3 };
-extern const uint32_t DIRECTORY_SPAN[DIRECTORY_LEVELS]; /* 10^8, 10^6, 10^4 */
 
 struct snapshot {
     unsigned references;
@@ -46,23 +18,13 @@ struct snapshot {
     uint64_t highest_modseq;
     struct object_id commit; /* zero while it has none */
     GPtrArray *keywords;     /* shared between versions, never changed */
-    struct leaf **leaves;    /* ascending numbers */
-    uint32_t *starts;        /* index of each leaf's first message */
-    size_t leaf_count;
-    GArray *directories[DIRECTORY_LEVELS]; /* struct directory, ascending; NULL where only in
-                                              memory */
-    size_t count;
-    size_t unseen;
-    size_t deleted;
-    uint64_t size;
+    struct inner *root;      /* its totals are the mailbox's */
+    const struct leaf *near; /* the leaf looked at last, or NULL */
+    size_t near_start;       /* index of its first message */
 };
 
-/* Takes the array and the references in leaves; computes starts and counts. The caller fills in
- * the rest. */
-struct snapshot *snapshot_new(struct leaf **leaves, size_t leaf_count);
-
-/* Position of the first leaf whose number is at least this. */
-size_t leaves_lower_bound(struct leaf *const *leaves, size_t count, uint32_t number);
+/* Takes the reference. The caller fills in the rest. */
+struct snapshot *snapshot_new(struct inner *root);
 
 /* Walks two snapshots side by side, skipping what they share: called for each message that is in
  * only one of them (the other NULL) or whose copies are not in the same leaf object. after_index
@@ -74,6 +36,14 @@ void snapshot_walk_both(const struct snapshot *before, const struct snapshot *af
 
 /* --- the next version --- */
 
+/* The leaf that is being changed, unpacked. */
+struct draft {
+    bool open;
+    uint32_t number;
+    size_t count;
+    struct message messages[LEAF_MESSAGES];
+};
+
 struct snapshot_builder {
     const struct snapshot *before; /* NULL: a new mailbox */
     char mailbox_id[MAILBOX_ID_MAX + 1];
@@ -82,8 +52,10 @@ struct snapshot_builder {
     uint64_t modseq; /* of the commit to be; every changed message gets it */
     GPtrArray *keywords;
     bool keywords_own;
-    GPtrArray *leaves; /* struct leaf *; may hold emptied ones until written */
-    bool changed;
+    bool damaged;       /* took what can't be read: not to be written */
+    struct inner *root; /* nodes whose tree is zero are the builder's alone, with room for
+                           NODE_CHILDREN_MAX children; some may be empty until written */
+    struct draft draft; /* in place of what root has */
 };
 
 /* The builder for what comes after before (NULL: an empty new mailbox, whose id and uid_validity
@@ -111,7 +83,8 @@ int snapshot_builder_keyword(struct snapshot_builder *builder, const char *keywo
                              struct store_error *error);
 
 /* Adds the changed objects to the batch; *root is the root tree. *out is the new version, without
- * a commit as yet; the builder is used up (but still to be freed). */
+ * a commit as yet; the builder is used up (but still to be freed). STORE_CORRUPT if it holds a
+ * message that could not be read. */
 int snapshot_builder_write(struct snapshot_builder *builder, struct object_batch *batch,
                            struct snapshot **out, struct object_id *root,
                            struct store_error *error);

@@ -1,0 +1,45 @@
+/* A snapshot as a file that is mapped, so that a mailbox opens without reading its trees.
+ *
+ * Derived state: deletable at any time, keyed by commit, never synced. What a CRC does not vouch
+ * for is not believed: a bad head or table makes the file no file, a bad leaf is read from git.
+ * The file is replaced, never altered, so that a mapping of it stays good; whoever truncates it in
+ * place while it is mapped ends the process (SIGBUS).
+ */
+#ifndef ANNAL_STORE_INTERNAL_SNAPSHOT_FILE_H
+#define ANNAL_STORE_INTERNAL_SNAPSHOT_FILE_H
+
+#include <stdbool.h>
+
+#include "store/internal/objects.h"
+#include "store/internal/snapshot_private.h"
+
+/* A mapped file and the nodes that stand in it. */
+struct snapshot_map *snapshot_map_ref(struct snapshot_map *map);
+void snapshot_map_unref(struct snapshot_map *map);
+/* Sets checked: finds the leaf's octets good, or gets others from git, or makes it lost. */
+void snapshot_map_check(const struct leaf *leaf);
+
+/* The snapshot of the file's commit, whichever that is: O(leaves), no message is touched. False if
+ * there is no good file; a bad one is removed. objects is borrowed for as long as the snapshot or
+ * anything made from it lives. */
+bool snapshot_file_read(struct snapshot **out, const char *path, struct objects *objects);
+
+/* Of the file at path, without reading more than its head; false if there is none. */
+struct snapshot_file_status {
+    struct object_id commit;
+    uint64_t length; /* octets */
+    int64_t time;    /* of its making, seconds since the epoch */
+};
+bool snapshot_file_status(struct snapshot_file_status *out, const char *path);
+
+/* Replaces the file. The snapshot has a commit. False, and the file as it was, where that fails or
+ * a leaf can't be read. Writes to `path` and a `~` and digits first. */
+bool snapshot_file_save(const char *path, const struct snapshot *snapshot);
+
+/* snapshot_load() without a known state, helped by the file: exactly the same result. *fresh: the
+ * file was that of the commit. */
+int snapshot_file_load(struct snapshot **out, bool *fresh, const char *path,
+                       struct objects *objects, const struct object_id *commit,
+                       struct store_error *error);
+
+#endif
