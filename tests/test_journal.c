@@ -1,9 +1,14 @@
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/internal/journal.h"
+#include "tests/journal_fixture.h"
+#include "tests/lossy_host.h"
 #include "tests/store_fixture.h"
 
 static char *directory, *path;
@@ -21,115 +26,47 @@ static void teardown(void)
     fixture_remove(directory);
 }
 
-static uint32_t next_random(uint32_t *state)
+static int open_code(uint64_t size)
 {
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    return *state;
-}
+    struct journal *journal = NULL;
+    int result = journal_open(&journal, path, size, quiet_host(), &failure);
 
-/* Record number n: length octets that only it has. */
-static uint8_t *make_record(uint32_t n, size_t length)
-{
-    uint8_t *record = malloc(length + 4);
-    uint32_t state = n * 2654435761u + 12345;
-
-    for (size_t i = 0; i < length; i++) {
-        record[i] = (uint8_t)next_random(&state);
-    }
-    return record;
-}
-
-static size_t record_length(uint32_t n)
-{
-    uint32_t state = n * 40503u + 7;
-
-    next_random(&state);
-    next_random(&state);
-    switch (next_random(&state) % 8) {
-    case 0:
-        return next_random(&state) % 4;
-    case 1:
-        return next_random(&state) % 30000;
-    default:
-        return next_random(&state) % 6000;
-    }
-}
-
-static int append(struct journal *journal, uint32_t n)
-{
-    size_t length = record_length(n);
-    uint8_t *record = make_record(n, length);
-    struct journal_piece pieces[] = {
-        {record, length / 3}, {NULL, 0}, {record + length / 3, length - length / 3}};
-    int result = journal_append(journal, pieces, 3, &failure);
-
-    free(record);
+    journal_close(journal);
     return result;
 }
 
-/* The records that must come, in this order. */
-struct expected {
-    uint32_t next;
-    uint32_t end;
-};
-
-static int check_record(void *data, const void *record, size_t length, struct store_error *error)
+/* The length of a record whose frame takes that many blocks. */
+static size_t record_of_blocks(size_t blocks)
 {
-    struct expected *expected = data;
-
-    (void)error;
-    ck_assert_uint_lt(expected->next, expected->end);
-    ck_assert_uint_eq(length, record_length(expected->next));
-    uint8_t *right = make_record(expected->next, length);
-    ck_assert(memcmp(record, right, length) == 0);
-    free(right);
-    expected->next++;
-    return 0;
+    return RECORD_ONE_BLOCK + (blocks - 1) * JOURNAL_BLOCK;
 }
 
-static struct journal *open_sized(uint64_t size)
-{
-    struct journal *journal;
-
-    ck_assert_int_eq(journal_open(&journal, path, size, host_system(), &failure), 0);
-    return journal;
-}
-
-/* Opens it; records first ... end - 1 must be its content. */
-static struct journal *open_expecting(uint32_t first, uint32_t end)
-{
-    struct journal *journal = open_sized(JOURNAL_SIZE_MIN);
-    struct expected expected = {first, end};
-
-    ck_assert_int_eq(journal_replay(journal, check_record, &expected, &failure), 0);
-    ck_assert_uint_eq(expected.next, end);
-    return journal;
-}
+/* Ring */
 
 START_TEST(test_journal__gives_back_every_record_over_many_laps_and_reopenings)
 {
-    struct journal *journal = open_expecting(0, 0);
+    GArray *numbers = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     uint32_t state = 99, end = 0, first = 0, synced = 0;
     uint64_t octets = 0, sequence = 0;
 
-    while (octets < 20 * (uint64_t)JOURNAL_SIZE_MIN) {
-        int result = append(journal, end);
+    struct journal *journal = open_journal(path, quiet_host(), numbers);
+    while (octets < 40 * (uint64_t)JOURNAL_SIZE_MIN) {
+        int result = append_any(journal, end, &failure);
 
         if (result == 0) {
-            octets += record_length(end++);
+            end++;
         }
-        if (result == STORE_LIMIT || next_random(&state) % 3 == 0) {
+        if (result == STORE_LIMIT || lossy_random(&state) % 3 == 0) {
             size_t waiting = journal_waiting(journal);
             uint64_t used = journal_used(journal);
 
             ck_assert_int_eq(journal_sync(journal, &failure), 0);
             ck_assert_uint_eq(journal_waiting(journal), 0);
-            ck_assert_uint_le(used + waiting, journal_used(journal));
+            ck_assert_uint_ge(journal_used(journal), used + waiting);
             ck_assert_uint_le(journal_used(journal), journal_room(journal));
-            ck_assert(synced == end || journal_written(journal) > sequence);
+            ck_assert_uint_eq(journal_written(journal), sequence + (end > synced ? 1 : 0));
             sequence = journal_written(journal);
+            octets += waiting;
             synced = end;
         }
         if (result == STORE_LIMIT) {
@@ -137,15 +74,649 @@ START_TEST(test_journal__gives_back_every_record_over_many_laps_and_reopenings)
             ck_assert_uint_eq(journal_used(journal), 0);
             first = end;
         }
-        if (next_random(&state) % 16 == 0) {
+        if (lossy_random(&state) % 16 == 0) {
             journal_close(journal);
             end = synced;
-            journal = open_expecting(first, end);
+            g_array_set_size(numbers, 0);
+            journal = open_journal(path, quiet_host(), numbers);
+            ck_assert_uint_eq(numbers->len, end - first);
             ck_assert_uint_eq(journal_written(journal), sequence);
         }
     }
     journal_close(journal);
-    journal_close(open_expecting(first, synced));
+    check_content(path, first, synced);
+    g_array_free(numbers, TRUE);
+}
+END_TEST
+
+START_TEST(test_journal__forgets_what_a_checkpoint_names_and_nothing_else)
+{
+    enum { FRAMES = 8, OFFSETS = 24 };
+
+    /* From every part of the ring, so that the frames go over its end in every way. */
+    for (uint32_t offset = 0; offset < OFFSETS; offset++) {
+        for (uint32_t gone = 0; gone <= FRAMES; gone++) {
+            struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+            write_record(journal, 999, record_of_blocks(20));
+            write_record(journal, 999, record_of_blocks(RING_BLOCKS - OFFSETS - 20 + offset));
+            uint64_t before = journal_written(journal);
+            ck_assert_int_eq(journal_checkpoint(journal, before, &failure), 0);
+            for (uint32_t n = 0; n < FRAMES; n++) {
+                write_record(journal, n, 4 + n % 3 * JOURNAL_BLOCK);
+            }
+            ck_assert_uint_eq(journal_written(journal), before + FRAMES);
+            ck_assert_int_eq(journal_checkpoint(journal, before + gone, &failure), 0);
+            ck_assert_int_eq(journal_checkpoint(journal, before, &failure), 0);
+            journal_close(journal);
+            check_content(path, gone, FRAMES);
+            ck_assert_int_eq(unlink(path), 0);
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_journal__refuses_a_record_without_room_and_keeps_all_others)
+{
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+    uint32_t end = 0;
+
+    for (int lap = 0; lap < 5; lap++) {
+        uint32_t first = end;
+
+        while (append_record(journal, end, 9000, &failure) == 0) {
+            if (++end % 4 == 0) {
+                ck_assert_int_eq(journal_sync(journal, &failure), 0);
+            }
+        }
+        ck_assert_int_eq(failure.code, STORE_LIMIT);
+        size_t waiting = journal_waiting(journal);
+        ck_assert_int_eq(append_record(journal, 7, 9000, &failure), STORE_LIMIT);
+        ck_assert_uint_eq(journal_waiting(journal), waiting);
+        ck_assert_int_eq(journal_sync(journal, &failure), 0);
+        ck_assert_int_eq(append_record(journal, 7, 60000, &failure), STORE_LIMIT);
+        ck_assert_uint_eq(journal_waiting(journal), 0);
+        journal_close(journal);
+        check_content(path, first, end);
+        journal = open_journal(path, quiet_host(), NULL);
+        ck_assert_int_eq(append_record(journal, 7, 60000, &failure), STORE_LIMIT);
+        ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal), &failure), 0);
+    }
+    journal_close(journal);
+}
+END_TEST
+
+START_TEST(test_journal__takes_the_longest_record_wherever_the_empty_ring_begins)
+{
+    for (uint32_t block = 0; block < RING_BLOCKS; block++) {
+        struct journal *journal = open_journal(path, quiet_host(), NULL);
+        size_t max = journal_record_max(journal);
+
+        for (uint32_t i = 0; i < block; i++) {
+            ck_assert_int_eq(append_record(journal, i, RECORD_ONE_BLOCK, &failure), 0);
+            if (i % 2 == 0) {
+                ck_assert_int_eq(journal_sync(journal, &failure), 0);
+            }
+        }
+        ck_assert_int_eq(journal_sync(journal, &failure), 0);
+        ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal), &failure), 0);
+        write_record(journal, 0, max);
+        ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal), &failure), 0);
+        write_record(journal, 0, max);
+        journal_close(journal);
+        check_content(path, 0, 1);
+        ck_assert_int_eq(unlink(path), 0);
+    }
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+    ck_assert_int_eq(append_record(journal, 0, (size_t)RING_BLOCKS * JOURNAL_BLOCK, &failure),
+                     STORE_LIMIT);
+    struct journal_piece absurd[] = {{NULL, 0}, {"x", SIZE_MAX}, {"y", SIZE_MAX}};
+    ck_assert_int_eq(journal_append(journal, absurd, 3, &failure), STORE_LIMIT);
+    ck_assert_int_eq(journal_sync(journal, &failure), 0);
+    ck_assert_uint_eq(journal_used(journal), 0);
+    journal_close(journal);
+}
+END_TEST
+
+START_TEST(test_journal__drops_what_was_not_synced)
+{
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    write_record(journal, 0, 100);
+    ck_assert_int_eq(append_record(journal, 1, 100, &failure), 0);
+    ck_assert_uint_eq(journal_waiting(journal), JOURNAL_BLOCK);
+    journal_close(journal);
+    check_content(path, 0, 1);
+    journal_close(NULL);
+}
+END_TEST
+
+struct stop {
+    int seen, at;
+};
+
+static int stop_at(void *data, const void *record, size_t length, struct store_error *error)
+{
+    struct stop *stop = data;
+
+    (void)record;
+    (void)length;
+    return ++stop->seen == stop->at ? store_error_set(error, STORE_FORBIDDEN, "enough") : 0;
+}
+
+START_TEST(test_journal__ends_the_replay_with_the_error_of_its_visitor)
+{
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    for (uint32_t n = 0; n < 9; n++) {
+        ck_assert_int_eq(append_record(journal, n, 50, &failure), 0);
+        if (n % 3 == 2) {
+            ck_assert_int_eq(journal_sync(journal, &failure), 0);
+        }
+    }
+    journal_close(journal);
+    for (int at = 1; at <= 9; at++) {
+        struct stop stop = {.at = at};
+
+        ck_assert_int_eq(journal_open(&journal, path, JOURNAL_SIZE_MIN, quiet_host(), &failure), 0);
+        ck_assert_int_eq(journal_replay(journal, stop_at, &stop, &failure), STORE_FORBIDDEN);
+        ck_assert_int_eq(stop.seen, at);
+        ck_assert_str_eq(failure.detail, "enough");
+        journal_close(journal);
+    }
+    check_content(path, 0, 9);
+}
+END_TEST
+
+/* Damage */
+
+START_TEST(test_journal__does_not_believe_a_last_frame_with_any_octet_wrong)
+{
+    enum { LENGTH = JOURNAL_BLOCK + 300 };
+    size_t size, end = JOURNAL_FRAME_HEAD + JOURNAL_RECORD_HEAD + LENGTH;
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+    GArray *numbers = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+
+    for (uint32_t n = 0; n < 3; n++) {
+        write_record(journal, n, LENGTH);
+    }
+    journal_close(journal);
+    uint8_t *image = read_image(path, &size);
+    uint64_t offset = (uint64_t)(JOURNAL_HEADERS + 2 * 2) * JOURNAL_BLOCK;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    for (size_t at = 0; at <= end; at++) {
+        uint8_t octet = image[offset + at] ^ 0x10;
+
+        ck_assert_int_eq(pwrite(fd, &octet, 1, (off_t)(offset + at)), 1);
+        g_array_set_size(numbers, 0);
+        journal_close(open_journal(path, quiet_host(), numbers));
+        /* The octet behind the end is padding. */
+        ck_assert_uint_eq(numbers->len, at < end ? 2 : 3);
+        ck_assert_int_eq(pwrite(fd, image + offset + at, 1, (off_t)(offset + at)), 1);
+    }
+    close(fd);
+    check_content(path, 0, 3);
+    free(image);
+    g_array_free(numbers, TRUE);
+}
+END_TEST
+
+START_TEST(test_journal__does_not_believe_a_frame_with_a_block_missing)
+{
+    enum { BLOCKS = 5, LENGTH = BLOCKS * JOURNAL_BLOCK - 600 };
+    size_t size;
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    write_record(journal, 0, 10);
+    write_record(journal, 1, 10);
+    journal_close(journal);
+    uint8_t *before = read_image(path, &size);
+    journal = open_journal(path, quiet_host(), NULL);
+    write_record(journal, 2, LENGTH);
+    journal_close(journal);
+    uint8_t *after = read_image(path, &size);
+    for (unsigned written = 0; written < 1u << BLOCKS; written++) {
+        uint8_t *image = malloc(size);
+
+        memcpy(image, before, size);
+        for (uint32_t i = 0; i < BLOCKS; i++) {
+            if ((written >> i & 1) != 0) {
+                memcpy(ring_block(image, 2 + i), ring_block(after, 2 + i), JOURNAL_BLOCK);
+            }
+        }
+        write_image(path, image, size);
+        check_content(path, 0, written == (1u << BLOCKS) - 1 ? 3 : 2);
+        /* What comes behind is believed, and the torn one still is not. */
+        journal = open_journal(path, quiet_host(), NULL);
+        write_record(journal, written == (1u << BLOCKS) - 1 ? 3 : 2, 10);
+        journal_close(journal);
+        check_content(path, 0, written == (1u << BLOCKS) - 1 ? 4 : 3);
+        free(image);
+    }
+    free(before);
+    free(after);
+}
+END_TEST
+
+START_TEST(test_journal__does_not_believe_frames_of_an_earlier_lap)
+{
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    enum { FRAMES = 3 * RING_BLOCKS + 7 };
+
+    /* All frames have one block: behind the last one always stands a whole one of the lap before.
+     */
+    for (uint32_t n = 0; n < FRAMES; n++) {
+        write_record(journal, n, RECORD_ONE_BLOCK);
+        if (n % 10 == 0) {
+            ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal), &failure), 0);
+            journal_close(journal);
+            check_content(path, n + 1, n + 1);
+            journal = open_journal(path, quiet_host(), NULL);
+        }
+    }
+    journal_close(journal);
+    check_content(path, FRAMES - FRAMES % 10 + 1, FRAMES);
+}
+END_TEST
+
+/* Frames up to two blocks before the ring's end, the first of them checkpointed: what needs three
+ * blocks skips to the start. */
+static struct journal *fill_to_the_end(void)
+{
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    for (uint32_t n = 0; n < RING_BLOCKS - 2; n++) {
+        write_record(journal, n, RECORD_ONE_BLOCK);
+    }
+    ck_assert_int_eq(journal_checkpoint(journal, RING_BLOCKS - 4, &failure), 0);
+    return journal;
+}
+
+START_TEST(test_journal__does_not_believe_what_an_earlier_opening_left_unfinished)
+{
+    enum { LAST = RING_BLOCKS - 2, LENGTH = 3 * RECORD_ONE_BLOCK };
+    size_t size;
+    struct journal *journal = fill_to_the_end();
+
+    journal_close(journal);
+    uint8_t *image = read_image(path, &size);
+    journal = open_journal(path, quiet_host(), NULL);
+    write_record(journal, 666, LENGTH);
+    journal_close(journal);
+    /* Power went off when the frame was on the disk and the skip frame before it was not. */
+    uint8_t *after = read_image(path, &size);
+    memcpy(ring_block(image, 0), ring_block(after, 0), 3 * JOURNAL_BLOCK);
+    write_image(path, image, size);
+    check_content(path, LAST - 2, LAST);
+
+    /* Two frames up to the end; the old one at the start has the number that comes next. */
+    journal = open_journal(path, quiet_host(), NULL);
+    write_record(journal, LAST, RECORD_ONE_BLOCK);
+    journal_close(journal);
+    check_content(path, LAST - 2, LAST + 1);
+    journal = open_journal(path, quiet_host(), NULL);
+    write_record(journal, LAST + 1, RECORD_ONE_BLOCK);
+    journal_close(journal);
+    check_content(path, LAST - 2, LAST + 2);
+
+    /* The other way round: only the skip frame is there, and so is an old frame behind it. */
+    memcpy(ring_block(image, LAST), ring_block(after, LAST), JOURNAL_BLOCK);
+    memset(ring_block(image, 1), 0, JOURNAL_BLOCK);
+    write_image(path, image, size);
+    check_content(path, LAST - 2, LAST);
+    journal = open_journal(path, quiet_host(), NULL);
+    ck_assert_uint_eq(journal_used(journal), 2 * JOURNAL_BLOCK);
+    write_record(journal, LAST, LENGTH);
+    journal_close(journal);
+    check_content(path, LAST - 2, LAST + 1);
+    free(after);
+    free(image);
+}
+END_TEST
+
+START_TEST(test_journal__does_not_believe_a_frame_that_overwrites_a_record_imitates)
+{
+    size_t size;
+    struct journal_header header;
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    /* A copy of a real frame of another journal in the middle of a record's octets. */
+    write_record(journal, 0, RECORD_ONE_BLOCK);
+    write_record(journal, 1, RECORD_ONE_BLOCK);
+    journal_close(journal);
+    uint8_t *image = read_image(path, &size);
+    ck_assert_int_eq(unlink(path), 0);
+    journal = open_journal(path, quiet_host(), NULL);
+    write_record(journal, 0, RECORD_ONE_BLOCK);
+    journal_close(journal);
+    size_t unused;
+    uint8_t *target = read_image(path, &unused);
+    memcpy(ring_block(target, 1), ring_block(image, 1), JOURNAL_BLOCK);
+    write_image(path, target, size);
+    check_content(path, 0, 1);
+    /* With the right id it would be the second frame, but for the CRC of the one before. */
+    ck_assert_int_eq(journal_header_get(&header, target), JOURNAL_OCTETS_INTACT);
+    struct journal_frame frame = {
+        .sequence = 2, .previous = 0, .payload_crc = journal_seed(&header)};
+    journal_frame_put(&frame, journal_seed(&header), ring_block(target, 1));
+    write_image(path, target, size);
+    check_content(path, 0, 1);
+    free(target);
+    free(image);
+}
+END_TEST
+
+/* Frames that are intact and can't be understood. */
+START_TEST(test_journal__refuses_intact_frames_that_it_does_not_understand)
+{
+    static const struct {
+        uint16_t version, kind;
+        uint32_t records, length, record_length;
+        int code;
+    } cases[] = {
+        {1, 0, 1, 10, 6, 0},
+        {1, 0, 2, 10, 6, STORE_CORRUPT},
+        {1, 0, 0, 10, 6, STORE_CORRUPT},
+        {1, 0, 1, 10, 7, STORE_CORRUPT},
+        {1, 0, 1, 10, 5, STORE_CORRUPT},
+        {1, 0, 1, 10, UINT32_MAX, STORE_CORRUPT},
+        {1, 0, 1, 3, 0, STORE_CORRUPT},
+        {1, 0, UINT32_MAX, 10, 6, STORE_CORRUPT},
+        {1, 0, 1, RING_BLOCKS * JOURNAL_BLOCK, 6, 0},
+        {1, 0, 1, UINT32_MAX, 6, 0},
+        {1, 1, 0, 0, 0, 0},
+        {2, 0, 1, 10, 6, STORE_UNSUPPORTED},
+        {1, 2, 1, 10, 6, STORE_UNSUPPORTED},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct journal_header header;
+        size_t size;
+        struct stop stop = {0};
+
+        unlink(path);
+        ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+        uint8_t *image = read_image(path, &size);
+        ck_assert_int_eq(journal_header_get(&header, image), JOURNAL_OCTETS_INTACT);
+        uint32_t seed = journal_seed(&header);
+        uint8_t *bytes = ring_block(image, 0);
+        uint32_t length = cases[i].length < JOURNAL_BLOCK ? cases[i].length : 0;
+        struct journal_frame frame = {
+            .sequence = 1, .length = cases[i].length, .records = cases[i].records};
+        for (int k = 0; k < 4; k++) {
+            bytes[JOURNAL_FRAME_HEAD + k] = (uint8_t)(cases[i].record_length >> 8 * k);
+        }
+        frame.payload_crc = journal_crc(seed, bytes + JOURNAL_FRAME_HEAD, length);
+        journal_frame_put(&frame, seed, bytes);
+        bytes[4] = (uint8_t)cases[i].version;
+        bytes[6] = (uint8_t)cases[i].kind;
+        uint32_t crc = journal_crc(seed, bytes, JOURNAL_FRAME_HEAD - 4);
+        for (int k = 0; k < 4; k++) {
+            bytes[JOURNAL_FRAME_HEAD - 4 + k] = (uint8_t)(crc >> 8 * k);
+        }
+        write_image(path, image, size);
+        free(image);
+
+        struct journal *journal;
+        ck_assert_int_eq(journal_open(&journal, path, JOURNAL_SIZE_MIN, quiet_host(), &failure), 0);
+        ck_assert_int_eq(journal_replay(journal, stop_at, &stop, &failure), cases[i].code);
+        ck_assert_int_eq(stop.seen, i == 0 ? 1 : 0);
+        journal_close(journal);
+    }
+}
+END_TEST
+
+START_TEST(test_journal__reads_either_header_and_prefers_the_newer)
+{
+    size_t size, unused;
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+
+    for (uint32_t n = 0; n < 6; n++) {
+        write_record(journal, n, 5000);
+    }
+    uint8_t *old = read_image(path, &size);
+    ck_assert_int_eq(journal_checkpoint(journal, 4, &failure), 0);
+    journal_close(journal);
+    uint8_t *new = read_image(path, &unused);
+    for (int which = 0; which < 16; which++) {
+        /* Each header: absent, damaged, old, new. */
+        uint8_t *image = malloc(size);
+        bool newer = which % 4 == 3 || which / 4 == 3;
+        bool older = which % 4 == 2 || which / 4 == 2;
+
+        memcpy(image, new, size);
+        for (int slot = 0; slot < 2; slot++) {
+            int kind = slot == 0 ? which % 4 : which / 4;
+            uint8_t *block = image + slot * JOURNAL_BLOCK;
+
+            if (kind == 0) {
+                memset(block, 0, JOURNAL_BLOCK);
+            } else if (kind == 1) {
+                block[50] ^= 1;
+            } else if (kind == 2) {
+                memcpy(block, old + slot * JOURNAL_BLOCK, JOURNAL_BLOCK);
+            }
+        }
+        write_image(path, image, size);
+        if (newer || older) {
+            check_content(path, newer ? 4 : 0, 6);
+            journal = open_journal(path, quiet_host(), NULL);
+            ck_assert_int_eq(journal_checkpoint(journal, 5, &failure), 0);
+            journal_close(journal);
+            check_content(path, 5, 6);
+        } else {
+            size_t same;
+
+            ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_CORRUPT);
+            ck_assert_ptr_nonnull(strstr(failure.detail, path));
+            uint8_t *left = read_image(path, &same);
+            ck_assert(same == size && memcmp(left, image, size) == 0);
+            free(left);
+        }
+        free(image);
+    }
+    free(old);
+    free(new);
+}
+END_TEST
+
+START_TEST(test_journal__loses_nothing_with_one_header_after_the_next_sync)
+{
+    struct journal *journal = open_journal(path, quiet_host(), NULL);
+    size_t size;
+
+    for (uint32_t n = 0; n < RING_BLOCKS; n++) {
+        write_record(journal, n, RECORD_ONE_BLOCK);
+    }
+    ck_assert_int_eq(journal_checkpoint(journal, RING_BLOCKS - 10, &failure), 0);
+    write_record(journal, RING_BLOCKS, 5000);
+    journal_close(journal);
+    uint8_t *image = read_image(path, &size);
+    for (int slot = 0; slot < JOURNAL_HEADERS; slot++) {
+        image[slot * JOURNAL_BLOCK + 60] ^= 1;
+        write_image(path, image, size);
+        image[slot * JOURNAL_BLOCK + 60] ^= 1;
+        check_content(path, RING_BLOCKS - 10, RING_BLOCKS + 1);
+    }
+    free(image);
+}
+END_TEST
+
+START_TEST(test_journal__refuses_headers_that_make_no_sense)
+{
+    struct journal_header good, bad;
+    uint8_t block[JOURNAL_BLOCK];
+    size_t size;
+
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+    uint8_t *image = read_image(path, &size);
+    ck_assert_int_eq(journal_header_get(&good, image), JOURNAL_OCTETS_INTACT);
+    for (int i = 0; i < 8; i++) {
+        bad = good;
+        switch (i) {
+        case 0:
+            bad.size = JOURNAL_SIZE_MIN - JOURNAL_BLOCK;
+            break;
+        case 1:
+            bad.size = (uint64_t)JOURNAL_SIZE_MAX + JOURNAL_BLOCK;
+            break;
+        case 2:
+            bad.size += 1;
+            break;
+        case 3:
+            bad.size = UINT64_MAX;
+            break;
+        case 4:
+            bad.sequence = 0;
+            break;
+        case 5:
+            bad.tail = RING_BLOCKS;
+            break;
+        case 6:
+            bad.tail = UINT32_MAX;
+            break;
+        default:
+            bad.size += JOURNAL_BLOCK; /* more than there is */
+            break;
+        }
+        journal_header_put(&bad, block);
+        memcpy(image, block, sizeof(block));
+        memcpy(image + JOURNAL_BLOCK, block, sizeof(block));
+        write_image(path, image, size);
+        ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_CORRUPT);
+    }
+    free(image);
+}
+END_TEST
+
+START_TEST(test_journal__refuses_newer_versions_and_files_cut_off)
+{
+    size_t size;
+
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+    uint8_t *image = read_image(path, &size);
+    size_t lengths[] = {0, 1, 100, 4096, 5000, 8192, size / 2, size - 1};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        write_image(path, image, lengths[i]);
+        ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_CORRUPT);
+    }
+    write_image(path, image, size);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+    /* The CRC does not cover the version. */
+    image[8] = 2;
+    write_image(path, image, size);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_UNSUPPORTED);
+    image[JOURNAL_BLOCK + 8] = 2;
+    write_image(path, image, size);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_UNSUPPORTED);
+    free(image);
+}
+END_TEST
+
+/* The file */
+
+START_TEST(test_journal__belongs_to_one_opener)
+{
+    struct journal *journal = open_journal(path, host_system(), NULL);
+    char *temporary = fixture_path(directory, "journal.new");
+    struct stat status;
+
+    ck_assert_int_eq(stat(path, &status), 0);
+    ck_assert_uint_eq(status.st_mode & 07777, 0600);
+    ck_assert_int_eq(status.st_blocks * 512 >= JOURNAL_SIZE_MIN, 1);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_CONFLICT);
+    ck_assert_int_eq(open_code(2 * JOURNAL_SIZE_MIN), STORE_CONFLICT);
+    journal_close(journal);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+
+    /* Somebody else is making it; somebody died while making it. */
+    ck_assert_int_eq(unlink(path), 0);
+    int fd = open(temporary, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, "leftover", 8), 8);
+    ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_CONFLICT);
+    ck_assert_int_ne(access(path, F_OK), 0);
+    close(fd);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+    ck_assert_int_ne(access(temporary, F_OK), 0);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(directory), 0);
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_IO);
+    free(temporary);
+}
+END_TEST
+
+static int open_replaced(void *data, const char *name, int flags, mode_t mode)
+{
+    int fd = host_system()->open(NULL, name, flags, mode);
+
+    (void)data;
+    ck_assert_int_eq(unlink(name), 0);
+    return fd;
+}
+
+START_TEST(test_journal__does_not_lock_a_file_that_lost_its_name)
+{
+    struct host host = *host_system();
+    struct journal *journal;
+
+    ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
+    host.open = open_replaced;
+    ck_assert_int_eq(journal_open(&journal, path, JOURNAL_SIZE_MIN, &host, &failure),
+                     STORE_CONFLICT);
+}
+END_TEST
+
+START_TEST(test_journal__changes_its_size_only_when_it_is_empty)
+{
+    static const struct {
+        uint64_t asked, made;
+    } cases[] = {
+        {0, JOURNAL_SIZE_MIN},
+        {JOURNAL_SIZE_MIN + 1, JOURNAL_SIZE_MIN},
+        {2 * JOURNAL_SIZE_MIN, 2 * JOURNAL_SIZE_MIN},
+        {3 * JOURNAL_SIZE_MIN + JOURNAL_BLOCK, 3 * JOURNAL_SIZE_MIN + JOURNAL_BLOCK},
+        {JOURNAL_SIZE_MIN, JOURNAL_SIZE_MIN},
+    };
+    uint64_t sequence = 0, last = JOURNAL_SIZE_MIN;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        GArray *numbers = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+        struct journal *journal = open_journal(path, host_system(), numbers);
+        struct stat status;
+
+        /* Not empty: opened with another size, it stays as it is. */
+        write_record(journal, 5, 100);
+        journal_close(journal);
+        ck_assert_int_eq(journal_open(&journal, path, cases[i].asked, host_system(), &failure), 0);
+        ck_assert_int_eq(stat(path, &status), 0);
+        ck_assert_int_eq((uint64_t)status.st_size == JOURNAL_SIZE_MIN, 1);
+        ck_assert_int_eq(journal_replay(journal, collect_record, numbers, &failure), 0);
+        ck_assert_uint_eq(numbers->len, 1);
+        ck_assert_uint_gt(journal_written(journal), sequence);
+        sequence = journal_written(journal);
+        ck_assert_int_eq(journal_checkpoint(journal, sequence, &failure), 0);
+        journal_close(journal);
+
+        ck_assert_int_eq(journal_open(&journal, path, cases[i].asked, host_system(), &failure), 0);
+        ck_assert_int_eq(stat(path, &status), 0);
+        ck_assert_uint_eq((uint64_t)status.st_size, cases[i].made);
+        ck_assert_uint_eq(journal_room(journal),
+                          cases[i].made - JOURNAL_HEADERS * (uint64_t)JOURNAL_BLOCK);
+        g_array_set_size(numbers, 0);
+        ck_assert_int_eq(journal_replay(journal, collect_record, numbers, &failure), 0);
+        ck_assert_uint_eq(numbers->len, 0);
+        ck_assert_uint_eq(journal_written(journal), sequence);
+        write_record(journal, 6, 100);
+        sequence = journal_written(journal);
+        ck_assert_int_eq(journal_checkpoint(journal, sequence, &failure), 0);
+        ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), STORE_CONFLICT);
+        journal_close(journal);
+        last = cases[i].made;
+        g_array_free(numbers, TRUE);
+    }
+    ck_assert_uint_eq(last, JOURNAL_SIZE_MIN);
 }
 END_TEST
 
@@ -157,6 +728,24 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, test_journal__gives_back_every_record_over_many_laps_and_reopenings);
+    tcase_add_test(tests, test_journal__forgets_what_a_checkpoint_names_and_nothing_else);
+    tcase_add_test(tests, test_journal__refuses_a_record_without_room_and_keeps_all_others);
+    tcase_add_test(tests, test_journal__takes_the_longest_record_wherever_the_empty_ring_begins);
+    tcase_add_test(tests, test_journal__drops_what_was_not_synced);
+    tcase_add_test(tests, test_journal__ends_the_replay_with_the_error_of_its_visitor);
+    tcase_add_test(tests, test_journal__does_not_believe_a_last_frame_with_any_octet_wrong);
+    tcase_add_test(tests, test_journal__does_not_believe_a_frame_with_a_block_missing);
+    tcase_add_test(tests, test_journal__does_not_believe_frames_of_an_earlier_lap);
+    tcase_add_test(tests, test_journal__does_not_believe_what_an_earlier_opening_left_unfinished);
+    tcase_add_test(tests, test_journal__does_not_believe_a_frame_that_overwrites_a_record_imitates);
+    tcase_add_test(tests, test_journal__refuses_intact_frames_that_it_does_not_understand);
+    tcase_add_test(tests, test_journal__reads_either_header_and_prefers_the_newer);
+    tcase_add_test(tests, test_journal__loses_nothing_with_one_header_after_the_next_sync);
+    tcase_add_test(tests, test_journal__refuses_headers_that_make_no_sense);
+    tcase_add_test(tests, test_journal__refuses_newer_versions_and_files_cut_off);
+    tcase_add_test(tests, test_journal__belongs_to_one_opener);
+    tcase_add_test(tests, test_journal__does_not_lock_a_file_that_lost_its_name);
+    tcase_add_test(tests, test_journal__changes_its_size_only_when_it_is_empty);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -1,0 +1,139 @@
+#include "tests/lossy_host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct lossy_version {
+    uint64_t offset;
+    uint8_t octets[LOSSY_BLOCK];
+};
+
+uint32_t lossy_random(uint32_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+static bool is_known(const struct lossy_host *lossy, uint64_t offset)
+{
+    for (guint i = 0; i < lossy->versions->len; i++) {
+        if (g_array_index(lossy->versions, struct lossy_version, i).offset == offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int write_block(struct lossy_host *lossy, int fd, const uint8_t *bytes, uint64_t offset)
+{
+    struct lossy_version version = {.offset = offset};
+
+    if (!is_known(lossy, offset)) {
+        if (pread(fd, version.octets, LOSSY_BLOCK, (off_t)offset) < 0) {
+            return -errno;
+        }
+        g_array_append_val(lossy->versions, version);
+    }
+    memcpy(version.octets, bytes, LOSSY_BLOCK);
+    g_array_append_val(lossy->versions, version);
+    return host_system()->pwrite(NULL, fd, bytes, LOSSY_BLOCK, offset);
+}
+
+static int lossy_pwrite(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    struct lossy_host *lossy = data;
+    size_t end = length;
+    int result = 0;
+
+    if (length % LOSSY_BLOCK != 0 || offset % LOSSY_BLOCK != 0) {
+        abort();
+    }
+    /* A file that is being made is not looked at before it has its name. */
+    if (length > 64 * LOSSY_BLOCK) {
+        return host_system()->pwrite(NULL, fd, bytes, length, offset);
+    }
+    if (lossy->fail_writes > 0) {
+        end = length / 2 / LOSSY_BLOCK * LOSSY_BLOCK;
+    }
+    for (size_t at = 0; at < end && result == 0; at += LOSSY_BLOCK) {
+        result = write_block(lossy, fd, (const uint8_t *)bytes + at, offset + at);
+    }
+    if (lossy->fail_writes > 0) {
+        lossy->fail_writes--;
+        return -EIO;
+    }
+    return result;
+}
+
+static int lossy_sync(void *data, int fd)
+{
+    struct lossy_host *lossy = data;
+
+    (void)fd;
+    if (lossy->fail_syncs > 0) {
+        lossy->fail_syncs--;
+        return -EIO;
+    }
+    g_array_set_size(lossy->versions, 0);
+    return 0;
+}
+
+static int lossy_fsync_directory(void *data, const char *path)
+{
+    (void)data;
+    (void)path;
+    return 0;
+}
+
+void lossy_host_init(struct lossy_host *lossy)
+{
+    *lossy = (struct lossy_host){
+        .host = *host_system(),
+        .versions = g_array_new(FALSE, FALSE, sizeof(struct lossy_version)),
+    };
+    lossy->host.data = lossy;
+    lossy->host.pwrite = lossy_pwrite;
+    lossy->host.fsync = lossy_sync;
+    lossy->host.fdatasync = lossy_sync;
+    lossy->host.fsync_directory = lossy_fsync_directory;
+}
+
+void lossy_host_release(struct lossy_host *lossy)
+{
+    g_array_free(lossy->versions, TRUE);
+}
+
+void lossy_host_cut(struct lossy_host *lossy, const char *path, uint32_t *random)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0) {
+        abort();
+    }
+    for (guint i = 0; i < lossy->versions->len; i++) {
+        const struct lossy_version *version =
+            &g_array_index(lossy->versions, struct lossy_version, i);
+        guint count = 0, chosen = i;
+
+        for (guint k = 0; k < lossy->versions->len; k++) {
+            if (g_array_index(lossy->versions, struct lossy_version, k).offset != version->offset) {
+                continue;
+            }
+            if (lossy_random(random) % ++count == 0) {
+                chosen = k;
+            }
+        }
+        version = &g_array_index(lossy->versions, struct lossy_version, chosen);
+        if (pwrite(fd, version->octets, LOSSY_BLOCK, (off_t)version->offset) != LOSSY_BLOCK) {
+            abort();
+        }
+    }
+    close(fd);
+    g_array_set_size(lossy->versions, 0);
+}
