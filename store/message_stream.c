@@ -1,26 +1,48 @@
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "store/internal/message_stream_private.h"
+#include "store/internal/pack_file.h"
 
+/* Either slices of the pack where the blob is stored whole, or all of it. */
 struct message_stream {
     unsigned references;
     uint64_t length;
+    bool sliced;
+    struct pack_slices slices;
     struct object_data whole;
 };
+
+static int open_blob(struct message_stream *stream, struct objects *objects,
+                     const struct object_id *blob, struct store_error *error)
+{
+    if (objects_slices(objects, blob, &stream->slices)) {
+        /* Then objects_read() tells that it is no blob. */
+        stream->sliced = stream->slices.type == OBJECT_BLOB;
+        if (stream->sliced) {
+            stream->length = stream->slices.length;
+            return 0;
+        }
+        pack_slices_release(&stream->slices);
+    }
+    int rc = objects_read(objects, blob, OBJECT_BLOB, &stream->whole, error);
+
+    stream->length = stream->whole.length;
+    return rc;
+}
 
 int message_stream_open(struct message_stream **out, struct objects *objects,
                         const struct object_id *blob, struct store_error *error)
 {
     struct message_stream *stream = g_new0(struct message_stream, 1);
-    int rc = objects_read(objects, blob, OBJECT_BLOB, &stream->whole, error);
+    int rc = open_blob(stream, objects, blob, error);
 
     if (rc < 0) {
         g_free(stream);
         return rc;
     }
     stream->references = 1;
-    stream->length = stream->whole.length;
     *out = stream;
     return 0;
 }
@@ -36,7 +58,11 @@ void message_stream_unref(struct message_stream *stream)
     if (stream == NULL || --stream->references > 0) {
         return;
     }
-    object_data_release(&stream->whole);
+    if (stream->sliced) {
+        pack_slices_release(&stream->slices);
+    } else {
+        object_data_release(&stream->whole);
+    }
     g_free(stream);
 }
 
@@ -51,7 +77,9 @@ int message_stream_read(struct message_stream *stream, uint64_t offset, uint64_t
     assert(offset < stream->length && max > 0);
     uint64_t length = MIN(MIN(max, MESSAGE_STREAM_PIECE_MAX), stream->length - offset);
 
-    (void)error;
+    if (stream->sliced) {
+        return pack_slices_next(&stream->slices, offset, (size_t)length, out, error);
+    }
     *out = g_bytes_new_from_bytes(stream->whole.owner, (gsize)offset, (gsize)length);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "store/internal/object_cache.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
+#include "store/internal/pack_set.h"
 
 /* A batch given up because a reference moved is soon followed by another with most of the same
  * objects, which may find them in the first one's pack. Packs stay protected a little longer than
@@ -102,29 +103,12 @@ static bool gc_is_running(const struct objects *objects)
     return running;
 }
 
-/* Asks the disk, not what was listed earlier: the object may have been pruned since. */
-static bool stands_on_disk(struct objects *objects, const struct object_id *id)
-{
-    git_odb *odb = NULL;
-    git_oid oid;
-    bool found = false;
-
-    if (gc_is_running(objects)) {
-        return false;
-    }
-    git_oid_fromraw(&oid, id->bytes);
-    if (git_odb_open(&odb, objects->directory) == 0) {
-        found = git_odb_exists(odb, &oid) == 1;
-    }
-    git_odb_free(odb);
-    return found;
-}
-
 bool object_batch_is_needless(struct object_batch *batch, const struct object_id *id, size_t length)
 {
+    /* What was listed or mapped earlier may have been pruned since. */
     return g_hash_table_contains(batch->by_id, id) ||
-           (length >= OBJECT_DEDUPLICATE_MIN && !batch->repeat &&
-            stands_on_disk(batch->objects, id));
+           (length >= OBJECT_DEDUPLICATE_MIN && !batch->repeat && !gc_is_running(batch->objects) &&
+            pack_set_stands(batch->objects->packs, id));
 }
 
 static void add_pending(struct object_batch *batch, const struct object_id *id,

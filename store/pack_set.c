@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     RACY_SECONDS = 1, /* a directory changed this lately may change again with the same time */
@@ -225,6 +226,34 @@ bool pack_set_has(struct pack_set *set, const struct object_id *id)
     guint index;
 
     return find_first(set, id, &index, &position) != NULL;
+}
+
+static bool file_exists(const char *path, const char *suffix)
+{
+    char *name = g_strconcat(path, suffix, NULL);
+    bool exists = access(name, F_OK) == 0;
+
+    g_free(name);
+    return exists;
+}
+
+bool pack_set_stands(struct pack_set *set, const struct object_id *id)
+{
+    uint32_t position;
+    guint index;
+    bool stands = false;
+
+    if (find_first(set, id, &index, &position) == NULL) {
+        return false;
+    }
+    /* The one that was hit comes first now. */
+    index = 0;
+    while (!stands && find(set, id, &index, &position) != NULL) {
+        const struct member *member = set->members->pdata[index - 1];
+
+        stands = file_exists(member->path, ".idx") && file_exists(member->path, ".pack");
+    }
+    return stands;
 }
 
 bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pack_slices *out)
