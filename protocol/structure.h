@@ -11,9 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Kind and version under which records are kept: change it with the format. */
-#define STRUCTURE_KIND "structure.1"
-
 struct structure; /* a decoded record: immutable */
 
 /* Decodes a record (protocol/mime.h makes them). message_length: of the message it is about;

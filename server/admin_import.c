@@ -14,6 +14,7 @@
 #include "server/commands.h"
 #include "server/import_maildir.h"
 #include "server/import_mbox.h"
+#include "server/message_summary.h"
 
 static const char USAGE[] =
     "usage: annal import USER (mbox|maildir) PATH [--mailbox NAME] [--keep-bytes]\n"
@@ -107,6 +108,8 @@ static int append_batch(struct import *import, bool keywords, struct store_error
     }
     result =
         mailbox_append(import->mailbox, appends, import->batch->len, &origin, &first_uid, error);
+    for (unsigned i = 0; i < import->batch->len && result == 0; i++)
+        message_summary_delivered(import->account, appends[i].spool);
     g_free(appends);
     return result;
 }

@@ -9,6 +9,7 @@
  */
 #include <assert.h>
 
+#include "server/message_summary.h"
 #include "server/session_private.h"
 
 /* Of all messages of one command. */
@@ -173,6 +174,8 @@ static int append_all(struct session *session, const struct run *run, struct mai
     session_origin(session, run, &origin);
     struct append *appends = make_appends(messages, origin.time);
     int code = mailbox_append(mailbox, appends, messages->len, &origin, first_uid, error);
+    for (guint i = 0; i < messages->len && code == 0; i++)
+        message_summary_delivered(session->account, appends[i].spool);
     free_appends(appends, messages->len);
     return code;
 }

@@ -2,14 +2,19 @@
  * after the other, giving way between them. */
 #include <inttypes.h>
 
+#include "protocol/response.h"
 #include "server/fetch_item.h"
 #include "server/session_message.h"
+
+/* Where the answer is at hand the clock costs as much as a message: it is asked once in so many. */
+enum { FETCH_CHECK_EVERY = 32 };
 
 struct fetch_state {
     GArray *indexes; /* uint32_t, in the view */
     GArray *items;   /* struct fetch_item, shallow: what is asked, and what goes without asking */
     GArray *seen;    /* uint32_t UIDs that this command made \Seen; ascending; may be NULL */
     bool needs_octets;
+    bool needs_summary;
     bool needs_structure;
     bool has_plain; /* some item needs the snapshot only */
     bool has_flags;
@@ -19,8 +24,9 @@ struct fetch_state {
     size_t position; /* in indexes */
     size_t item;     /* of the message under way */
     size_t seen_position;
-    bool line_open; /* "* n FETCH (" is written for the message under way */
-    bool first;     /* nothing follows the parenthesis yet */
+    unsigned unchecked; /* messages since the clock was asked */
+    bool line_open;     /* "* n FETCH (" is written for the message under way */
+    bool first;         /* nothing follows the parenthesis yet */
     bool unreadable;
     struct session_message message;
 
@@ -42,12 +48,14 @@ static void fetch_state_free(void *data)
 static void fetch_add_item(struct fetch_state *state, const struct fetch_item *item)
 {
     bool octets = fetch_item_needs_octets(item);
+    bool summary = fetch_item_needs_summary(item);
     bool structure = fetch_item_needs_structure(item);
 
     g_array_append_vals(state->items, item, 1);
     state->needs_octets |= octets;
+    state->needs_summary |= summary;
     state->needs_structure |= structure;
-    state->has_plain |= !octets && !structure;
+    state->has_plain |= !octets && !summary && !structure;
     state->has_flags |= item->kind == FETCH_FLAGS;
     state->has_modseq |= item->kind == FETCH_MODSEQ;
     state->sets_seen |= fetch_item_sets_seen(item);
@@ -150,6 +158,7 @@ static bool fetch_begin(struct session *session, struct run *run)
 /* Gets what the items need; a message that can't be read still answers what is known of it. */
 static void fetch_load(struct session *session, struct fetch_state *state)
 {
+    const struct summary *summary;
     const struct structure *structure;
     struct store_error error;
     int result = 0;
@@ -157,10 +166,13 @@ static void fetch_load(struct session *session, struct fetch_state *state)
     if (state->needs_octets) {
         result = session_message_open(&state->message, &error);
     }
+    if (result == 0 && state->needs_summary) {
+        result = session_message_summary(&state->message, &summary, &error);
+    }
     if (result == 0 && state->needs_structure) {
         result = session_message_structure(&state->message, &structure, &error);
-        session_message_drop_octets(&state->message);
     }
+    session_message_drop_octets(&state->message);
     state->unreadable = result != 0;
     if (result != 0) {
         session_log(session, SESSION_LOG_ERROR,
@@ -211,7 +223,9 @@ static bool fetch_open_line(struct session *session, struct fetch_state *state, 
     if (state->unreadable && !state->has_plain && !made_seen) {
         return false;
     }
-    g_string_append_printf(session_out(session), "* %" PRIu32 " FETCH (", index + 1);
+    g_string_append_len(session_out(session), "* ", 2);
+    response_number(session_out(session), (uint64_t)index + 1);
+    g_string_append_len(session_out(session), " FETCH (", 8);
     state->first = true;
     state->line_open = true;
     state->item = 0;
@@ -226,6 +240,18 @@ static bool fetch_open_line(struct session *session, struct fetch_state *state, 
     return true;
 }
 
+static bool fetch_should_yield(const struct session *session, const struct run *run,
+                               struct fetch_state *state)
+{
+    bool costly = state->message.octets != NULL || state->message.structure != NULL;
+
+    if (!costly && !session_output_is_high(session) && ++state->unchecked < FETCH_CHECK_EVERY) {
+        return false;
+    }
+    state->unchecked = 0;
+    return session_should_yield(session, run);
+}
+
 /* False: to be called again for the same message. */
 static bool fetch_message(struct session *session, const struct run *run, struct fetch_state *state)
 {
@@ -237,7 +263,8 @@ static bool fetch_message(struct session *session, const struct run *run, struct
     while (state->item < state->items->len) {
         const struct fetch_item *item =
             &g_array_index(state->items, struct fetch_item, state->item);
-        bool content = fetch_item_needs_octets(item) || fetch_item_needs_structure(item);
+        bool content = fetch_item_needs_octets(item) || fetch_item_needs_summary(item) ||
+                       fetch_item_needs_structure(item);
 
         state->item++;
         if (state->unreadable && content) {
@@ -245,11 +272,11 @@ static bool fetch_message(struct session *session, const struct run *run, struct
         }
         fetch_separate(session, state);
         fetch_item_write(&state->message, item);
-        if (content && session_should_yield(session, run)) {
+        if (content && fetch_should_yield(session, run, state)) {
             return false;
         }
     }
-    g_string_append(session_out(session), ")\r\n");
+    g_string_append_len(session_out(session), ")\r\n", 3);
     state->line_open = false;
     return true;
 }
@@ -265,7 +292,7 @@ enum run_status run_fetch(struct session *session, struct run *run)
             return RUN_AGAIN;
         }
         state->position++;
-        if (session_should_yield(session, run)) {
+        if (fetch_should_yield(session, run, state)) {
             return RUN_AGAIN;
         }
     }

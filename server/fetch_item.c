@@ -1,10 +1,10 @@
 #include "server/fetch_item.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "protocol/datetime.h"
+#include "protocol/response.h"
 #include "server/fetch_body.h"
 
 bool fetch_item_needs_octets(const struct fetch_item *item)
@@ -29,11 +29,14 @@ bool fetch_item_needs_octets(const struct fetch_item *item)
     return false;
 }
 
+bool fetch_item_needs_summary(const struct fetch_item *item)
+{
+    return item->kind == FETCH_ENVELOPE || item->kind == FETCH_BODYSTRUCTURE;
+}
+
 bool fetch_item_needs_structure(const struct fetch_item *item)
 {
-    return item->kind == FETCH_ENVELOPE || item->kind == FETCH_BODY ||
-           item->kind == FETCH_BODYSTRUCTURE ||
-           (item->kind == FETCH_SECTION && item->part_count > 0);
+    return item->kind == FETCH_BODY || (item->kind == FETCH_SECTION && item->part_count > 0);
 }
 
 bool fetch_item_sets_seen(const struct fetch_item *item)
@@ -49,19 +52,48 @@ static void write_internal_date(GString *out, const struct message *message)
     g_string_append_c(out, '"');
 }
 
+static void write_text(GString *out, const char *name, struct summary_text text)
+{
+    g_string_append(out, name);
+    g_string_append_len(out, text.data, (gssize)text.length);
+}
+
+/* From the summary, or where that is not what this client takes, anew. */
 static void write_structure(struct session_message *message, enum fetch_item_kind kind)
 {
     GString *out = session_out(message->session);
     bool utf8 = message->session->utf8;
+    const struct structure *structure = message->structure;
+    struct store_error error;
 
-    assert(message->structure != NULL);
-    if (kind == FETCH_ENVELOPE) {
-        g_string_append(out, "ENVELOPE ");
-        structure_envelope(message->structure, out, utf8);
-    } else {
-        g_string_append(out, kind == FETCH_BODY ? "BODY " : "BODYSTRUCTURE ");
-        structure_body(message->structure, out, utf8, kind == FETCH_BODYSTRUCTURE);
+    if (kind != FETCH_BODY) {
+        assert(message->has_summary);
+        if (!utf8 || message->summary.for_utf8) {
+            write_text(out, kind == FETCH_ENVELOPE ? "ENVELOPE " : "BODYSTRUCTURE ",
+                       kind == FETCH_ENVELOPE ? message->summary.envelope
+                                              : message->summary.bodystructure);
+            return;
+        }
+        if (session_message_structure(message, &structure, &error) != 0) {
+            session_break(message->session, message->message.uid, &error);
+            return;
+        }
     }
+    assert(structure != NULL);
+    g_string_append(out, kind == FETCH_ENVELOPE ? "ENVELOPE "
+                         : kind == FETCH_BODY   ? "BODY "
+                                                : "BODYSTRUCTURE ");
+    if (kind == FETCH_ENVELOPE) {
+        structure_envelope(structure, out, utf8);
+    } else {
+        structure_body(structure, out, utf8, kind == FETCH_BODYSTRUCTURE);
+    }
+}
+
+static void write_number(GString *out, const char *name, uint64_t number)
+{
+    g_string_append(out, name);
+    response_number(out, number);
 }
 
 void fetch_item_write(struct session_message *message, const struct fetch_item *item)
@@ -71,7 +103,7 @@ void fetch_item_write(struct session_message *message, const struct fetch_item *
 
     switch (item->kind) {
     case FETCH_UID:
-        g_string_append_printf(out, "UID %" PRIu32, message->message.uid);
+        write_number(out, "UID ", message->message.uid);
         break;
     case FETCH_FLAGS:
         g_string_append(out, "FLAGS ");
@@ -81,10 +113,11 @@ void fetch_item_write(struct session_message *message, const struct fetch_item *
         write_internal_date(out, &message->message);
         break;
     case FETCH_RFC822_SIZE:
-        g_string_append_printf(out, "RFC822.SIZE %" PRIu32, message->message.size);
+        write_number(out, "RFC822.SIZE ", message->message.size);
         break;
     case FETCH_MODSEQ:
-        g_string_append_printf(out, "MODSEQ (%" PRIu64 ")", message->message.modseq);
+        write_number(out, "MODSEQ (", message->message.modseq);
+        g_string_append_c(out, ')');
         break;
     case FETCH_ENVELOPE:
     case FETCH_BODY:

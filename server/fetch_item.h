@@ -6,12 +6,13 @@
 
 /* What an item asks of the message, beyond what the snapshot knows. */
 bool fetch_item_needs_octets(const struct fetch_item *item);
+bool fetch_item_needs_summary(const struct fetch_item *item);
 bool fetch_item_needs_structure(const struct fetch_item *item);
 /* RFC 3501 6.4.5: fetching this sets \Seen. */
 bool fetch_item_sets_seen(const struct fetch_item *item);
 
-/* Writes "NAME value" to the session's output; a large literal goes there by and by, before anything
- * else (session_out_stream()). What the item needs has been got before (asserted). */
+/* Writes "NAME value" to the session's output; a large literal goes there by and by, before
+ * anything else (session_out_stream()). What the item needs has been got before (asserted). */
 void fetch_item_write(struct session_message *message, const struct fetch_item *item);
 
 #endif

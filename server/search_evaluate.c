@@ -52,11 +52,11 @@ static enum search_cost key_cost(const struct search_key *key)
     case SEARCH_KEY_COUNT:
         return SEARCH_COST_SNAPSHOT;
     case SEARCH_HEADER:
-        return search_source_keeps(key->header) ? SEARCH_COST_STRUCTURE : SEARCH_COST_HEADER;
+        return search_source_keeps(key->header) ? SEARCH_COST_SUMMARY : SEARCH_COST_HEADER;
     case SEARCH_SENTBEFORE:
     case SEARCH_SENTON:
     case SEARCH_SENTSINCE:
-        return SEARCH_COST_STRUCTURE;
+        return SEARCH_COST_SUMMARY;
     case SEARCH_BODY:
     case SEARCH_TEXT:
         return SEARCH_COST_TEXT;
@@ -153,27 +153,22 @@ void search_free(struct search *search)
     g_free(search);
 }
 
-static bool test_header(struct search *search, const struct search_key *key,
-                        const struct search_leaf *leaf)
+static bool test_header(struct search *search, const struct search_leaf *leaf)
 {
-    const GString *value = search_source_field(&search->source, leaf->field);
+    struct summary_text value = search_source_field(&search->source, leaf->field);
 
-    return value != NULL &&
-           (key->text_length == 0 || text_match_find(leaf->match, value->str, value->len));
+    return value.data != NULL && text_match_find_folded(leaf->match, value.data, value.length);
 }
 
 /* False for a message without a date that can be understood, whatever is asked. */
 static bool test_sent(struct search *search, const struct search_key *key,
                       const struct search_leaf *leaf)
 {
-    const GString *value = search_source_field(&search->source, leaf->field);
-    int64_t seconds;
-    int16_t zone;
+    int32_t day;
 
-    if (value == NULL || !datetime_parse_rfc5322(&seconds, &zone, value->str, value->len)) {
+    if (!search_source_sent(&search->source, leaf->field, &day)) {
         return false;
     }
-    int32_t day = date_of(seconds, zone);
     return key->kind == SEARCH_SENTBEFORE ? day < key->day
            : key->kind == SEARCH_SENTON   ? day == key->day
                                           : day >= key->day;
@@ -249,7 +244,7 @@ static bool test_key(void *data, size_t at)
     const struct search_leaf *leaf = &search->leaves[at];
 
     if (key->kind == SEARCH_HEADER) {
-        return test_header(search, key, leaf);
+        return test_header(search, leaf);
     }
     if (key->kind == SEARCH_SENTBEFORE || key->kind == SEARCH_SENTON ||
         key->kind == SEARCH_SENTSINCE) {

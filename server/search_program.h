@@ -10,10 +10,10 @@
 
 /* What a test needs, in rising order of cost. */
 enum search_cost {
-    SEARCH_COST_SNAPSHOT,  /* what the mailbox's snapshot says */
-    SEARCH_COST_STRUCTURE, /* the message's structure record */
-    SEARCH_COST_HEADER,    /* its header block */
-    SEARCH_COST_TEXT,      /* its decoded text */
+    SEARCH_COST_SNAPSHOT, /* what the mailbox's snapshot says */
+    SEARCH_COST_SUMMARY,  /* its summary */
+    SEARCH_COST_HEADER,   /* its header block */
+    SEARCH_COST_TEXT,     /* its decoded text */
     SEARCH_COST_COUNT,
 };
 

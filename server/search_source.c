@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "protocol/datetime.h"
 #include "protocol/header.h"
+#include "protocol/text_match.h"
 
 enum { FIELD_NOT_KEPT = -1 };
 
@@ -11,8 +13,10 @@ struct search_field {
     char *name; /* lower case */
     int kept;   /* enum envelope_field, or FIELD_NOT_KEPT: only the header block has it */
     bool addresses;
-    bool present;
-    GString *value;
+    bool present;   /* in value */
+    GString *value; /* folded; only of fields that the summary has not */
+    bool has_sent;  /* of the Date field, where it comes from the header block */
+    int32_t sent;
 };
 
 static const struct {
@@ -52,6 +56,7 @@ void search_source_init(struct search_source *source, struct session *session)
     source->fields = g_array_new(FALSE, FALSE, sizeof(struct search_field));
     g_array_set_clear_func(source->fields, search_field_clear);
     source->places = g_hash_table_new(g_str_hash, g_str_equal);
+    source->scratch = g_string_new(NULL);
 }
 
 void search_source_release(struct search_source *source)
@@ -60,6 +65,7 @@ void search_source_release(struct search_source *source)
     g_hash_table_destroy(source->places);
     g_array_unref(source->fields);
     session_message_release(&source->message);
+    g_string_free(source->scratch, TRUE);
 }
 
 bool search_source_keeps(const char *header)
@@ -88,6 +94,7 @@ size_t search_source_use(struct search_source *source, const char *header)
             field.addresses = kept_fields[i].addresses;
         }
     }
+    source->longest = MAX(source->longest, strlen(name));
     g_array_append_val(source->fields, field);
     g_hash_table_insert(source->places, name, GSIZE_TO_POINTER(source->fields->len));
     return source->fields->len - 1;
@@ -99,7 +106,6 @@ void search_source_set(struct search_source *source, const struct message *messa
         for (size_t i = 0; i < SEARCH_TEXTS; i++) {
             g_clear_pointer(&source->texts[i], g_bytes_unref);
         }
-        session_message_release(&source->message);
     }
     source->at = message;
     source->message_set = false;
@@ -127,57 +133,24 @@ static void fail(struct search_source *source, const struct store_error *error)
     source->failed = true;
 }
 
-/* "user (comment) @ host" is looked for as user@host too. Appends the value that begins at start
- * once more, on a line of its own, without comments and without space around '@' and '.'. */
-static void append_bare_addresses(GString *out, size_t start)
+static void add_field_value(struct search_source *source, struct search_field *field,
+                            const char *value, size_t length)
 {
-    size_t end = out->len;
-    unsigned depth = 0;
-    bool quoted = false;
-
-    g_string_append_c(out, '\n');
-    for (size_t i = start; i < end; i++) {
-        char c = out->str[i];
-
-        if (c == '\\' && i + 1 < end && (quoted || depth > 0)) {
-            c = out->str[++i];
-        } else if (c == '"' && depth == 0) {
-            quoted = !quoted;
-        } else if (c == '(' && !quoted) {
-            depth++;
-        } else if (c == ')' && depth > 0) {
-            depth--;
-            continue;
-        }
-        if (depth > 0) {
-            continue;
-        }
-        if (!quoted && (c == ' ' || c == '\t')) {
-            if (strchr("@. \n", out->str[out->len - 1]) == NULL) {
-                g_string_append_c(out, ' ');
-            }
-            continue;
-        }
-        if (!quoted && (c == '@' || c == '.') && out->str[out->len - 1] == ' ') {
-            g_string_truncate(out, out->len - 1);
-        }
-        g_string_append_c(out, c);
-    }
-}
-
-static void add_field_value(struct search_field *field, const char *value, size_t length)
-{
-    size_t start;
+    int64_t seconds;
+    int16_t zone;
 
     if (field->present) {
         g_string_append_c(field->value, '\n');
     }
-    start = field->value->len;
-    field->present = true;
-    header_decode(field->value, value, length);
-    if (field->addresses && strpbrk(field->value->str + start, "(@") != NULL) {
-        append_bare_addresses(field->value, start);
+    g_string_truncate(source->scratch, 0);
+    summary_decode_field(source->scratch, value, length, field->addresses);
+    if (field->kept == ENVELOPE_DATE && !field->present &&
+        datetime_parse_rfc5322(&seconds, &zone, source->scratch->str, source->scratch->len)) {
+        field->has_sent = true;
+        field->sent = date_of(seconds, zone);
     }
+    text_fold(field->value, source->scratch->str, source->scratch->len);
+    field->present = true;
 }
 
 static void clear_fields(struct search_source *source, bool kept)
@@ -187,12 +160,27 @@ static void clear_fields(struct search_source *source, bool kept)
 
         if ((field->kept != FIELD_NOT_KEPT) == kept) {
             field->present = false;
+            field->has_sent = false;
             g_string_truncate(field->value, 0);
         }
     }
 }
 
-/* Fills fields from the header block, in one walk: those the structure keeps, or the rest. */
+/* The field of that name which some key looks at, or NULL. */
+static struct search_field *find_field(struct search_source *source,
+                                       const struct header_field *found)
+{
+    if (found->name_length == 0 || found->name_length > source->longest) {
+        return NULL;
+    }
+    g_string_truncate(source->scratch, 0);
+    g_string_append_len(source->scratch, found->name, (gssize)found->name_length);
+    g_string_ascii_down(source->scratch);
+    size_t place = GPOINTER_TO_SIZE(g_hash_table_lookup(source->places, source->scratch->str));
+    return place == 0 ? NULL : field_at(source, place - 1);
+}
+
+/* Fills fields from the header block, in one walk: those the summary keeps, or the rest. */
 static void load_block(struct search_source *source, bool kept)
 {
     const uint8_t *data;
@@ -208,60 +196,65 @@ static void load_block(struct search_source *source, bool kept)
     }
     length = header_block_length(data, length);
     while (header_next(data, length, &position, &found)) {
-        char *name = g_ascii_strdown(found.name, (gssize)found.name_length);
-        size_t place = found.name_length == 0
-                           ? 0
-                           : GPOINTER_TO_SIZE(g_hash_table_lookup(source->places, name));
+        struct search_field *field = find_field(source, &found);
 
-        g_free(name);
-        if (place != 0 && (field_at(source, place - 1)->kept != FIELD_NOT_KEPT) == kept) {
-            add_field_value(field_at(source, place - 1), found.value, found.value_length);
+        if (field != NULL && (field->kept != FIELD_NOT_KEPT) == kept) {
+            add_field_value(source, field, found.value, found.value_length);
         }
     }
 }
 
+/* From now on the summary answers, or the header block where the summary is not to be relied on. */
 static void load_kept(struct search_source *source)
 {
-    const struct structure *structure;
+    const struct summary *summary;
     struct store_error error;
 
-    if (session_message_structure(message_of(source), &structure, &error) != 0) {
+    source->kept_loaded = true;
+    source->from_summary = false;
+    if (session_message_summary(message_of(source), &summary, &error) != 0) {
         clear_fields(source, true);
         fail(source, &error);
-        return;
-    }
-    if (!source->message.structure_final) {
+    } else if (source->message.provisional) {
         load_block(source, true);
-        return;
-    }
-    clear_fields(source, true);
-    for (size_t i = 0; i < source->fields->len; i++) {
-        struct search_field *field = field_at(source, i);
-        size_t length;
-
-        if (field->kept != FIELD_NOT_KEPT) {
-            const char *value =
-                structure_field(structure, (enum envelope_field)field->kept, &length);
-
-            if (value != NULL) {
-                add_field_value(field, value, length);
-            }
-        }
+    } else {
+        source->from_summary = true;
     }
 }
 
-const GString *search_source_field(struct search_source *source, size_t place)
+static void load(struct search_source *source, const struct search_field *field)
 {
-    const struct search_field *field = field_at(source, place);
-
     if (field->kept != FIELD_NOT_KEPT && !source->kept_loaded) {
-        source->kept_loaded = true;
         load_kept(source);
     } else if (field->kept == FIELD_NOT_KEPT && !source->block_loaded) {
         source->block_loaded = true;
         load_block(source, false);
     }
-    return field->present ? field->value : NULL;
+}
+
+struct summary_text search_source_field(struct search_source *source, size_t place)
+{
+    const struct search_field *field = field_at(source, place);
+
+    load(source, field);
+    if (field->kept != FIELD_NOT_KEPT && source->from_summary) {
+        return source->message.summary.fields[field->kept];
+    }
+    return field->present ? (struct summary_text){field->value->str, field->value->len}
+                          : (struct summary_text){NULL, 0};
+}
+
+bool search_source_sent(struct search_source *source, size_t place, int32_t *day)
+{
+    const struct search_field *field = field_at(source, place);
+
+    load(source, field);
+    if (source->from_summary) {
+        *day = source->message.summary.sent;
+        return source->message.summary.has_sent;
+    }
+    *day = field->sent;
+    return field->has_sent;
 }
 
 GBytes *search_source_text(struct search_source *source, enum search_text which)

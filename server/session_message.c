@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "protocol/mime_parse.h"
+
 void session_message_init(struct session_message *message, struct session *session)
 {
     memset(message, 0, sizeof(*message));
     message->session = session;
+    message->record = g_byte_array_new();
 }
 
 static void session_message_forget(struct session_message *message)
@@ -13,12 +16,14 @@ static void session_message_forget(struct session_message *message)
     g_clear_pointer(&message->octets, g_bytes_unref);
     g_clear_pointer(&message->stream, message_stream_unref);
     g_clear_pointer(&message->structure, structure_free);
-    message->structure_final = false;
+    message->has_summary = false;
+    message->provisional = false;
 }
 
 void session_message_release(struct session_message *message)
 {
     session_message_forget(message);
+    g_clear_pointer(&message->record, g_byte_array_unref);
 }
 
 void session_message_set(struct session_message *message, const struct message *of)
@@ -81,67 +86,95 @@ void session_message_drop_octets(struct session_message *message)
     }
 }
 
-/* The record kept for this blob, if there is one that can be decoded. */
-static bool structure_from_cache(struct session_message *message)
+static bool read_record(struct session_message *message, uint64_t length)
 {
-    GBytes *record;
-
-    if (!account_derived_get(message->session->account, &message->message.blob, STRUCTURE_KIND,
-                             &record)) {
-        return false;
-    }
-    message->structure = structure_decode(record, message->message.size);
-    message->structure_final = true;
-    g_bytes_unref(record);
-    return message->structure != NULL;
+    message->has_summary =
+        summary_read(&message->summary, message->record->data, message->record->len, length);
+    return message->has_summary;
 }
 
-static int structure_from_host(struct session_message *message, struct store_error *error)
+/* A structure from the process that parses what is not to be parsed here; NULL if what it said
+ * is nonsense. */
+static struct structure *structure_from_host(struct session_message *message, const uint8_t *data,
+                                             size_t length)
 {
     const struct session_host *host = message->session->host;
+    bool final = true;
+    GBytes *record = host->structure(host->data, data, length, &final);
+    struct structure *structure = structure_decode(record, length);
+
+    g_bytes_unref(record);
+    message->provisional = structure == NULL || !final;
+    if (structure == NULL) {
+        record = structure_plain(data, length);
+        structure = structure_decode(record, length);
+        g_bytes_unref(record);
+    }
+    return structure;
+}
+
+static int make_summary(struct session_message *message, struct store_error *error)
+{
     const uint8_t *data;
     size_t length;
-    bool final = true;
     int result = session_message_octets(message, &data, &length, error);
 
     if (result != 0) {
         return result;
     }
-    GBytes *record = host->structure(host->data, data, length, &final);
-    message->structure = structure_decode(record, length);
-    if (message->structure != NULL && final) {
-        size_t record_length;
-        const void *record_data = g_bytes_get_data(record, &record_length);
-
-        account_derived_put(message->session->account, &message->message.blob, STRUCTURE_KIND,
-                            record_data, record_length);
-    }
-    g_bytes_unref(record);
-    message->structure_final = message->structure != NULL && final;
+    g_clear_pointer(&message->structure, structure_free);
+    message->structure = mime_parse(data, length, false, &mime_bounds_small);
     if (message->structure == NULL) {
-        record = structure_plain(data, length);
-        message->structure = structure_decode(record, length);
-        g_bytes_unref(record);
+        message->structure = structure_from_host(message, data, length);
     }
-    if (message->structure == NULL) {
+    if (message->structure != NULL) {
+        g_byte_array_set_size(message->record, 0);
+        summary_write(message->record, message->structure, length);
+    }
+    if (message->structure == NULL || !read_record(message, length)) {
         return store_error_set(error, STORE_UNSUPPORTED,
                                "no structure can be made of this message");
     }
+    if (!message->provisional) {
+        account_derived_put(message->session->account, &message->message.blob, SUMMARY_KIND,
+                            message->record->data, message->record->len);
+    }
     return 0;
+}
+
+int session_message_summary(struct session_message *message, const struct summary **out,
+                            struct store_error *error)
+{
+    *out = &message->summary;
+    if (message->has_summary ||
+        (account_derived_get(message->session->account, &message->message.blob, SUMMARY_KIND,
+                             message->record) &&
+         read_record(message, message->message.size))) {
+        return 0;
+    }
+    return make_summary(message, error);
 }
 
 int session_message_structure(struct session_message *message, const struct structure **out,
                               struct store_error *error)
 {
-    if (message->structure == NULL && !structure_from_cache(message)) {
-        int result = structure_from_host(message, error);
+    const struct summary *summary;
+    int result = 0;
 
-        if (result != 0) {
-            return result;
-        }
+    if (message->structure == NULL) {
+        result = session_message_summary(message, &summary, error);
+    }
+    if (result == 0 && message->structure == NULL) {
+        GBytes *record = g_bytes_new(summary->structure.data, summary->structure.length);
+
+        message->structure = structure_decode(record, message->message.size);
+        g_bytes_unref(record);
+    }
+    if (result == 0 && message->structure == NULL) {
+        result = make_summary(message, error);
     }
     *out = message->structure;
-    return 0;
+    return result;
 }
 
 GArray *session_message_uids(const struct session *session, const GArray *indexes)

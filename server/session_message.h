@@ -7,6 +7,7 @@
 #ifndef ANNAL_SERVER_SESSION_MESSAGE_H
 #define ANNAL_SERVER_SESSION_MESSAGE_H
 
+#include "protocol/summary.h"
 #include "server/session_private.h"
 
 struct session_message {
@@ -14,15 +15,18 @@ struct session_message {
     struct message message;        /* a copy: it survives a change of the view */
     GBytes *octets;                /* NULL until read */
     struct message_stream *stream; /* of a large message, once opened */
-    struct structure *structure;
-    bool structure_final; /* false: made in a hurry, it may say less than there is */
+    GByteArray *record;            /* of the summary */
+    struct summary summary;
+    bool has_summary;
+    bool provisional;            /* made in a hurry, it may say less than there is */
+    struct structure *structure; /* NULL until needed beyond the summary */
 };
 
 /* session is borrowed. */
 void session_message_init(struct session_message *message, struct session *session);
 void session_message_release(struct session_message *message);
 
-/* Turns to another message; forgets the last one's octets and structure. */
+/* Turns to another message; forgets the last one's octets, summary and structure. */
 void session_message_set(struct session_message *message, const struct message *of);
 
 /* Reads the octets if that has not been done. Fails as mailbox_read() does. They are borrowed until
@@ -40,8 +44,13 @@ uint64_t session_message_length(const struct session_message *message);
 /* Gives back the octets of a large message that is read as a stream. */
 void session_message_drop_octets(struct session_message *message);
 
-/* Gets the structure: the kept record, or a new one from the host, which is then kept. Fails only
- * when the octets are needed and can't be read. Borrowed until the next set or release. */
+/* Gets the summary: the kept one, or a new one, made here or for unusual messages by the host,
+ * which is then kept (unless message->provisional is true). Fails only when the octets are needed
+ * and can't be read. Borrowed until the next set or release. */
+int session_message_summary(struct session_message *message, const struct summary **out,
+                            struct store_error *error);
+/* The structure, from the summary; without the message's own envelope where the summary has that
+ * for everybody. */
 int session_message_structure(struct session_message *message, const struct structure **out,
                               struct store_error *error);
 

@@ -75,22 +75,23 @@ void session_write_exists(struct session *session)
 void session_write_flags(struct session *session, GString *out, const struct snapshot *snapshot,
                          const struct message *message)
 {
-    const char *separator = "";
-    g_string_append_c(out, '(');
-    for (size_t i = 0; i < G_N_ELEMENTS(response_system_flags); i++) {
-        if ((message->flags & (1u << i)) != 0) {
-            g_string_append_printf(out, "%s%s", separator, response_system_flags[i]);
-            separator = " ";
-        }
+    size_t start = out->len;
+    for (unsigned flags = message->flags; flags != 0; flags &= flags - 1) {
+        g_string_append_c(out, ' ');
+        g_string_append(out, response_system_flags[__builtin_ctz(flags)]);
     }
     for (uint64_t keywords = message->keywords; keywords != 0; keywords &= keywords - 1) {
         size_t index = (size_t)__builtin_ctzll(keywords);
         assert(index < snapshot_keyword_count(snapshot));
-        g_string_append_printf(out, "%s%s", separator, snapshot_keyword(snapshot, index));
-        separator = " ";
+        g_string_append_c(out, ' ');
+        g_string_append(out, snapshot_keyword(snapshot, index));
     }
     if (session_is_recent(session, message))
-        g_string_append_printf(out, "%s\\Recent", separator);
+        g_string_append(out, " \\Recent");
+    if (out->len == start)
+        g_string_append_c(out, '(');
+    else
+        out->str[start] = '(';
     g_string_append_c(out, ')');
 }
 

@@ -345,9 +345,14 @@ static struct derived *derived(struct account *account)
 }
 
 bool account_derived_get(struct account *account, const struct object_id *blob, const char *kind,
-                         GBytes **value)
+                         GByteArray *value)
 {
     return derived_get(derived(account), blob, kind, value);
+}
+
+bool account_derived_has(struct account *account, const struct object_id *blob, const char *kind)
+{
+    return derived_has(derived(account), blob, kind);
 }
 
 void account_derived_put(struct account *account, const struct object_id *blob, const char *kind,

@@ -99,10 +99,12 @@ int account_spool(struct account *account, uint64_t size, struct spool **out,
 int account_refresh(struct account *account, bool *changed, struct store_error *error);
 
 /* Results kept under a blob's id, on disk beside the repository: derived, bounded, deletable at
- * any time. kind names what it is and its format version, e.g. "structure.1". A miss or a broken
- * cache is false. *value is a new GBytes. */
+ * any time. kind names what it is and its format version, e.g. "summary.1". A miss or a broken
+ * cache is false. value is set to what was put. */
 bool account_derived_get(struct account *account, const struct object_id *blob, const char *kind,
-                         GBytes **value);
+                         GByteArray *value);
+/* Whether there is one, as far as is known without reading it. */
+bool account_derived_has(struct account *account, const struct object_id *blob, const char *kind);
 void account_derived_put(struct account *account, const struct object_id *blob, const char *kind,
                          const void *value, size_t length);
 

@@ -268,8 +268,8 @@ bool derived_has(struct derived *derived, const struct object_id *blob, const ch
     return find(derived, blob, kind) != NULL;
 }
 
-bool derived_read(struct derived *derived, const struct object_id *blob, const char *kind,
-                  GByteArray *value)
+bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
+                 GByteArray *value)
 {
     const struct slot *slot = find(derived, blob, kind);
     struct record record;
@@ -285,19 +285,6 @@ bool derived_read(struct derived *derived, const struct object_id *blob, const c
     if (record.value_length > 0) {
         memcpy(value->data, bytes + RECORD_HEAD + record.kind_length, record.value_length);
     }
-    return true;
-}
-
-bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
-                 GBytes **value)
-{
-    GByteArray *bytes = g_byte_array_new();
-
-    if (!derived_read(derived, blob, kind, bytes)) {
-        g_byte_array_unref(bytes);
-        return false;
-    }
-    *value = g_byte_array_free_to_bytes(bytes);
     return true;
 }
 

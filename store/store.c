@@ -243,6 +243,7 @@ void store_maintain(struct store *store)
     g_hash_table_iter_init(&iterator, store->accounts);
     while (g_hash_table_iter_next(&iterator, NULL, &account)) {
         objects_maintain(((struct account *)account)->objects);
+        derived_rest(((struct account *)account)->derived);
     }
 }
 

@@ -191,8 +191,8 @@ START_TEST(knows_the_dearest_cost)
         const char *tree;
         enum search_cost cost;
     } cases[] = {
-        {"a", SEARCH_COST_SNAPSHOT},      {"&.", SEARCH_COST_SNAPSHOT},
-        {"&a!b.", SEARCH_COST_STRUCTURE}, {"|a&!c..", SEARCH_COST_HEADER},
+        {"a", SEARCH_COST_SNAPSHOT},    {"&.", SEARCH_COST_SNAPSHOT},
+        {"&a!b.", SEARCH_COST_SUMMARY}, {"|a&!c..", SEARCH_COST_HEADER},
         {"!!!d", SEARCH_COST_TEXT},
     };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "protocol/limits.h"
 #include "protocol/mime.h"
 #include "protocol/structure.h"
 #include "tests/session_memory.h"
@@ -39,6 +40,22 @@ static void run(const char *text)
     g_string_free(report, TRUE);
     remove(path);
     g_free(path);
+}
+
+/* The same with messages whose header is so long that the host is asked to parse them. */
+static void run_unusual(const char *text)
+{
+    GString *script = g_string_new(text);
+    GString *field = g_string_new("\nX-Long: yes");
+
+    while (field->len < LIMIT_SMALL_MIME_HEADER_SIZE) {
+        g_string_append(field, "\n and so on and so on and so on and so on and so on and so on");
+    }
+    g_string_append(field, "\nFrom: a@");
+    g_string_replace(script, "\nFrom: a@", field->str, 0);
+    run(script->str);
+    g_string_free(field, TRUE);
+    g_string_free(script, TRUE);
 }
 
 #define MESSAGE(NAME, SUBJECT, BODY) \
@@ -90,10 +107,41 @@ static GBytes *no_text(void *data, const uint8_t *message, size_t length, bool h
     return NULL;
 }
 
+/* Spoils the stored object that holds the needle at its beginning. */
+static void spoil(const char *needle)
+{
+    char *directory = g_strdup_printf("%s/mail/alice.git/objects/pack", server.directory);
+    GDir *dir = g_dir_open(directory, 0, NULL);
+    unsigned spoiled = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+        char *path = g_build_filename(directory, name, NULL);
+        char *data = NULL;
+        gsize length = 0;
+
+        if (g_str_has_suffix(name, ".pack") && g_file_get_contents(path, &data, &length, NULL)) {
+            char *found = memmem(data, length, needle, strlen(needle));
+
+            if (found != NULL) {
+                memset(found - 7, 0xff, 7); /* the head of the zlib stream */
+                ck_assert(g_file_set_contents(path, data, (gssize)length, NULL));
+                spoiled++;
+            }
+        }
+        g_free(data);
+        g_free(path);
+    }
+    ck_assert_uint_ge(spoiled, 1);
+    g_dir_close(dir);
+    g_free(directory);
+}
+
 START_TEST(structure_is_made_once_and_kept)
 {
     server.host.structure = counted_structure;
-    run(MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+    run_unusual(
+        MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
                                "A: 1 FETCH 1 (ENVELOPE BODYSTRUCTURE BODY.PEEK[1])\n"
                                "A> 1 OK $ANY\n"
                                "A: 2 COPY 1 Trash\nA> 2 OK $ANY\n"
@@ -102,6 +150,30 @@ START_TEST(structure_is_made_once_and_kept)
     run("login A alice\nA: s SELECT Trash\nA> s OK $ANY\n"
         "A: 1 FETCH 1 BODY\nA> 1 OK $ANY\n");
     ck_assert_uint_eq(structures, 1);
+}
+END_TEST
+
+START_TEST(structure_of_small_messages_is_made_without_the_host)
+{
+    server.host.structure = counted_structure;
+    run(MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                               "A: 1 FETCH 1 (ENVELOPE BODYSTRUCTURE BODY BODY.PEEK[1])\n"
+                               "A> 1 OK $ANY\n"
+                               "A: 2 SEARCH SUBJECT s\nA< * SEARCH 1\nA< 2 OK $ANY\n");
+    ck_assert_uint_eq(structures, 0);
+}
+END_TEST
+
+/* What was made when a message came in, or later, is all that ENVELOPE and SEARCH look at. */
+START_TEST(summaries_answer_for_messages_that_are_gone)
+{
+    run("message a\nX-Spoiled: a\nSubject: one\n\nneedle\n.\n"
+        "login A alice\nappend A INBOX a\n");
+    spoil("X-Spoiled: a");
+    run("login A alice\n" SELECT_INBOX "A: 1 FETCH 1 (ENVELOPE BODYSTRUCTURE)\n"
+        "A< * 1 FETCH (ENVELOPE (NIL \"one\" NIL NIL NIL NIL NIL NIL NIL NIL) BODYSTRUCTURE $ANY\n"
+        "A< 1 OK $ANY\n"
+        "A: 2 SEARCH SUBJECT ONE\nA< * SEARCH 1\nA< 2 OK Search $ANY\n");
 }
 END_TEST
 
@@ -121,13 +193,13 @@ END_TEST
 START_TEST(provisional_structure_is_not_kept_and_search_reads_the_header)
 {
     server.host.structure = hurried_structure;
-    run(MESSAGE("m",
-                "=?utf-8?q?J=C3=BCrgen?=", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
-                                                "A: 1 FETCH 1 BODY[1]\n"
-                                                "A> 1 OK $ANY\n"
-                                                "A: 2 SEARCH CHARSET UTF-8 SUBJECT \"jürgen\""
-                                                " FROM a@example.org\n"
-                                                "A< * SEARCH 1\nA< 2 OK $ANY\n");
+    run_unusual(MESSAGE(
+        "m", "=?utf-8?q?J=C3=BCrgen?=", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+                                             "A: 1 FETCH 1 BODY[1]\n"
+                                             "A> 1 OK $ANY\n"
+                                             "A: 2 SEARCH CHARSET UTF-8 SUBJECT \"jürgen\""
+                                             " FROM a@example.org\n"
+                                             "A< * SEARCH 1\nA< 2 OK $ANY\n");
     ck_assert_uint_eq(structures, 2);
     server.host.structure = counted_structure;
     run("login A alice\n" SELECT_INBOX "A: 1 FETCH 1 ENVELOPE\n"
@@ -139,7 +211,8 @@ END_TEST
 START_TEST(nonsense_from_the_host_is_a_plain_structure)
 {
     server.host.structure = broken_structure;
-    run(MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
+    run_unusual(
+        MESSAGE("m", "s", "b") "login A alice\nappend A INBOX m\n" SELECT_INBOX
                                "A: 1 FETCH 1 (BODY BODY.PEEK[1])\n"
                                "A< * 1 FETCH (BODY ($ANY) BODY[1] {3}\nA< b\nA< )\nA< 1 OK $ANY\n"
                                "A: 2 FETCH 1 BODY\nA> 2 OK $ANY\n");
@@ -283,36 +356,6 @@ START_TEST(a_client_that_does_not_read_stops_the_fetch_and_nobody_else)
 }
 END_TEST
 
-/* Spoils the stored object that holds the needle at its beginning. */
-static void spoil(const char *needle)
-{
-    char *directory = g_strdup_printf("%s/mail/alice.git/objects/pack", server.directory);
-    GDir *dir = g_dir_open(directory, 0, NULL);
-    unsigned spoiled = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
-        char *path = g_build_filename(directory, name, NULL);
-        char *data = NULL;
-        gsize length = 0;
-
-        if (g_str_has_suffix(name, ".pack") && g_file_get_contents(path, &data, &length, NULL)) {
-            char *found = memmem(data, length, needle, strlen(needle));
-
-            if (found != NULL) {
-                memset(found - 7, 0xff, 7); /* the head of the zlib stream */
-                ck_assert(g_file_set_contents(path, data, (gssize)length, NULL));
-                spoiled++;
-            }
-        }
-        g_free(data);
-        g_free(path);
-    }
-    ck_assert_uint_ge(spoiled, 1);
-    g_dir_close(dir);
-    g_free(directory);
-}
-
 START_TEST(an_unreadable_message_costs_itself_alone)
 {
     run("message a\nX-First: a\nSubject: same\n\nneedle\n.\n"
@@ -324,12 +367,12 @@ START_TEST(an_unreadable_message_costs_itself_alone)
         "A< * 1 FETCH (BODY[TEXT] {8}\nA< needle\nA< )\n"
         "A< * 3 FETCH (BODY[TEXT] {8}\nA< needle\nA< )\n"
         "A< 1 NO [$ANY] $ANY\n"
-        "A: 2 UID FETCH 2 (FLAGS ENVELOPE)\n"
+        "A: 2 UID FETCH 2 (FLAGS BODY.PEEK[HEADER])\n"
         "A< * 2 FETCH (UID 2 FLAGS ())\n"
         "A< 2 NO [$ANY] $ANY\n"
         "A: 3 UID FETCH 1:3 FLAGS\nA> 3 OK $ANY\n"
         "A: 4 SEARCH BODY needle\nA< * SEARCH 1 3\nA< 4 OK [CORRUPTION] $ANY\n"
-        "A: 5 SEARCH NOT SUBJECT other\nA< * SEARCH 1 3\nA< 5 OK [CORRUPTION] $ANY\n"
+        "A: 5 SEARCH NOT HEADER X-Any other\nA< * SEARCH 1 3\nA< 5 OK [CORRUPTION] $ANY\n"
         "A: 6 SEARCH OR ALL BODY needle\nA< * SEARCH 1 2 3\nA< 6 OK Search $ANY\n");
 }
 END_TEST
@@ -512,6 +555,8 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, structure_is_made_once_and_kept);
+    tcase_add_test(tests, structure_of_small_messages_is_made_without_the_host);
+    tcase_add_test(tests, summaries_answer_for_messages_that_are_gone);
     tcase_add_test(tests, structure_is_not_asked_for_what_is_plain);
     tcase_add_test(tests, provisional_structure_is_not_kept_and_search_reads_the_header);
     tcase_add_test(tests, nonsense_from_the_host_is_a_plain_structure);

@@ -34,11 +34,8 @@ struct derived *derived_open(const char *directory);
 void derived_close(struct derived *derived); /* accepts NULL */
 
 /* Sets value to the one that was put last; false if there is none. */
-bool derived_read(struct derived *derived, const struct object_id *blob, const char *kind,
-                  GByteArray *value);
-/* The same as a new GBytes. */
 bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
-                 GBytes **value);
+                 GByteArray *value);
 /* Whether there is one, as far as is known without reading it. */
 bool derived_has(struct derived *derived, const struct object_id *blob, const char *kind);
 void derived_put(struct derived *derived, const struct object_id *blob, const char *kind,
