@@ -176,8 +176,9 @@ static int gather(const struct pack_file *pack, const struct entry *entry, struc
     return 0;
 }
 
-/* Inflates all of the stream into exactly length octets; out has room for one at least. */
-static bool inflate_into(const struct pack_file *pack, size_t stream, uint8_t *out, size_t length)
+/* Inflates all of the stream into exactly length octets (out has room for one at least); where it
+ * ends, or 0. */
+static size_t inflate_into(const struct pack_file *pack, size_t stream, uint8_t *out, size_t length)
 {
     size_t in_left = pack->end - stream;
     size_t out_left = length;
@@ -198,16 +199,12 @@ static bool inflate_into(const struct pack_file *pack, size_t stream, uint8_t *o
         }
     }
     inflateEnd(&z);
-    return result == Z_STREAM_END && out_left == 0;
+    return result == Z_STREAM_END && out_left == 0 ? pack->end - in_left : 0;
 }
 
-/* The entry's stream, whatever it stands for. */
-static int open_stream(const struct pack_file *pack, const struct entry *entry, struct content *out,
-                       struct store_error *error)
+static int inflate_stream(const struct pack_file *pack, const struct entry *entry,
+                          struct content *out, size_t *end, struct store_error *error)
 {
-    if (stored_end(pack, entry) != 0) {
-        return gather(pack, entry, out, error);
-    }
     *out = (struct content){NULL, (size_t)entry->size, NULL};
     if (entry->size / INFLATE_RATIO > pack->end - entry->stream || entry->size > SIZE_MAX / 2) {
         return damaged(error, "an object larger than its octets can make it");
@@ -217,11 +214,21 @@ static int open_stream(const struct pack_file *pack, const struct entry *entry, 
     if (out->owned == NULL) {
         return store_error_set(error, STORE_NO_MEMORY, "object of %zu octets", out->length);
     }
-    if (!inflate_into(pack, entry->stream, out->owned, out->length)) {
+    *end = inflate_into(pack, entry->stream, out->owned, out->length);
+    if (*end == 0) {
         content_release(out);
         return damaged(error, "a stream is damaged");
     }
     return 0;
+}
+
+/* The entry's stream, whatever it stands for, and where it ends. */
+static int open_stream(const struct pack_file *pack, const struct entry *entry, struct content *out,
+                       size_t *end, struct store_error *error)
+{
+    *end = stored_end(pack, entry);
+    return *end != 0 ? gather(pack, entry, out, error)
+                     : inflate_stream(pack, entry, out, end, error);
 }
 
 /* Down from the entry at offset to the whole object that it is made of; the deltas' entries on the
@@ -261,8 +268,8 @@ static int apply(const struct pack_file *pack, const struct entry *entry, struct
     struct content delta;
     struct content made = {NULL, 0, NULL};
     uint64_t base_length, length = 0;
-    size_t used;
-    int result = open_stream(pack, entry, &delta, error);
+    size_t used, end;
+    int result = open_stream(pack, entry, &delta, &end, error);
 
     if (result < 0) {
         return result;
@@ -300,11 +307,12 @@ static int check_type(unsigned type, struct store_error *error)
     return store_error_set(error, STORE_UNSUPPORTED, "pack: an object of type %u", type);
 }
 
-static int build(const struct pack_file *pack, size_t offset, enum object_type *type,
-                 struct content *out, struct store_error *error)
+static int build_of_deltas(const struct pack_file *pack, size_t offset, enum object_type *type,
+                           struct content *out, struct store_error *error)
 {
     GArray *deltas = g_array_new(FALSE, FALSE, sizeof(struct entry));
     struct entry base;
+    size_t end;
     int result = find_base(pack, offset, deltas, &base, error);
 
     if (result == 0) {
@@ -312,7 +320,7 @@ static int build(const struct pack_file *pack, size_t offset, enum object_type *
     }
     if (result == 0) {
         *type = (enum object_type)base.type;
-        result = open_stream(pack, &base, out, error);
+        result = open_stream(pack, &base, out, &end, error);
     }
     for (guint i = deltas->len; i-- > 0 && result == 0;) {
         result = apply(pack, &g_array_index(deltas, struct entry, i), out, error);
@@ -340,20 +348,35 @@ static GBytes *take(struct pack_file *pack, const struct content *content)
                                   : share(pack, content->data, content->length);
 }
 
-static int read_whole(struct pack_file *pack, uint32_t position, size_t offset,
-                      const struct entry *entry, size_t end, GBytes **out,
-                      struct store_error *error)
+static int read_whole(const struct pack_file *pack, uint32_t position, size_t offset,
+                      const struct entry *entry, struct content *out, struct store_error *error)
 {
-    struct content content;
+    size_t end;
+    int result = open_stream(pack, entry, out, &end, error);
 
-    if (crc32_z(0, pack->pack + offset, end - offset) != pack_file_crc(pack, position)) {
-        return damaged(error, "an object's CRC is wrong");
-    }
-    int result = gather(pack, entry, &content, error);
-    if (result == 0) {
-        *out = take(pack, &content);
+    if (result == 0 &&
+        crc32_z(0, pack->pack + offset, end - offset) != pack_file_crc(pack, position)) {
+        content_release(out);
+        result = damaged(error, "an object's CRC is wrong");
     }
     return result;
+}
+
+static int read_of_deltas(const struct pack_file *pack, uint32_t position, size_t offset,
+                          enum object_type *type, struct content *out, struct store_error *error)
+{
+    struct object_id id;
+    int result = build_of_deltas(pack, offset, type, out, error);
+
+    if (result < 0) {
+        return result;
+    }
+    objects_hash(*type, out->data, out->length, &id);
+    if (!object_id_equal(&id, pack_file_id(pack, position))) {
+        content_release(out);
+        return damaged(error, "an object doesn't have the name it should");
+    }
+    return 0;
 }
 
 int pack_file_read(struct pack_file *pack, uint32_t position, enum object_type *type,
@@ -361,8 +384,8 @@ int pack_file_read(struct pack_file *pack, uint32_t position, enum object_type *
 {
     struct entry entry = {0};
     struct content made;
-    struct object_id id;
     size_t offset;
+    int result;
 
     if (!pack_file_offset(pack, position, &offset)) {
         return damaged(error, "the index points nowhere");
@@ -370,27 +393,17 @@ int pack_file_read(struct pack_file *pack, uint32_t position, enum object_type *
     if (!parse_entry(pack, offset, &entry)) {
         return damaged(error, "an entry is damaged");
     }
-    bool is_delta = entry.type == OFS_DELTA || entry.type == REF_DELTA;
-    int result = is_delta ? 0 : check_type(entry.type, error);
-    if (result < 0) {
-        return result;
-    }
-    size_t end = is_delta ? 0 : stored_end(pack, &entry);
-    if (end != 0) {
+    if (entry.type == OFS_DELTA || entry.type == REF_DELTA) {
+        result = read_of_deltas(pack, position, offset, type, &made, error);
+    } else {
         *type = (enum object_type)entry.type;
-        return read_whole(pack, position, offset, &entry, end, content, error);
+        result = check_type(entry.type, error);
+        result = result == 0 ? read_whole(pack, position, offset, &entry, &made, error) : result;
     }
-    result = build(pack, offset, type, &made, error);
-    if (result < 0) {
-        return result;
+    if (result == 0) {
+        *content = take(pack, &made);
     }
-    objects_hash(*type, made.data, made.length, &id);
-    if (!object_id_equal(&id, pack_file_id(pack, position))) {
-        content_release(&made);
-        return damaged(error, "an object doesn't have the name it should");
-    }
-    *content = take(pack, &made);
-    return 0;
+    return result;
 }
 
 /* The stored block that holds the octet at that offset, in a stream whose blocks but the last are
