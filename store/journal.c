@@ -145,8 +145,8 @@ static int open_file(struct journal *journal, uint64_t size, struct store_error 
         }
     }
     if (result == 0) {
-        result = resize_if_empty(journal, size > 0 ? allowed_size(size) : journal->header.size,
-                                 error);
+        result =
+            resize_if_empty(journal, size > 0 ? allowed_size(size) : journal->header.size, error);
     }
     return result;
 }
@@ -387,8 +387,7 @@ int journal_checkpoint(struct journal *journal, uint64_t sequence, struct store_
     struct journal_header next = *header;
     unsigned slot = 1 - journal->slot;
 
-    /* Also if it fails: the octets may get there, and are then not to be mixed up with others. */
-    next.generation = ++header->generation;
+    next.generation++;
     next.sequence = sequence + 1;
     next.tail = last.end;
     next.previous = last.crc;

@@ -109,6 +109,23 @@ void lossy_host_release(struct lossy_host *lossy)
     g_array_free(lossy->versions, TRUE);
 }
 
+/* One of the versions of the block at that offset; there is one. */
+static const uint8_t *choose(const struct lossy_host *lossy, uint64_t offset, uint32_t *random)
+{
+    const uint8_t *chosen = NULL;
+    uint32_t count = 0;
+
+    for (guint i = 0; i < lossy->versions->len; i++) {
+        const struct lossy_version *version =
+            &g_array_index(lossy->versions, struct lossy_version, i);
+
+        if (version->offset == offset && lossy_random(random) % ++count == 0) {
+            chosen = version->octets;
+        }
+    }
+    return chosen;
+}
+
 void lossy_host_cut(struct lossy_host *lossy, const char *path, uint32_t *random)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -117,20 +134,15 @@ void lossy_host_cut(struct lossy_host *lossy, const char *path, uint32_t *random
         abort();
     }
     for (guint i = 0; i < lossy->versions->len; i++) {
-        const struct lossy_version *version =
-            &g_array_index(lossy->versions, struct lossy_version, i);
-        guint count = 0, chosen = i;
+        uint64_t offset = g_array_index(lossy->versions, struct lossy_version, i).offset;
+        uint8_t block[LOSSY_BLOCK];
+        size_t torn = lossy_random(random) % 4 > 0    ? LOSSY_BLOCK
+                      : lossy_random(random) % 2 == 0 ? lossy_random(random) % 100
+                                                      : lossy_random(random) % LOSSY_BLOCK;
 
-        for (guint k = 0; k < lossy->versions->len; k++) {
-            if (g_array_index(lossy->versions, struct lossy_version, k).offset != version->offset) {
-                continue;
-            }
-            if (lossy_random(random) % ++count == 0) {
-                chosen = k;
-            }
-        }
-        version = &g_array_index(lossy->versions, struct lossy_version, chosen);
-        if (pwrite(fd, version->octets, LOSSY_BLOCK, (off_t)version->offset) != LOSSY_BLOCK) {
+        memcpy(block, choose(lossy, offset, random), sizeof(block));
+        memcpy(block + torn, choose(lossy, offset, random) + torn, sizeof(block) - torn);
+        if (pwrite(fd, block, sizeof(block), (off_t)offset) != LOSSY_BLOCK) {
             abort();
         }
     }

@@ -4,7 +4,7 @@
  *   struct lossy_host lossy;
  *   lossy_host_init(&lossy);
  *   ...use &lossy.host, on one file written with pwrite() at whole blocks...
- *   lossy_host_cut(&lossy, path, &random);    every block as before, between or after
+ *   lossy_host_cut(&lossy, path, &random);    every block as before, between, after or torn
  *   lossy_host_release(&lossy);
  *
  * Nothing here waits for a disk.
@@ -29,7 +29,8 @@ struct lossy_host {
 void lossy_host_init(struct lossy_host *lossy);
 void lossy_host_release(struct lossy_host *lossy);
 
-/* Gives each block that was not synced one of its versions; nobody has the file open. */
+/* Gives each block that was not synced one of its versions, or the beginning of one and the rest of
+ * another; nobody has the file open. */
 void lossy_host_cut(struct lossy_host *lossy, const char *path, uint32_t *random);
 
 /* A xorshift generator; the state is not 0. */

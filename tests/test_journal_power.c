@@ -360,17 +360,20 @@ END_TEST
 
 START_TEST(test_journal_power__says_that_the_disk_is_full)
 {
+    char *temporary = fixture_path(directory, "journal.new");
     struct faulty_host faulty;
     struct journal *journal;
 
     faulty_host_init(&faulty);
-    for (unsigned at = 3; at <= 5; at++) {
+    for (unsigned at = 5; at <= 9; at++) {
         faulty_host_arm(&faulty, at, false, ENOSPC);
         int result = journal_open(&journal, path, JOURNAL_SIZE_MIN, &faulty.host, &failure);
 
         ck_assert_int_eq(result, STORE_NO_SPACE);
         ck_assert_int_ne(access(path, F_OK), 0);
+        ck_assert_int_ne(access(temporary, F_OK), 0);
     }
+    free(temporary);
 }
 END_TEST
 

@@ -22,7 +22,7 @@ struct journal {
     int fd;
     bool replayed;
     unsigned slot;                /* the header block that is durable */
-    struct journal_header header; /* what it says, except for the generation: the last used */
+    struct journal_header header; /* what it says */
     uint32_t seed;
     uint64_t run;
     uint32_t blocks;  /* of the ring */
