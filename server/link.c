@@ -32,7 +32,6 @@ struct link {
     bool at_event_loop; /* queued there */
 
     GByteArray *input; /* NULL when empty */
-    size_t room;       /* that the session had when it delivered */
     bool wants_room;
     bool end;
     bool gone;
@@ -134,7 +133,6 @@ struct link *link_new(const struct link_settings *settings)
     link->cleartext_login = settings->cleartext_login;
     link->connection = settings->connection;
     link->event_loop = settings->event_loop;
-    link->room = SESSION_INPUT_MAX;
     pthread_mutex_init(&link->lock, NULL);
     g_queue_init(&link->output);
     return link;
@@ -244,7 +242,7 @@ static size_t held(const struct link *link)
 size_t link_room(struct link *link)
 {
     pthread_mutex_lock(&link->lock);
-    size_t room = link->room > held(link) ? link->room - held(link) : 0;
+    size_t room = SESSION_INPUT_MAX - held(link);
 
     link->wants_room = room == 0;
     pthread_mutex_unlock(&link->lock);
@@ -255,7 +253,7 @@ void link_send(struct link *link, const void *data, size_t length)
 {
     pthread_mutex_lock(&link->lock);
     if (link->input == NULL)
-        link->input = g_byte_array_new();
+        link->input = g_byte_array_sized_new((guint)length);
     assert(link->input->len + length <= SESSION_INPUT_MAX);
     g_byte_array_append(link->input, data, (guint)length);
     tell_worker(link);
@@ -397,20 +395,30 @@ void link_receive(struct link *link, struct link_news *news)
     pthread_mutex_unlock(&link->lock);
 }
 
-void link_take_input(struct link *link, size_t max, GByteArray *out)
+static GByteArray *take_front(struct link *link, size_t length)
 {
-    pthread_mutex_lock(&link->lock);
-    size_t length = MIN(held(link), max);
+    GByteArray *front = g_byte_array_sized_new((guint)length);
 
-    if (length > 0) {
-        g_byte_array_append(out, link->input->data, (guint)length);
-        link->room -= MIN(link->room, length);
-        if (length == link->input->len)
-            drop_input(link);
-        else
-            g_byte_array_remove_range(link->input, 0, (guint)length);
+    g_byte_array_append(front, link->input->data, (guint)length);
+    g_byte_array_remove_range(link->input, 0, (guint)length);
+    return front;
+}
+
+GByteArray *link_take_input(struct link *link, size_t max)
+{
+    GByteArray *input = NULL;
+
+    pthread_mutex_lock(&link->lock);
+    if (held(link) > max && max > 0)
+        input = take_front(link, max);
+    else if (max > 0)
+        input = g_steal_pointer(&link->input);
+    if (input != NULL && link->wants_room) {
+        link->wants_room = false;
+        tell_event_loop(link);
     }
     pthread_mutex_unlock(&link->lock);
+    return input;
 }
 
 static size_t count(const GQueue *pieces)
@@ -422,8 +430,8 @@ static size_t count(const GQueue *pieces)
     return octets;
 }
 
-size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, size_t room,
-                    bool resume, bool *has_input)
+size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, bool resume,
+                    bool *has_input)
 {
     size_t octets = count(pieces);
 
@@ -431,15 +439,10 @@ size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, si
     move_pieces(&link->output, pieces);
     link->output_octets += octets;
     link->unsent += octets;
-    link->room = room;
     link->resume = resume && link->unsent >= LINK_RESUME_BELOW;
     if (after != LINK_AFTER_NOTHING)
         link->after = after;
-    bool more_room = link->wants_room && room > held(link);
-
-    if (more_room)
-        link->wants_room = false;
-    if (octets > 0 || after != LINK_AFTER_NOTHING || more_room)
+    if (octets > 0 || after != LINK_AFTER_NOTHING)
         tell_event_loop(link);
     size_t unsent = link->unsent;
 

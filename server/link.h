@@ -67,8 +67,8 @@ void link_forget_connection(struct link *link);
 
 /* --- the connection's side --- */
 
-/* Octets that link_send() would take now. If it is 0, the link is queued for the event loop once
- * there is room. */
+/* Octets that link_send() would take now, SESSION_INPUT_MAX less what waits here. If it is 0, the
+ * link is queued for the event loop once there is room. */
 size_t link_room(struct link *link);
 void link_send(struct link *link, const void *data, size_t length);
 void link_send_end(struct link *link);       /* the peer sends no more, but still listens */
@@ -115,14 +115,14 @@ bool link_is_gone(struct link *link);
 
 /* Takes the marks (each is seen once, end and gone stay), and leaves the input. */
 void link_receive(struct link *link, struct link_news *news);
-/* Takes at most max octets of input and appends them to out. */
-void link_take_input(struct link *link, size_t max, GByteArray *out);
-/* Hands over pieces (taken from the queue, which is empty afterwards). room: octets of input
- * that the session takes beside those in the link. With resume, the link is queued for the
- * worker again once less than LINK_RESUME_BELOW is unsent. Returns the octets unsent;
- * *has_input: there is input that the session has not taken. */
-size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, size_t room,
-                    bool resume, bool *has_input);
+/* Takes at most max octets of input: owned by the caller, NULL if there are none. A password may be
+ * in them. */
+GByteArray *link_take_input(struct link *link, size_t max);
+/* Hands over pieces (taken from the queue, which is empty afterwards). With resume, the link is
+ * queued for the worker again once less than LINK_RESUME_BELOW is unsent. Returns the octets
+ * unsent; *has_input: there is input that the session has not taken. */
+size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, bool resume,
+                    bool *has_input);
 
 /* The worker's own, moves with the session. After the session's end the link is over for good,
  * whatever may still come. */

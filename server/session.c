@@ -182,18 +182,39 @@ static void compact_input(struct session *session)
     session->input_parsed = 0;
 }
 
-void session_input(struct session *session, const void *data, size_t length)
+/* False: what comes between STARTTLS or COMPRESS and the change of the transport is not ours. */
+static bool note_input(struct session *session, size_t length)
 {
     assert(length <= session_input_room(session));
     session->octets_in += length;
     session->active = now(session);
-    /* What comes between STARTTLS or COMPRESS and the change of the transport is not ours. */
     if (session->handover != HANDOVER_NONE || session->state == SESSION_STATE_LOGOUT || length == 0)
-        return;
+        return false;
     compact_input(session);
+    return true;
+}
+
+void session_input(struct session *session, const void *data, size_t length)
+{
+    if (!note_input(session, length))
+        return;
     if (session->input == NULL)
-        session->input = g_byte_array_new();
+        session->input = g_byte_array_sized_new((guint)length);
     g_byte_array_append(session->input, data, (guint)length);
+}
+
+void session_input_take(struct session *session, GByteArray *input)
+{
+    bool ours = note_input(session, input->len);
+
+    if (ours && session->input == NULL) {
+        session->input = input;
+        return;
+    }
+    if (ours)
+        g_byte_array_append(session->input, input->data, input->len);
+    explicit_bzero(input->data, input->len);
+    g_byte_array_unref(input);
 }
 
 bool session_read_line(struct session *session, size_t limit, const char **line, bool *too_long)

@@ -78,6 +78,8 @@ void session_free(struct session *session); /* accepts NULL; releases mailbox an
 size_t session_input_room(const struct session *session);
 /* length <= session_input_room() (asserted). Copies. */
 void session_input(struct session *session, const void *data, size_t length);
+/* The same, but takes input, which nobody else refers to, and without a copy where it can. */
+void session_input_take(struct session *session, GByteArray *input);
 
 enum session_status {
     SESSION_WAITING,  /* for input, time, authentication, or for its output to be taken */

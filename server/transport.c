@@ -83,10 +83,10 @@ static enum transport_result read_socket(struct transport *transport, void *out,
  * a good record, else collected in the scratch. */
 static const void *front(struct transport *transport, size_t *length)
 {
-    size_t waiting = MIN(evbuffer_get_length(transport->wire), TRANSPORT_SCRATCH);
-    size_t together = MIN(evbuffer_get_contiguous_space(transport->wire), TRANSPORT_SCRATCH);
+    size_t waiting = MIN(evbuffer_get_length(transport->wire), TRANSPORT_RECORD);
+    size_t together = MIN(evbuffer_get_contiguous_space(transport->wire), TRANSPORT_RECORD);
 
-    if (together >= TRANSPORT_SCRATCH / 2 || together == waiting) {
+    if (together >= TRANSPORT_RECORD / 2 || together == waiting) {
         *length = together;
         return evbuffer_pullup(transport->wire, (ev_ssize_t)together);
     }

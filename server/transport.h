@@ -17,7 +17,8 @@ struct deflate;
 struct evbuffer;
 
 enum {
-    TRANSPORT_SCRATCH = 16 * 1024,   /* octets of a TLS record */
+    TRANSPORT_SCRATCH = 64 * 1024,   /* octets read at a time */
+    TRANSPORT_RECORD = 16 * 1024,    /* octets of a TLS record */
     TRANSPORT_WIRE_HIGH = 64 * 1024, /* compressed octets not yet sent; no more is made beyond */
     TRANSPORT_RAW_MAX = 4 * 1024,    /* compressed octets read and not yet expanded */
 };
