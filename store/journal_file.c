@@ -107,7 +107,7 @@ enum journal_octets journal_header_get(struct journal_header *header, const uint
     header->previous = (uint32_t)get_le(block + HEADER_PREVIOUS, 4);
     if (header->size < JOURNAL_SIZE_MIN || header->size > JOURNAL_SIZE_MAX ||
         header->size % JOURNAL_BLOCK != 0 || header->sequence == 0 ||
-        header->tail >= journal_ring_blocks(header->size)) {
+        header->sequence > INT64_MAX || header->tail >= journal_ring_blocks(header->size)) {
         return JOURNAL_OCTETS_BROKEN;
     }
     return JOURNAL_OCTETS_INTACT;

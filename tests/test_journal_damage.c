@@ -443,7 +443,7 @@ START_TEST(test_journal_damage__refuses_headers_that_make_no_sense)
     ck_assert_int_eq(open_code(JOURNAL_SIZE_MIN), 0);
     uint8_t *image = read_image(path, &size);
     ck_assert_int_eq(journal_header_get(&good, image), JOURNAL_OCTETS_INTACT);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         bad = good;
         switch (i) {
         case 0:
@@ -460,6 +460,9 @@ START_TEST(test_journal_damage__refuses_headers_that_make_no_sense)
             break;
         case 4:
             bad.sequence = 0;
+            break;
+        case 7:
+            bad.sequence = (uint64_t)INT64_MAX + 1;
             break;
         case 5:
             bad.tail = RING_BLOCKS;

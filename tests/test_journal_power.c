@@ -241,7 +241,11 @@ START_TEST(test_journal_power__always_has_a_header)
             ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal), &failure), 0);
             first = end;
         }
+        /* With the other header of the one before still on its way. */
         write_record(journal, end++, 5000);
+        write_record(journal, end++, 5000);
+        ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal) - 1, &failure), 0);
+        first = end - 1;
         host.fail_writes = i % 2;
         host.fail_syncs = 1 - i % 2;
         ck_assert_int_eq(journal_checkpoint(journal, journal_written(journal), &failure), STORE_IO);

@@ -13,8 +13,9 @@
  *                                    64  4  tail: its block, counted from the ring's start
  *                                    68  4  CRC of the frame before it; 0 before the first of all
  *
- * The newest of the readable ones counts. One of them is always durable while the other is
- * written. The first 16 octets mean the same in all versions; a newer version is refused.
+ * Sequence numbers begin at 1 and stay below 2^63. The newest of the readable ones counts. One of
+ * them is always durable while the other is written. The first 16 octets mean the same in all
+ * versions; a newer version is refused.
  *
  * Frame: one or more whole blocks of the ring, never across its end.
  *    0  4  magic "aJFr"              24  4  octets of the payload
