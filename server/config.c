@@ -24,6 +24,7 @@ enum {
     JOURNAL_MIB_MAX = STORE_JOURNAL_SIZE_MAX / (1024 * 1024),
     APPEND_LIMIT_MIB_MAX = 256, /* MESSAGE_SIZE_MAX of the store */
     WORKERS_MAX = 64,
+    COMPRESS_DAYS_MAX = 36500,
     LISTENERS_MAX = 32,
     CONFIG_FILE_MAX = 1024 * 1024,
 };
@@ -160,6 +161,7 @@ static const struct number_option number_options[] = {
     {"mime_workers", 0, WORKERS_MAX},
     {"append_limit_mib", 1, APPEND_LIMIT_MIB_MAX},
     {"journal_mib", 1, JOURNAL_MIB_MAX},
+    {"cold_compression_days", 0, COMPRESS_DAYS_MAX},
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
     {"connections", 1, 1000000},
@@ -282,6 +284,7 @@ static void take_values(struct config *config, cfg_t *cfg)
         config->journal_size = (uint64_t)journal_mib * 1024 * 1024;
     if (cfg_size(cfg, "flags_sync") > 0 && cfg_getstr(cfg, "flags_sync") != NULL)
         config->relaxed_flags = strcmp(cfg_getstr(cfg, "flags_sync"), "relaxed") == 0;
+    take_number(&config->compress_days, cfg, "cold_compression_days");
     take_number(&config->idle_minutes, cfg, "idle_minutes");
     take_number(&config->login_seconds, cfg, "login_seconds");
     take_number(&config->connections, cfg, "connections");
@@ -361,6 +364,7 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("append_limit_mib", 0, CFGF_NODEFAULT),
         CFG_INT("journal_mib", 0, CFGF_NODEFAULT),
         CFG_STR("flags_sync", NULL, CFGF_NODEFAULT),
+        CFG_INT("cold_compression_days", 0, CFGF_NODEFAULT),
         CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),
         CFG_INT("login_seconds", 0, CFGF_NODEFAULT),
         CFG_INT("connections", 0, CFGF_NODEFAULT),

@@ -28,6 +28,7 @@ struct config {
     uint64_t append_limit;  /* octets of one message */
     uint64_t journal_size;  /* octets of each worker's journal */
     bool relaxed_flags;     /* changes of flags alone are durable within a second, not at once */
+    unsigned compress_days; /* until mail that rests is compressed; 0: never */
     unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */
     unsigned login_seconds; /* until login must have happened */
     unsigned connections;   /* in all */

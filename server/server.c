@@ -38,6 +38,7 @@ struct server {
     struct users *users;
     struct authenticator *authenticator;
     struct tls *tls;
+    struct maintenance *maintenance;
     struct workers *workers;
     struct limits *limits;
     struct connections *connections;
@@ -172,6 +173,10 @@ static bool start_workers(struct server *server, char **problem)
 
     if (count == 0)
         count = CLAMP(processors(), WORKERS_MIN, WORKERS_MAX);
+    server->maintenance = maintenance_new(&(struct maintenance_settings){
+        .host = host_system(),
+        .compress_after = config->compress_days * INT64_C(86400),
+    });
     server->workers = workers_new(
         &(struct workers_settings){
             .count = count,
@@ -184,6 +189,7 @@ static bool start_workers(struct server *server, char **problem)
                 },
             .authenticator = server->authenticator,
             .mime = server->mime,
+            .maintenance = server->maintenance,
             .append_limit = config->append_limit,
             .idle_timeout = config->idle_minutes * INT64_C(60000000),
             .login_timeout = config->login_seconds * INT64_C(1000000),
@@ -280,6 +286,7 @@ static void stop(struct server *server)
     if (server->authenticator != NULL)
         authenticator_stop(server->authenticator);
     workers_free(server->workers);
+    maintenance_free(server->maintenance);
     connections_free(server->connections);
     authenticator_free(server->authenticator);
     limits_free(server->limits);

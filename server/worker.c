@@ -74,13 +74,17 @@ static bool is_handing_over(const struct member *member)
 static void feed(struct member *member)
 {
     size_t room = session_input_room(member->session);
+    GByteArray *input;
 
     if (room == 0 || is_handing_over(member))
         return;
-    GByteArray *input = link_take_input(member->link, room);
-
-    if (input != NULL)
-        session_input_take(member->session, input);
+    input = g_byte_array_new();
+    link_take_input(member->link, room, input);
+    if (input->len > 0) {
+        session_input(member->session, input->data, input->len);
+        explicit_bzero(input->data, input->len);
+    }
+    g_byte_array_unref(input);
 }
 
 static void step(struct member *member)
@@ -195,7 +199,7 @@ static void deliver(struct member *member)
     member->high = session_output_waiting(member->session) + member->unsent >= SESSION_OUTPUT_HIGH;
     while ((piece = session_output_take(member->session)) != NULL)
         g_queue_push_tail(&pieces, piece);
-    set_unsent(member, link_deliver(member->link, &pieces, after, member->high, &has_input));
+    set_unsent(member, link_deliver(member->link, &pieces, after, room, member->high, &has_input));
     if (member->high && member->unsent < LINK_RESUME_BELOW)
         member_make_runnable(member);
     else if (member->status == SESSION_RUNNABLE || (has_input && room > 0 && !member->told))
@@ -382,6 +386,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
         *problem = g_strdup_printf("%s: journal: %s", all->settings.data, error.detail);
         return false;
     }
+    store_set_maintenance(worker->store, all->settings.maintenance);
     worker->next_work = INT64_MAX;
     int result = pthread_create(&worker->thread, NULL, work, worker);
 

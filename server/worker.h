@@ -13,6 +13,7 @@
 #include "server/authenticator.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
+#include "store/maintenance.h"
 #include "store/store.h"
 
 struct workers;
@@ -23,6 +24,7 @@ struct workers_settings {
     struct store_journal journal;        /* each worker has one */
     struct authenticator *authenticator; /* borrowed, as the following */
     struct mime_pool *mime;
+    struct maintenance *maintenance; /* NULL: none */
     uint64_t append_limit;
     int64_t idle_timeout; /* microseconds */
     int64_t login_timeout;

@@ -10,6 +10,7 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/pack.h"
+#include "store/internal/pack_merge.h"
 #include "store/internal/repository.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
@@ -166,6 +167,7 @@ int store_open_account(struct store *store, const char *user, struct account **o
     if (rc < 0) {
         return rc;
     }
+    objects_set_maintenance(account->objects, store->maintenance);
     g_hash_table_insert(store->accounts, g_strdup(user), account);
     *out = account;
     return 0;
@@ -233,6 +235,11 @@ int store_flush(struct store *store, struct store_error *error)
 
     return rc == 0 && store->journaling != NULL ? journaling_checkpoint(store->journaling, error)
                                                 : rc;
+}
+
+void store_set_maintenance(struct store *store, struct maintenance *maintenance)
+{
+    store->maintenance = maintenance;
 }
 
 void store_maintain(struct store *store)

@@ -70,13 +70,18 @@ int store_open_account(struct store *store, const char *user, struct account **o
 int store_create_account(struct store *store, const char *user, const struct origin *origin,
                          struct store_error *error);
 
+/* From now on the packs of accounts that are opened are the thread's business; it must outlive the
+ * store. NULL: none. */
+struct maintenance;
+void store_set_maintenance(struct store *store, struct maintenance *maintenance);
+
 /* Makes every change so far durable. On failure nothing since the last success may be
  * acknowledged. Cheap when nothing changed. */
 int store_sync(struct store *store, struct store_error *error);
 
 /* Housekeeping that is due (merging packs, unlinking old ones) beside what writing does by itself:
- * call now and then when idle. Blocks on the disk; for each open account at most 32 MiB are merged
- * in a call. */
+ * call now and then when idle. Without a maintenance thread it blocks on the disk; for each open
+ * account at most 32 MiB are merged in a call. */
 void store_maintain(struct store *store);
 
 #endif

@@ -67,6 +67,7 @@ START_TEST(an_empty_file_changes_nothing)
     ck_assert_uint_eq(config.append_limit, 64 * 1024 * 1024);
     ck_assert_uint_eq(config.journal_size, 64 * 1024 * 1024);
     ck_assert(!config.relaxed_flags);
+    ck_assert_uint_eq(config.compress_days, 0);
     ck_assert_uint_eq(config.idle_minutes, 30);
     ck_assert_int_eq(config.log_target, CONFIG_LOG_STDERR);
     config_release(&config);
@@ -78,13 +79,14 @@ START_TEST(reads_every_option)
     struct config config;
     char *problem = NULL;
 
-    write_config("data = \"/srv/mail\"\nimaps = {\"0.0.0.0:993\", \"[::]:993\"}\nimap = {\"143\"}\n"
-                 "certificate = \"/c.pem\"\nprivate_key = \"/k.pem\"\nusers = \"/u\"\n"
-                 "cleartext_login = true\nworkers = 3\nmime_workers = 4\nappend_limit_mib = 10\n"
-                 "journal_mib = 8\nflags_sync = relaxed\n"
-                 "idle_minutes = 45\nlogin_seconds = 20\nconnections = 100\n"
-                 "connections_per_user = 7\nconnections_per_address = 8\nlog = syslog\n"
-                 "log_debug = true\n");
+    write_config(
+        "data = \"/srv/mail\"\nimaps = {\"0.0.0.0:993\", \"[::]:993\"}\nimap = {\"143\"}\n"
+        "certificate = \"/c.pem\"\nprivate_key = \"/k.pem\"\nusers = \"/u\"\n"
+        "cleartext_login = true\nworkers = 3\nmime_workers = 4\nappend_limit_mib = 10\n"
+        "journal_mib = 8\nflags_sync = relaxed\n"
+        "cold_compression_days = 90\nidle_minutes = 45\nlogin_seconds = 20\nconnections = 100\n"
+        "connections_per_user = 7\nconnections_per_address = 8\nlog = syslog\n"
+        "log_debug = true\n");
     config_init(&config);
     ck_assert_msg(config_read(&config, path, &problem), "%s", problem);
     ck_assert_str_eq(config.data, "/srv/mail");
@@ -101,6 +103,7 @@ START_TEST(reads_every_option)
     ck_assert_uint_eq(config.append_limit, 10 * 1024 * 1024);
     ck_assert_uint_eq(config.journal_size, 8 * 1024 * 1024);
     ck_assert(config.relaxed_flags);
+    ck_assert_uint_eq(config.compress_days, 90);
     ck_assert_uint_eq(config.idle_minutes, 45);
     ck_assert_uint_eq(config.login_seconds, 20);
     ck_assert_uint_eq(config.connections, 100);

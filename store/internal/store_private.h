@@ -14,9 +14,10 @@ struct store {
     char *cache;
     char *spool;
     char *journal;
-    GHashTable *accounts;          /* user -> struct account *, not referenced */
-    GPtrArray *changed;            /* struct account *, referenced: not yet durable */
-    struct journaling *journaling; /* NULL: changes go to git at once */
+    GHashTable *accounts;            /* user -> struct account *, not referenced */
+    GPtrArray *changed;              /* struct account *, referenced: not yet durable */
+    struct journaling *journaling;   /* NULL: changes go to git at once */
+    struct maintenance *maintenance; /* NULL: none */
 };
 
 /* --- recovery.c --- */
