@@ -104,9 +104,14 @@ class Bench:
 
     # --- runs ---
 
-    def drive(self, server, *options, tls=False, at_gate=None):
+    def seconds(self, server):
+        """How long a run takes that is limited by time."""
+        return self.scale.steady if server.works_later else self.scale.seconds
+
+    def drive(self, server, *options, tls=False, at_gate=None, changes=False):
         """One run of the generator. at_gate is called when all clients are there; without it what
-        the run cost is looked at, too. With no --do that is all there is."""
+        the run cost is looked at, too. With no --do that is all there is. changes: the run changes
+        mailboxes, so what the server does about it later is a cost of the run."""
         command = [self.generator, "--gate", "--port", server.tls_port if tls else server.port,
                    *(["--tls"] if tls else []), *options]
         os.sync()  # nobody pays for what another one left to write
@@ -125,6 +130,8 @@ class Bench:
             if not line:
                 raise RunFailed(self._complaint(process))
             result = json.loads(line)
+            if changes and server.works_later:
+                server.wait_until_idle()
             result["cpu_seconds"] = server.cpu_seconds() - cpu
             if at_gate is None:
                 result["memory"] = server.memory()
@@ -173,12 +180,13 @@ class Bench:
         """Milliseconds of an operation: the median of the run."""
         operation.add(server.key, result["p50_us"] / 1000, **costs(result))
 
-    def time(self, operation, server, user, command, times=1, warmup=0, prepare=(), tls=False):
+    def time(self, operation, server, user, command, times=1, warmup=0, prepare=(), tls=False,
+             changes=False):
         """Runs a command, measures how long it takes."""
         prepared = [part for text in prepare for part in ("--prepare", text)]
         self.record_time(operation, server, self.drive(
             server, "--user", user, *prepared, "--do", command, "--count", times, "--warmup",
-            warmup, tls=tls))
+            warmup, tls=tls, changes=changes))
 
 
 def costs(result):

@@ -33,7 +33,7 @@ def append_options(bench, server, kib, clients, many):
     user = server.new_users(clients if many else 1)
     large = kib >= KIB
     return ["--user", user if many else first_of(user), "--clients", clients, "--size", kib * KIB,
-            "--seconds", bench.scale.seconds / (2 if large else 1), "--do", "APPEND INBOX %m",
+            "--seconds", bench.seconds(server) / (2 if large else 1), "--do", "APPEND INBOX %m",
             "--warmup", 1 if large else 3]
 
 
@@ -46,7 +46,7 @@ def measure_append(bench, kib, clients, many, targets, times=None):
 
     def measure(server):
         bench.record(operation, server, bench.drive(
-            server, *append_options(bench, server, kib, clients, many)))
+            server, *append_options(bench, server, kib, clients, many), changes=True))
 
     bench.repeat(operation.name, bench.chosen(*taking_part), measure, bench.scale.row_seconds,
                  times)
@@ -59,7 +59,7 @@ def append(bench):
     for kib, clients, many, targets in APPENDS:
         if not bench.scale.all_appends and (kib, clients, many) not in QUICK_APPENDS:
             continue
-        if kib >= KIB and clients > 1 and bench.scale.seconds >= 1 and \
+        if kib >= KIB and clients > 1 and \
                 shutil.disk_usage(bench.directory).free < LARGE_MESSAGES_NEED:
             bench.notes.append(f"APPEND 1 MB, {of(clients)}: skipped, the disk has too little room")
             continue
@@ -88,7 +88,7 @@ def append_pipelined(bench):
     def measure(server):
         bench.record(operation, server, bench.drive(
             server, "--user", server.new_users(1), "--pipeline", 32, "--do", "APPEND INBOX %m",
-            "--seconds", bench.scale.seconds, "--warmup", 3))
+            "--seconds", bench.seconds(server), "--warmup", 3, changes=True))
 
     bench.repeat(operation.name, bench.chosen(*bench.scale.writers), measure,
                  bench.scale.row_seconds)
@@ -103,7 +103,7 @@ def measure_stores(bench, operation, servers, clients):
         bench.record(operation, server, bench.drive(
             server, "--user", user, "--clients", clients, "--prepare", "SELECT INBOX", "--do",
             r"STORE %s %fFLAGS (\Flagged)", "--range", bench.scale.small, "--warmup", 3,
-            "--seconds", bench.scale.seconds), key=server.key.partition(" relaxed")[0])
+            "--seconds", bench.seconds(server), changes=True), key=server.key.partition(" relaxed")[0])
 
     bench.repeat(operation.name, servers, measure, bench.scale.row_seconds)
 
@@ -114,7 +114,7 @@ def store_one(bench):
         operation = bench.operation(f"STORE one flag, {of(clients)}", "commands/s", ("best", 3))
         measure_stores(bench, operation, bench.chosen(*bench.scale.durable), clients)
     relaxed = [server for server in bench.servers if not server.durable and (
-        server.key == "annal relaxed" or server.key in bench.scale.writers)]
+        server.key == "annal relaxed" or server.key in bench.scale.relaxed)]
     if any(server.key == "annal relaxed" for server in relaxed):
         for clients in (1, 8):
             operation = bench.operation(f"STORE one flag, {of(clients)}, unsynced", "commands/s",
@@ -136,12 +136,15 @@ def bulk(bench):
     def measure(server):
         user = server.new_users(1)
         bench.seed(server, user, bench.scale.bulk, 2000)
-        bench.time(store, server, user, r"STORE 1:* +FLAGS (\Flagged)", prepare=["SELECT INBOX"])
+        bench.time(store, server, user, r"STORE 1:* +FLAGS (\Flagged)",
+                   prepare=["SELECT INBOX"], changes=True)
         bench.time(copy, server, user, "COPY 1:* Copied",
-                   prepare=["CREATE Copied", "CREATE Moved", "SELECT INBOX"])
-        bench.time(move, server, user, "MOVE 1:* Moved", prepare=["SELECT INBOX"])
+                   prepare=["CREATE Copied", "CREATE Moved", "SELECT INBOX"], changes=True)
+        bench.time(move, server, user, "MOVE 1:* Moved", prepare=["SELECT INBOX"],
+                   changes=True)
         bench.time(expunge, server, user, "EXPUNGE",
-                   prepare=["SELECT Copied", r"STORE 1:* +FLAGS.SILENT (\Deleted)"])
+                   prepare=["SELECT Copied", r"STORE 1:* +FLAGS.SILENT (\Deleted)"],
+                   changes=True)
 
     bench.repeat("bulk changes", bench.chosen(*bench.scale.durable), measure,
                  bench.scale.row_seconds)

@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 
+import measure
 from rows import at_size, first_of, group, session, sized
 from rows_change import append_options
 
@@ -80,8 +81,10 @@ class Growing:
         many = sized(count)
         self.memory = bench.operation(f"memory of a loaded mailbox of {many}", "MB")
         self.memory.limits += at_size(count, 1000000, ("limit", 64, 1))
-        self.store = bench.operation(f"STORE one flag, mailbox of {many}", "ms")
-        self.append = bench.operation(f"APPEND 4 kB, mailbox of {many}", "ms")
+        self.store, self.store_cpu, self.append, self.append_cpu = (
+            bench.operation(f"{what}, mailbox of {many}", unit)
+            for what, unit in (("STORE one flag", "ms"), ("processor time of STORE", "us"),
+                               ("APPEND 4 kB", "ms"), ("processor time of APPEND", "us")))
         self.select = bench.operation(f"SELECT, first after start, mailbox of {many}", "ms")
 
     def fill(self):
@@ -96,20 +99,24 @@ class Growing:
     def change(self, number):
         """A round: messages all over the mailbox get a keyword that hardly any has, so that the
         commands change something; a few new ones arrive."""
-        drive = self.bench.drive
-        self.bench.record_time(self.store, self.server, drive(
-            self.server, "--user", self.user, "--prepare", "SELECT INBOX", "--range", self.count,
-            "--warmup", 3, "--do", f"STORE %r +FLAGS (round{number})", "--count", GROWTH_STORES))
-        self.bench.record_time(self.append, self.server, drive(
-            self.server, "--user", self.user, "--do", "APPEND INBOX %m", "--warmup", 3, "--count",
-            GROWTH_APPENDS))
+        self.measure(self.store, self.store_cpu, "--prepare", "SELECT INBOX", "--range", self.count,
+                     "--do", f"STORE %r +FLAGS (round{number})", "--count", GROWTH_STORES)
+        self.measure(self.append, self.append_cpu, "--do", "APPEND INBOX %m", "--count",
+                     GROWTH_APPENDS)
+
+    def measure(self, operation, processor, *options):
+        result = self.bench.drive(self.server, "--user", self.user, "--warmup", 3, *options,
+                                  changes=True)
+        self.bench.record_time(operation, self.server, result)
+        processor.add("annal", measure.costs(result)["cpu_us"])
 
     def select_first(self):
         self.bench.time(self.select, self.server, self.user, "SELECT INBOX")
 
     def compare(self, small, middle):
         """Its cost with that of the smaller ones."""
-        for own, other in ((self.store, small.store), (self.append, small.append)):
+        for own, other in ((self.store, small.store), (self.store_cpu, small.store_cpu),
+                           (self.append, small.append), (self.append_cpu, small.append_cpu)):
             if self is not small:
                 own.limits.append((f"own at {sized(small.count)}", other.value("annal"), FLAT))
         if middle is not None and self.count > middle.count:

@@ -109,7 +109,8 @@ def mixed(bench):
         commands = [part for command in MIXTURE for part in ("--do", command)]
         bench.record(operation, server, bench.drive(
             server, "--user", user, "--clients", 16, "--prepare", "SELECT INBOX", "--range", 100,
-            "--size", 2000, "--seconds", bench.scale.seconds, "--warmup", len(MIXTURE), *commands))
+            "--size", 2000, "--seconds", bench.seconds(server), "--warmup", len(MIXTURE), *commands,
+            changes=True))
 
     bench.repeat(operation.name, bench.chosen(*bench.scale.writers), measure,
                  bench.scale.row_seconds)

@@ -1,4 +1,5 @@
 """The servers that are measured: how each is started, fed with users, watched and stopped."""
+import grp
 import os
 import pathlib
 import pwd
@@ -77,6 +78,7 @@ class Server:
     """What all have in common. key names it in rows, title in tables."""
 
     durable = True  # an acknowledged change has reached the disk
+    works_later = False  # some work for it is done after the acknowledgement
 
     def __init__(self, key, title, root):
         self.key = key
@@ -117,6 +119,16 @@ class Server:
         """Processor time of all its processes so far, those that have ended included."""
         return sum(process_seconds(pid) for pid in tree_of(self.process.pid))
 
+    def wait_until_idle(self, limit=2):
+        """Until it has used hardly any processor time for a while; at most limit seconds."""
+        end, before = time.monotonic() + limit, self.cpu_seconds()
+        quiet = 0
+        while quiet < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+            now = self.cpu_seconds()
+            quiet = quiet + 1 if now - before < 0.002 else 0
+            before = now
+
     def memory(self):
         """Octets of memory of all its processes, shared pages divided among their users."""
         total = 0
@@ -133,6 +145,8 @@ class Server:
 class Annal(Server):
     """annal serve with a data directory and a configuration of its own. relaxed: acknowledges
     flags before the disk has them."""
+
+    works_later = True
 
     def __init__(self, program, root, relaxed=False):
         super().__init__("annal relaxed" if relaxed else "annal", "Annal*" if relaxed else "Annal",
@@ -267,8 +281,9 @@ class Dovecot(Server):
             shutil.chown(self.homes, "mail", "mail")
         else:
             me = pwd.getpwuid(os.getuid())
-            names = {"internal": me.pw_name, "internal_group": me.pw_gid, "login": me.pw_name,
-                     "mail": me.pw_uid, "mail_group": me.pw_gid, "chroot": ""}
+            group = grp.getgrgid(os.getgid()).gr_name
+            names = {"internal": me.pw_name, "internal_group": group, "login": me.pw_name,
+                     "mail": me.pw_uid, "mail_group": os.getgid(), "chroot": ""}
         (self.root / "dovecot.conf").write_text(DOVECOT.format(
             root=self.root, certificate=self.certificate, location=f"{self.style}:~/{self.style}",
             fsync=self.fsync, homes=self.homes, port=self.port, tls_port=self.tls_port, **names),
