@@ -20,6 +20,7 @@
 enum {
     READ_ATTEMPTS = 5,
     READ_RETRY_USEC = 2000,
+    REST_USEC = 60 * 1000 * 1000,
 };
 
 static const char *const known_extensions[] = {"extensions.noop", "extensions.preciousobjects",
@@ -145,7 +146,12 @@ int objects_reopen(struct objects *objects, struct store_error *error)
 
 void objects_rest(struct objects *objects)
 {
-    pack_set_rest(objects->packs);
+    int64_t now = objects->host->now(objects->host->data);
+
+    if (now - objects->rested >= REST_USEC || now < objects->rested) {
+        pack_set_rest(objects->packs);
+        objects->rested = now;
+    }
 }
 
 static const char *type_name(enum object_type type)

@@ -25,6 +25,7 @@ void objects_maintain(struct objects *objects)
     guint written = merge->written;
 
     merge->written = 0;
+    objects_rest(objects);
     if (merge->maintenance != NULL) {
         if (written > 0) {
             maintenance_request(merge->maintenance, objects->path);

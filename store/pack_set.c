@@ -279,12 +279,22 @@ void pack_set_refresh(struct pack_set *set)
 
 void pack_set_rest(struct pack_set *set)
 {
+    bool any = false;
+
+    if (set->listed) {
+        list_if_changed(set);
+    }
     for (guint i = 0; i < set->members->len; i++) {
         struct member *member = set->members->pdata[i];
 
         if (!member->used) {
             g_clear_pointer(&member->pack, pack_file_unref);
         }
+        any = any || member->used;
         member->used = false;
+    }
+    if (!any) {
+        g_ptr_array_set_size(set->members, 0);
+        set->listed = false;
     }
 }

@@ -44,7 +44,7 @@ bool objects_exist(struct objects *objects, const struct object_id *id);
 struct pack_slices;
 bool objects_slices(struct objects *objects, const struct object_id *id, struct pack_slices *out);
 
-/* Closes packs that nothing was read of since the last call: to be called every minute or so. */
+/* Once a minute: closes packs that nothing was read of meanwhile. objects_maintain() calls it. */
 void objects_rest(struct objects *objects);
 
 /* git's hash of "type length NUL data". */

@@ -20,6 +20,7 @@ struct objects {
     char *pack_directory; /* PATH/objects/pack */
     git_odb *odb;         /* NULL: not needed so far */
     struct pack_set *packs;
+    int64_t rested; /* when packs were closed last */
     struct object_cache *cache;
     GPtrArray *batches; /* struct object_batch: not freed yet */
     GPtrArray *kept;    /* names of packs whose .keep is still there, oldest first */
