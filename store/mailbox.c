@@ -4,7 +4,7 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/message_stream_private.h"
-#include "store/internal/snapshot_load.h"
+#include "store/internal/snapshot_cache.h"
 
 struct mailbox *mailbox_ref(struct mailbox *mailbox)
 {
@@ -31,6 +31,7 @@ void mailbox_unref(struct mailbox *mailbox)
         return;
     }
     mailbox_remember(mailbox);
+    snapshot_cache_save(mailbox);
     mailbox_detach(mailbox);
     snapshot_unref(mailbox->snapshot);
     account_unref(mailbox->account);
@@ -196,11 +197,10 @@ static int load_tip(struct mailbox *mailbox, struct store_error *error)
 {
     struct account *account = mailbox->account;
     struct object_id tip;
-    bool moved;
     int rc = pending_tip(account, mailbox->ref, &tip, error);
 
     if (rc == 0) {
-        rc = snapshot_load(&mailbox->snapshot, &moved, account->objects, &tip, NULL, error);
+        rc = snapshot_cache_load(&mailbox->snapshot, mailbox, &tip, error);
     }
     if (rc == 0) {
         mailbox->recent_from = mailbox->snapshot->uid_next;
@@ -213,11 +213,8 @@ static int load_tip(struct mailbox *mailbox, struct store_error *error)
 static int continue_from(struct mailbox *mailbox, const struct remembered *remembered,
                          struct store_error *error)
 {
-    struct account *account = mailbox->account;
     uint32_t uid_validity;
-    bool moved;
-    int rc = snapshot_load(&mailbox->snapshot, &moved, account->objects, &remembered->commit, NULL,
-                           error);
+    int rc = snapshot_cache_load(&mailbox->snapshot, mailbox, &remembered->commit, error);
 
     if (rc < 0) {
         return load_tip(mailbox, error);
@@ -258,6 +255,7 @@ int mailbox_open(struct mailbox **out, struct account *account, const char *name
         return rc;
     }
     g_hash_table_replace(account->mailboxes, g_strdup(name), mailbox);
+    snapshot_cache_save(mailbox);
     *out = mailbox;
     return 0;
 }

@@ -281,6 +281,7 @@ static int write_leaf(struct snapshot_builder *builder, struct leaf *leaf,
     char name[3];
     int rc;
 
+    builder->written++;
     index_file_encode(index, messages, count, builder->keywords);
     rc = object_batch_add(batch, OBJECT_BLOB, index->str, index->len, &index_id, error);
     if (rc < 0) {
@@ -386,6 +387,10 @@ static struct snapshot *finish(struct snapshot_builder *builder)
     out->uid_next = builder->uid_next;
     out->highest_modseq = builder->modseq;
     out->keywords = g_ptr_array_ref(builder->keywords);
+    out->unsaved = builder->written + 1;
+    if (builder->before != NULL) {
+        out->unsaved += builder->before->unsaved;
+    }
     return out;
 }
 

@@ -106,7 +106,7 @@ static void make_lost(struct leaf *leaf, struct message messages[LEAF_MESSAGES])
     leaf->lost = true;
     memset(messages, 0, leaf->node.count * sizeof(messages[0]));
     for (uint32_t i = 0; i < leaf->node.count; i++) {
-        messages[i].uid = leaf->node.number * LEAF_MESSAGES + i;
+        messages[i].uid = leaf->node.number * LEAF_MESSAGES + i + (leaf->node.number == 0);
         messages[i].modseq = leaf->node.modseq_max;
     }
 }
@@ -191,7 +191,7 @@ static bool fill_leaf(struct leaf *leaf, struct snapshot_map *map, const uint8_t
 
     memcpy(&entry, at, sizeof(entry));
     if (entry.number > MESSAGE_UID_MAX / LEAF_MESSAGES || entry.count == 0 ||
-        entry.count > LEAF_MESSAGES || entry.length > PACKED_LEAF_MAX ||
+        entry.count > LEAF_MESSAGES - (entry.number == 0) || entry.length > PACKED_LEAF_MAX ||
         entry.length > (size_t)(map->data + map->length - *packed)) {
         return false;
     }
@@ -560,18 +560,14 @@ bool snapshot_file_save(const char *path, const struct snapshot *snapshot)
 
 /* --- loading --- */
 
-int snapshot_file_load(struct snapshot **out, bool *fresh, const char *path,
-                       struct objects *objects, const struct object_id *commit,
-                       struct store_error *error)
+int snapshot_file_load(struct snapshot **out, const char *path, struct objects *objects,
+                       const struct object_id *commit, struct store_error *error)
 {
     struct snapshot *known = NULL;
     bool moved = false;
     int rc;
 
-    *fresh = false;
-    snapshot_file_read(&known, path, objects);
-    if (known != NULL && object_id_equal(&known->commit, commit)) {
-        *fresh = true;
+    if (snapshot_file_read(&known, path, objects) && object_id_equal(&known->commit, commit)) {
         *out = known;
         return 0;
     }

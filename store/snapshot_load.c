@@ -182,9 +182,10 @@ struct loader {
     struct objects *objects;
     const struct snapshot *known;
     GPtrArray *keywords;
+    size_t leaves; /* that were read */
 };
 
-static int load_leaf(struct node **out, const struct loader *loader, const struct directory *wanted,
+static int load_leaf(struct node **out, struct loader *loader, const struct directory *wanted,
                      struct store_error *error)
 {
     struct message messages[LEAF_MESSAGES];
@@ -196,17 +197,18 @@ static int load_leaf(struct node **out, const struct loader *loader, const struc
     if (rc == 0) {
         leaf = leaf_new(wanted->number, messages, count);
         leaf->node.tree = wanted->tree;
+        loader->leaves++;
         *out = &leaf->node;
     }
     return rc;
 }
 
-static int load_node(struct node **out, const struct loader *loader, unsigned depth,
+static int load_node(struct node **out, struct loader *loader, unsigned depth,
                      const struct directory *wanted, struct node *known, struct store_error *error);
 
 /* Loads what the directories list into inner; known (NULL: nothing) is what was there before. */
-static int load_children(struct inner *inner, const struct loader *loader,
-                         const GArray *directories, struct node *known, struct store_error *error)
+static int load_children(struct inner *inner, struct loader *loader, const GArray *directories,
+                         struct node *known, struct store_error *error)
 {
     int rc = 0;
 
@@ -226,7 +228,7 @@ static int load_children(struct inner *inner, const struct loader *loader,
 }
 
 /* The recursion is as deep as the tree. */
-static int load_node(struct node **out, const struct loader *loader, unsigned depth,
+static int load_node(struct node **out, struct loader *loader, unsigned depth,
                      const struct directory *wanted, struct node *known, struct store_error *error)
 {
     g_autoptr(GArray) children = NULL;
@@ -323,6 +325,7 @@ static struct snapshot *assemble(struct loader *loader, const struct properties 
     out->highest_modseq = properties->highest_modseq;
     out->commit = *commit;
     out->keywords = g_steal_pointer(&loader->keywords);
+    out->unsaved = loader->leaves + 1 + (loader->known != NULL ? loader->known->unsaved : 0);
     return out;
 }
 

@@ -12,6 +12,7 @@
 #include "store/internal/pack.h"
 #include "store/internal/pack_merge.h"
 #include "store/internal/repository.h"
+#include "store/internal/snapshot_cache.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
 
@@ -250,6 +251,7 @@ void store_maintain(struct store *store)
     g_hash_table_iter_init(&iterator, store->accounts);
     while (g_hash_table_iter_next(&iterator, NULL, &account)) {
         objects_maintain(((struct account *)account)->objects);
+        snapshot_cache_save_open(account);
         derived_rest(((struct account *)account)->derived);
     }
 }

@@ -66,7 +66,7 @@ START_TEST(test_packed_leaf__round_trips_random_messages)
 {
     unsigned seed = 11;
 
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 300; round++) {
         struct message messages[LEAF_MESSAGES];
         struct message pattern = random_message(0, &seed);
         unsigned different = (unsigned)rand_r(&seed);

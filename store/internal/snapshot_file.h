@@ -36,10 +36,8 @@ bool snapshot_file_status(struct snapshot_file_status *out, const char *path);
  * a leaf can't be read. Writes to `path` and a `~` and digits first. */
 bool snapshot_file_save(const char *path, const struct snapshot *snapshot);
 
-/* snapshot_load() without a known state, helped by the file: exactly the same result. *fresh: the
- * file was that of the commit. */
-int snapshot_file_load(struct snapshot **out, bool *fresh, const char *path,
-                       struct objects *objects, const struct object_id *commit,
-                       struct store_error *error);
+/* snapshot_load() without a known state, helped by the file: exactly the same result. */
+int snapshot_file_load(struct snapshot **out, const char *path, struct objects *objects,
+                       const struct object_id *commit, struct store_error *error);
 
 #endif

@@ -19,6 +19,7 @@ struct snapshot {
     struct object_id commit; /* zero while it has none */
     GPtrArray *keywords;     /* shared between versions, never changed */
     struct inner *root;      /* its totals are the mailbox's */
+    size_t unsaved;          /* leaves (or other changes) that are in no snapshot file */
     const struct leaf *near; /* the leaf looked at last, or NULL */
     size_t near_start;       /* index of its first message */
 };
@@ -55,6 +56,7 @@ struct snapshot_builder {
     bool damaged;       /* took what can't be read: not to be written */
     struct inner *root; /* nodes whose tree is zero are the builder's alone, with room for
                            NODE_CHILDREN_MAX children; some may be empty until written */
+    size_t written;     /* leaves */
     struct draft draft; /* in place of what root has */
 };
 

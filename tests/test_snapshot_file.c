@@ -1,0 +1,351 @@
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/internal/snapshot_file.h"
+#include "store/internal/snapshot_load.h"
+#include "tests/snapshot_fixture.h"
+#include "tests/store_fixture.h"
+
+static char *path;
+
+static void set_up(void)
+{
+    snapshot_set_up();
+    path = fixture_path(snapshots.directory, "file");
+}
+
+static void tear_down(void)
+{
+    snapshot_tear_down();
+    free(path);
+}
+
+static struct snapshot *read_file(void)
+{
+    struct snapshot *out = NULL;
+
+    ck_assert(snapshot_file_read(&out, path, snapshots.objects));
+    return out;
+}
+
+static bool no_file(void)
+{
+    struct snapshot *out;
+
+    return !snapshot_file_read(&out, path, snapshots.objects) && access(path, F_OK) < 0;
+}
+
+static struct snapshot *load_with_file(const struct object_id *commit)
+{
+    struct snapshot *out = NULL;
+    struct store_error error;
+
+    ck_assert_int_eq(snapshot_file_load(&out, path, snapshots.objects, commit, &error), 0);
+    return out;
+}
+
+static GByteArray *get_contents(void)
+{
+    char *data;
+    gsize length;
+
+    ck_assert(g_file_get_contents(path, &data, &length, NULL));
+    return g_byte_array_new_take((guint8 *)data, length);
+}
+
+static void put_contents(const uint8_t *data, size_t length)
+{
+    ck_assert(g_file_set_contents(path, (const char *)data, (gssize)length, NULL));
+}
+
+/* A few leaves apart, two of which have keywords. */
+static struct snapshot *sparse_mailbox(void)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct store_error error;
+    size_t index;
+
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "$Forwarded", &index, &error), 0);
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "later", &index, &error), 0);
+    for (uint32_t i = 0; i < 30; i++) {
+        struct message message = some_message(i);
+
+        if (i % 10 == 0) {
+            builder->uid_next += 12345 * i;
+        }
+        message.keywords = i % 3;
+        snapshot_builder_append(builder, &message);
+    }
+    return write_version(builder);
+}
+
+START_TEST(test_snapshot_file__holds_a_whole_snapshot)
+{
+    static const uint32_t counts[] = {0, 1, 99, 100, 101, 12345};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(counts); i++) {
+        struct snapshot *made = mailbox_of(counts[i]);
+        struct snapshot *read;
+
+        ck_assert(snapshot_file_save(path, made));
+        read = read_file();
+        ck_assert_uint_eq(read->unsaved, 0);
+        assert_equal(made, read);
+        snapshot_unref(made);
+        snapshot_unref(read);
+    }
+}
+END_TEST
+
+START_TEST(test_snapshot_file__keeps_up_with_random_changes)
+{
+    struct snapshot *now = sparse_mailbox();
+    unsigned seed = 3;
+
+    for (int i = 0; i < 150; i++) {
+        struct snapshot_builder *builder = snapshot_builder_new(now);
+        struct snapshot *next, *plain, *helped, *again;
+
+        random_change(builder, &seed);
+        next = write_version(builder);
+        plain = load(next, NULL);
+        assert_equal(next, plain);
+        helped = load_with_file(&next->commit);
+        assert_equal(plain, helped);
+        if (i % 3 != 0) {
+            ck_assert(snapshot_file_save(path, i % 2 == 0 ? helped : next));
+            again = load_with_file(&now->commit);
+            assert_equal(now, again);
+            snapshot_unref(again);
+            again = load_with_file(&next->commit);
+            assert_equal(plain, again);
+            /* The next round goes on from nodes of a map. */
+            snapshot_unref(next);
+            next = again;
+        }
+        snapshot_unref(helped);
+        snapshot_unref(plain);
+        snapshot_unref(now);
+        now = next;
+    }
+    snapshot_unref(now);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__a_map_outlives_its_file_and_its_snapshot)
+{
+    struct snapshot *made = mailbox_of(2345);
+    struct snapshot *mapped, *after;
+    struct snapshot_builder *builder;
+
+    ck_assert(snapshot_file_save(path, made));
+    mapped = read_file();
+    unlink(path);
+    builder = snapshot_builder_new(mapped);
+    snapshot_builder_set_flags(builder, 1234, MESSAGE_FLAGGED, 0);
+    snapshot_unref(mapped);
+    after = write_version(builder);
+    mapped = load(after, NULL);
+    assert_equal(mapped, after);
+    snapshot_unref(mapped);
+    snapshot_unref(after);
+    snapshot_unref(made);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__other_keywords_make_no_difference)
+{
+    struct snapshot *first = sparse_mailbox();
+    struct snapshot_builder *builder = new_mailbox();
+    struct message message = some_message(1);
+    struct store_error error;
+    struct snapshot *second, *plain, *helped;
+    size_t index;
+
+    ck_assert_int_eq(snapshot_builder_keyword(builder, "later", &index, &error), 0);
+    message.keywords = 1;
+    snapshot_builder_append(builder, &message);
+    second = write_version(builder);
+    ck_assert(snapshot_file_save(path, first));
+    plain = load(second, NULL);
+    helped = load_with_file(&second->commit);
+    assert_equal(plain, helped);
+    snapshot_unref(helped);
+    snapshot_unref(plain);
+    snapshot_unref(second);
+    snapshot_unref(first);
+}
+END_TEST
+
+/* Whatever octet is wrong: no file, or the right messages all the same. */
+START_TEST(test_snapshot_file__a_wrong_octet_is_never_believed)
+{
+    struct snapshot *made = sparse_mailbox();
+    g_autoptr(GByteArray) good = NULL;
+    size_t refused = 0, mended = 0;
+
+    ck_assert(snapshot_file_save(path, made));
+    good = get_contents();
+    for (guint i = 0; i < good->len; i++) {
+        struct snapshot *read;
+
+        good->data[i] ^= (uint8_t)(1 << i % 8);
+        put_contents(good->data, good->len);
+        if (snapshot_file_read(&read, path, snapshots.objects)) {
+            assert_equal(made, read);
+            ck_assert_msg(access(path, F_OK) < 0, "octet %u", i);
+            snapshot_unref(read);
+            mended++;
+        } else {
+            ck_assert(access(path, F_OK) < 0);
+            refused++;
+        }
+        good->data[i] ^= (uint8_t)(1 << i % 8);
+    }
+    ck_assert_uint_gt(refused, 200);
+    ck_assert_uint_gt(mended, 30 * 22);
+    snapshot_unref(made);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__a_cut_or_longer_file_is_none)
+{
+    struct snapshot *made = sparse_mailbox();
+    g_autoptr(GByteArray) good = NULL;
+
+    ck_assert(no_file());
+    ck_assert(snapshot_file_save(path, made));
+    good = get_contents();
+    for (guint length = 0; length < good->len; length++) {
+        put_contents(good->data, length);
+        ck_assert_msg(no_file(), "%u octets", length);
+    }
+    g_byte_array_append(good, (const uint8_t *)"", 1);
+    put_contents(good->data, good->len);
+    ck_assert(no_file());
+    snapshot_unref(made);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__what_is_no_file_is_none)
+{
+    struct snapshot *out;
+    struct snapshot_file_status status;
+
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert(!snapshot_file_read(&out, path, snapshots.objects));
+    ck_assert(!snapshot_file_status(&status, path));
+    rmdir(path);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    ck_assert(!snapshot_file_read(&out, path, snapshots.objects));
+    unlink(path);
+    ck_assert_int_eq(symlink("/etc/passwd", path), 0);
+    ck_assert(!snapshot_file_read(&out, path, snapshots.objects));
+    unlink(path);
+}
+END_TEST
+
+/* Neither the file nor git has a leaf: nothing can be said of it, and nothing written. */
+START_TEST(test_snapshot_file__a_lost_leaf_is_never_written)
+{
+    struct snapshot *made = mailbox_of(250);
+    struct snapshot *read;
+    struct snapshot_builder *builder;
+    g_autoptr(GByteArray) contents = NULL;
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    struct objects *objects;
+    struct object_batch *batch;
+    struct store_error error;
+    struct object_id root;
+    struct message message;
+
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(snapshot_file_save(path, made));
+    contents = get_contents();
+    contents->data[contents->len - 1] ^= 1;
+    put_contents(contents->data, contents->len);
+    ck_assert(snapshot_file_read(&read, path, objects));
+    ck_assert_uint_eq(snapshot_message(read, 0).uid, 1);
+    message = snapshot_message(read, 249);
+    ck_assert(object_id_is_zero(&message.blob));
+    ck_assert(!snapshot_file_save(path, read));
+    ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+    for (int copy = 0; copy < 2; copy++) {
+        struct snapshot *out;
+
+        builder = snapshot_builder_new(copy != 0 ? made : read);
+        if (copy != 0) {
+            snapshot_builder_append(builder, &message);
+        } else {
+            snapshot_builder_set_flags(builder, 200, MESSAGE_SEEN, 0);
+        }
+        ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error),
+                         STORE_CORRUPT);
+        snapshot_builder_free(builder);
+    }
+    object_batch_free(batch);
+    snapshot_unref(read);
+    snapshot_unref(made);
+    objects_close(objects);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__says_of_which_commit_it_is)
+{
+    struct snapshot *made = mailbox_of(150);
+    struct snapshot_file_status status;
+    struct stat stat_of;
+
+    ck_assert(!snapshot_file_status(&status, path));
+    ck_assert(snapshot_file_save(path, made));
+    ck_assert_int_eq(stat(path, &stat_of), 0);
+    ck_assert(snapshot_file_status(&status, path));
+    ck_assert(object_id_equal(&status.commit, &made->commit));
+    ck_assert_uint_eq(status.length, (uint64_t)stat_of.st_size);
+    ck_assert_int_eq(status.time, stat_of.st_mtime);
+    ck_assert_uint_eq(stat_of.st_mode & 0777, 0600);
+    snapshot_unref(made);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__cannot_be_saved_where_there_is_no_directory)
+{
+    struct snapshot *made = mailbox_of(1);
+    g_autofree char *nowhere = g_strconcat(path, "/below/file", NULL);
+
+    ck_assert(!snapshot_file_save(nowhere, made));
+    snapshot_unref(made);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("snapshot_file");
+    TCase *cases = tcase_create("snapshot_file");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_set_timeout(cases, 120);
+    tcase_add_test(cases, test_snapshot_file__holds_a_whole_snapshot);
+    tcase_add_test(cases, test_snapshot_file__keeps_up_with_random_changes);
+    tcase_add_test(cases, test_snapshot_file__a_map_outlives_its_file_and_its_snapshot);
+    tcase_add_test(cases, test_snapshot_file__other_keywords_make_no_difference);
+    tcase_add_test(cases, test_snapshot_file__a_wrong_octet_is_never_believed);
+    tcase_add_test(cases, test_snapshot_file__a_cut_or_longer_file_is_none);
+    tcase_add_test(cases, test_snapshot_file__what_is_no_file_is_none);
+    tcase_add_test(cases, test_snapshot_file__a_lost_leaf_is_never_written);
+    tcase_add_test(cases, test_snapshot_file__says_of_which_commit_it_is);
+    tcase_add_test(cases, test_snapshot_file__cannot_be_saved_where_there_is_no_directory);
+    suite_add_tcase(suite, cases);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
