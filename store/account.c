@@ -40,9 +40,46 @@ struct account *account_ref(struct account *account)
     return account;
 }
 
+static void drop_kept(struct account *account, guint left)
+{
+    while (account->kept.length > left) {
+        mailbox_unref(g_queue_pop_tail(&account->kept));
+    }
+}
+
+/* So that delivery to a mailbox that nobody has open does not load it each time. */
+static void keep(struct account *account, struct mailbox *mailbox)
+{
+    account->kept_used = true;
+    if (g_queue_peek_head(&account->kept) == mailbox) {
+        return;
+    }
+    mailbox_ref(mailbox);
+    if (g_queue_remove(&account->kept, mailbox)) {
+        mailbox->references--;
+    }
+    g_queue_push_head(&account->kept, mailbox);
+    drop_kept(account, ACCOUNT_KEPT_MAX);
+}
+
+void account_rest(struct account *account)
+{
+    if (!account->kept_used) {
+        drop_kept(account, 0);
+    }
+    account->kept_used = false;
+}
+
 void account_unref(struct account *account)
 {
-    if (account == NULL || --account->references > 0) {
+    if (account == NULL) {
+        return;
+    }
+    /* Mailboxes hold the account: those that are only kept must not do so for ever. */
+    if (account->references == account->kept.length + 1) {
+        drop_kept(account, 0);
+    }
+    if (--account->references > 0) {
         return;
     }
     if (account->store != NULL) {
@@ -285,6 +322,7 @@ int account_open_mailbox(struct account *account, const char *name, struct mailb
         }
         if (!open->deleted) {
             *out = mailbox_ref(open);
+            keep(account, open);
             return 0;
         }
     }
@@ -294,6 +332,9 @@ int account_open_mailbox(struct account *account, const char *name, struct mailb
         if (rc == 0) {
             rc = mailbox_open(out, account, canonical, ref, error);
         }
+    }
+    if (rc == 0) {
+        keep(account, *out);
     }
     return rc;
 }

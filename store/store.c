@@ -250,6 +250,7 @@ void store_maintain(struct store *store)
 
     g_hash_table_iter_init(&iterator, store->accounts);
     while (g_hash_table_iter_next(&iterator, NULL, &account)) {
+        account_rest(account);
         objects_maintain(((struct account *)account)->objects);
         snapshot_cache_save_open(account);
         derived_rest(((struct account *)account)->derived);

@@ -31,6 +31,8 @@ struct account {
     struct refs *refs;
     struct derived *derived; /* NULL until first needed */
     GHashTable *mailboxes;   /* name -> struct mailbox *, not referenced: those now open */
+    GQueue kept;             /* struct mailbox *, referenced: used lately, the last one first */
+    bool kept_used;          /* since account_rest() */
     GHashTable *remembered;  /* name -> struct remembered *: those that were open before */
     uint64_t list_version;
     GPtrArray *names;            /* char *, ascending, as last seen; NULL: never looked */
@@ -38,6 +40,8 @@ struct account {
     struct object_id state_commit;
     struct pending_changes pending;
 };
+
+enum { ACCOUNT_KEPT_MAX = 4 }; /* mailboxes that stay open though nobody has them */
 
 /* What outlives a mailbox's last reference, or its branch, so that it is continued when opened
  * again. */
@@ -63,6 +67,10 @@ struct mailbox {
 /* Opens the repository at path. The caller owns *out and enters it with the store. */
 int account_open(struct account **out, struct store *store, const struct host *host,
                  const char *user, const char *path, const char *cache, struct store_error *error);
+
+/* Lets go of mailboxes that were kept open for the next use, if there was none since the last call:
+ * to be called every few seconds. */
+void account_rest(struct account *account);
 
 /* The name's one form and its branch's full reference name; both new strings. STORE_BAD_NAME. */
 int account_name(char **canonical, char **ref, const char *name, struct store_error *error);

@@ -64,6 +64,15 @@ class Sandbox:
         self.repositories = answer["repositories"]
         return self
 
+    def in_git(self, user, mailbox):
+        """Waits until git has what the server has acknowledged."""
+        client = self.login(user)
+        status = response(client.status(mailbox, "(HIGHESTMODSEQ)"))[0]
+        modseq = re.search(rb"HIGHESTMODSEQ (\d+)", status).group(1)
+        client.logout()
+        wait_until(lambda: b"\nhighestmodseq %s\n" % modseq in git(
+            self.repositories[user], "show", f"{mailbox}:mailbox"), what="git does not follow")
+
     def log(self):
         return (self.root / "log").read_text(errors="replace")
 

@@ -45,6 +45,7 @@ class Octets(Case):
             self.assertEqual(message, got, name)
         # The same octets stand in git, as blobs.
         repository = self.sandbox.repositories["alice"]
+        self.sandbox.in_git("alice", "INBOX")
         for uid, message in found.items():
             path = "/".join(f"{uid:010d}"[i:i + 2] for i in range(0, 10, 2))
             self.assertEqual(git(repository, "cat-file", "blob", f"INBOX:{path}"), message)
@@ -153,6 +154,8 @@ class Sessions(Case):
         response(client.create("Kept"))
         kept = count("Kept")
         response(client._simple_command("MOVE", "1", "Kept"))
+        self.sandbox.in_git("alice", "INBOX")
+        self.sandbox.in_git("alice", "Kept")
         self.assertEqual(count("INBOX"), before + 3)
         self.assertEqual(count("Kept"), kept + 1)
         subjects = git(repository, "log", "--format=%s", "INBOX").decode().splitlines()

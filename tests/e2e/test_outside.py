@@ -23,6 +23,7 @@ class Outside(Case):
         for number in range(1, 6):
             response(self.client.append("INBOX", "", None, message(number)))
         response(self.client.select())
+        self.sandbox.in_git("alice", "INBOX")
 
     def tearDown(self):
         if self._outcome.success:
@@ -54,14 +55,15 @@ class Outside(Case):
             response(self.client.append("INBOX", "", None, message(number)))
             response(self.client.store(str(number), "+FLAGS", "(\\Seen)"))
             number += 1
+            time.sleep(0.005)  # for the others: it is they who are to be tested
         stop.set()
         keeper.join()
         self.assertEqual(problems, [])
         git(self.repository, "gc", "--quiet", "--prune=now")
         found = bodies(self.client, "INBOX")
         self.assertEqual(found, {n: message(n) for n in range(1, number)})
-        self.assertTrue(all(flags(self.client, "INBOX")[n] == {"\\Seen"}
-                            for n in range(6, number)))
+        seen = flags(self.client, "INBOX")
+        self.assertTrue(all(seen[n] == {"\\Seen"} for n in range(6, number)))
 
     def test_a_packed_repository_is_served_after_a_restart(self):
         git(self.repository, "gc", "--quiet", "--aggressive", "--prune=now")
@@ -110,6 +112,7 @@ class Outside(Case):
         self.assertEqual(flags(self.client, "INBOX")[2], {"\\Flagged"})
         response(self.client.select())
         response(self.client.store("3", "+FLAGS", "(\\Answered)"))
+        self.sandbox.in_git("alice", "INBOX")
         git(self.repository, "merge-base", "--is-ancestor", after, "INBOX")
 
     def test_a_rewound_branch_is_served_without_a_crash(self):
