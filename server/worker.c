@@ -74,17 +74,13 @@ static bool is_handing_over(const struct member *member)
 static void feed(struct member *member)
 {
     size_t room = session_input_room(member->session);
-    GByteArray *input;
 
     if (room == 0 || is_handing_over(member))
         return;
-    input = g_byte_array_new();
-    link_take_input(member->link, room, input);
-    if (input->len > 0) {
-        session_input(member->session, input->data, input->len);
-        explicit_bzero(input->data, input->len);
-    }
-    g_byte_array_unref(input);
+    GByteArray *input = link_take_input(member->link, room);
+
+    if (input != NULL)
+        session_input_take(member->session, input);
 }
 
 static void step(struct member *member)
@@ -199,7 +195,7 @@ static void deliver(struct member *member)
     member->high = session_output_waiting(member->session) + member->unsent >= SESSION_OUTPUT_HIGH;
     while ((piece = session_output_take(member->session)) != NULL)
         g_queue_push_tail(&pieces, piece);
-    set_unsent(member, link_deliver(member->link, &pieces, after, room, member->high, &has_input));
+    set_unsent(member, link_deliver(member->link, &pieces, after, member->high, &has_input));
     if (member->high && member->unsent < LINK_RESUME_BELOW)
         member_make_runnable(member);
     else if (member->status == SESSION_RUNNABLE || (has_input && room > 0 && !member->told))
