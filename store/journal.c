@@ -195,20 +195,25 @@ void journal_close(struct journal *journal)
 
 /* Writing */
 
-/* Finds the place of a frame of that many blocks. */
-static bool find_place(const struct journal *journal, uint32_t need, uint32_t *block)
+/* The blocks that are free behind the head, and those at the ring's start, which a skip frame at
+ * the head leads to. */
+static void find_free(const struct journal *journal, uint32_t *behind, uint32_t *start)
 {
     uint32_t tail = journal->header.tail;
     bool around = journal->used > 0 && journal->head <= tail;
-    uint32_t behind = around ? journal->blocks - journal->used : journal->blocks - journal->head;
 
-    if (need <= behind) {
-        *block = journal->head;
-        return true;
-    }
-    /* A skip frame takes the place behind the head. */
-    *block = 0;
-    return !around && need <= tail;
+    *behind = around ? journal->blocks - journal->used : journal->blocks - journal->head;
+    *start = around ? 0 : tail;
+}
+
+/* Finds the place of a frame of that many blocks. */
+static bool find_place(const struct journal *journal, uint32_t need, uint32_t *block)
+{
+    uint32_t behind, start;
+
+    find_free(journal, &behind, &start);
+    *block = need <= behind ? journal->head : 0;
+    return need <= behind || need <= start;
 }
 
 static size_t place_max(const struct journal *journal)
@@ -361,7 +366,10 @@ uint64_t journal_used(const struct journal *journal)
 
 uint64_t journal_room(const struct journal *journal)
 {
-    return (uint64_t)journal->blocks * JOURNAL_BLOCK;
+    uint32_t behind, start;
+
+    find_free(journal, &behind, &start);
+    return (uint64_t)(behind > start ? behind : start) * JOURNAL_BLOCK;
 }
 
 static int write_header(const struct journal *journal, const struct journal_header *header,

@@ -151,7 +151,9 @@ static struct journal *open_image(const char *path, const struct host *host, str
         journal_close(journal);
         return NULL;
     }
-    if (seen->octets > journal_used(journal) || journal_used(journal) > journal_room(journal)) {
+    if (seen->octets > journal_used(journal) ||
+        journal_used(journal) + journal_room(journal) >
+            (uint64_t)(BLOCKS - JOURNAL_HEADERS) * JOURNAL_BLOCK) {
         abort();
     }
     return journal;

@@ -35,10 +35,11 @@ struct journal;
 /* Opens the file at path and locks it (flock) until it is closed; makes it with this size (whole
  * blocks, brought within JOURNAL_SIZE_MIN and _MAX), pre-written and durable, if it is absent. An
  * existing journal keeps its own size until it is opened empty: then it is made anew with the size
- * asked for, unless that is 0. STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED for a newer
- * version; STORE_CORRUPT, and the file is left as it is, when neither header can be read or it is
- * shorter than it says: it may hold what was acknowledged, so somebody has to look at it (moved
- * away, it is absent). STORE_NO_SPACE, STORE_NO_MEMORY, STORE_IO. Blocks. The caller owns *out. */
+ * asked for, unless that is 0. STORE_CONFLICT when somebody else has it locked; STORE_UNSUPPORTED
+ * for a newer version; STORE_CORRUPT, and the file is left as it is, when neither header can be
+ * read or it is shorter than it says: it may hold what was acknowledged, so somebody has to look at
+ * it (moved away, it is absent). STORE_NO_SPACE, STORE_NO_MEMORY, STORE_IO. Blocks. The caller owns
+ * *out. */
 int journal_open(struct journal **out, const char *path, uint64_t size, const struct host *host,
                  struct store_error *error);
 
@@ -85,8 +86,13 @@ int journal_sync(struct journal *journal, struct store_error *error);
  * gathered gets the next one. */
 uint64_t journal_written(const struct journal *journal);
 
-/* Octets of the ring that are taken, of those there are: what the next checkpoint would free. */
+/* Octets of the ring that are taken: what a checkpoint of everything would free. */
 uint64_t journal_used(const struct journal *journal);
+
+/* Octets of the longest frame that there is a place for now, in which all that is gathered and
+ * will be gathered before the next sync has to fit: the records, JOURNAL_RECORD_HEAD for each and
+ * JOURNAL_FRAME_HEAD for all (journal_file.h). Not the sum of what is free, which may be in two
+ * places; at least half the ring when nothing is taken. */
 uint64_t journal_room(const struct journal *journal);
 
 /* Everything in the frames up to this sequence number (at most journal_written()) is durable
