@@ -245,6 +245,7 @@ service anvil {{
 }}
 service imap {{
   process_min_avail = 4
+  process_limit = 12000
 }}
 namespace inbox {{
   inbox = yes
