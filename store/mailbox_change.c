@@ -15,12 +15,14 @@ static int commit_change(struct transaction *transaction, struct mailbox *mailbo
 
 /* The same where nothing else has to be in the transaction. */
 static int commit_alone(struct mailbox *mailbox, struct snapshot_builder *builder,
-                        const struct origin *origin, const char *subject, struct store_error *error)
+                        const struct origin *origin, const char *subject, bool relaxed,
+                        struct store_error *error)
 {
     struct transaction transaction;
     int rc = transaction_begin(&transaction, mailbox->account, origin, error);
 
     if (rc == 0) {
+        transaction.relaxed = relaxed;
         rc = commit_change(&transaction, mailbox, builder, subject, error);
     }
     transaction_end(&transaction);
@@ -276,7 +278,7 @@ static int store_attempt(void *data, struct store_error *error)
         g_autoptr(GString) subject = g_string_new(NULL);
 
         store_subject(subject, task);
-        rc = commit_alone(task->mailbox, builder, task->origin, subject->str, error);
+        rc = commit_alone(task->mailbox, builder, task->origin, subject->str, true, error);
     }
     snapshot_builder_free(builder);
     return rc;
@@ -335,7 +337,7 @@ static int expunge_attempt(void *data, struct store_error *error)
         g_autoptr(GString) subject = g_string_new("EXPUNGE uid ");
 
         subject_append_uids(subject, (const uint32_t *)(void *)removed->data, removed->len);
-        rc = commit_alone(task->mailbox, builder, task->origin, subject->str, error);
+        rc = commit_alone(task->mailbox, builder, task->origin, subject->str, false, error);
     }
     snapshot_builder_free(builder);
     return rc;
