@@ -255,7 +255,6 @@ int mailbox_open(struct mailbox **out, struct account *account, const char *name
         return rc;
     }
     g_hash_table_replace(account->mailboxes, g_strdup(name), mailbox);
-    snapshot_cache_save(mailbox);
     *out = mailbox;
     return 0;
 }

@@ -22,21 +22,19 @@ static char *path_of(const struct mailbox *mailbox)
     return g_strconcat(directory, "/", mailbox->ref + strlen(HEADS_PREFIX), NULL);
 }
 
-int snapshot_cache_load(struct snapshot **out, struct mailbox *mailbox,
-                        const struct object_id *commit, struct store_error *error)
+static bool much_has_changed(const struct snapshot *snapshot)
 {
-    g_autofree char *path = path_of(mailbox);
+    size_t leaves = snapshot_count(snapshot) / LEAF_MESSAGES / SNAPSHOT_CACHE_SHARE;
 
-    return snapshot_file_load(out, path, mailbox->account->objects, commit, error);
+    return snapshot->unsaved > MAX(leaves, SNAPSHOT_CACHE_LEAVES);
 }
 
-static bool is_due(const struct snapshot *snapshot, const struct snapshot_file_status *status)
+static bool is_old(const struct snapshot_file_status *status)
 {
-    size_t leaves = snapshot_count(snapshot) / LEAF_MESSAGES + 1;
     int64_t age = (int64_t)time(NULL) - status->time;
-    int64_t due = SNAPSHOT_CACHE_SECONDS + (int64_t)(status->length / SNAPSHOT_CACHE_RATE);
 
-    return snapshot->unsaved >= leaves / SNAPSHOT_CACHE_SHARE + 1 || age < 0 || age >= due;
+    return age < 0 ||
+           age >= SNAPSHOT_CACHE_SECONDS + (int64_t)(status->length / SNAPSHOT_CACHE_RATE);
 }
 
 /* What is left of a branch that is gone, or of a file half written. */
@@ -63,7 +61,7 @@ static void remove_orphans(const struct account *account, const char *directory)
     }
 }
 
-static void save_first(const struct account *account, const char *path,
+static bool save_first(const struct account *account, const char *path,
                        const struct snapshot *snapshot)
 {
     g_autofree char *directory = directory_of(account);
@@ -73,28 +71,57 @@ static void save_first(const struct account *account, const char *path,
     mkdir(account->cache, 0700);
     mkdir(directory, 0700);
     remove_orphans(account, directory);
-    snapshot_file_save(path, snapshot);
+    return snapshot_file_save(path, snapshot);
+}
+
+/* patient: only when much has changed. True if the file is now the snapshot's. */
+static bool save(const struct mailbox *mailbox, struct snapshot *snapshot, bool patient)
+{
+    g_autofree char *path = NULL;
+    struct snapshot_file_status status;
+    bool saved = false;
+
+    if (snapshot->unsaved == 0 || snapshot_count(snapshot) < SNAPSHOT_CACHE_MESSAGES ||
+        (patient && !much_has_changed(snapshot))) {
+        return false;
+    }
+    path = path_of(mailbox);
+    if (!snapshot_file_status(&status, path)) {
+        saved = save_first(mailbox->account, path, snapshot);
+    } else if (object_id_equal(&status.commit, &snapshot->commit)) {
+        saved = true;
+    } else if (much_has_changed(snapshot) || is_old(&status)) {
+        saved = snapshot_file_save(path, snapshot);
+    } else {
+        return false;
+    }
+    snapshot->unsaved = 0;
+    return saved;
+}
+
+int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
+                        const struct object_id *commit, struct store_error *error)
+{
+    g_autofree char *path = path_of(mailbox);
+    struct objects *objects = mailbox->account->objects;
+    struct snapshot *mapped;
+    int rc = snapshot_file_load(out, path, objects, commit, error);
+
+    if (rc == 0 && save(mailbox, *out, true) && snapshot_file_read(&mapped, path, objects)) {
+        if (object_id_equal(&mapped->commit, commit)) {
+            snapshot_unref(*out);
+            *out = mapped;
+        } else {
+            snapshot_unref(mapped);
+        }
+    }
+    return rc;
 }
 
 void snapshot_cache_save(const struct mailbox *mailbox)
 {
-    struct snapshot *snapshot = mailbox->snapshot;
-    g_autofree char *path = NULL;
-    struct snapshot_file_status status;
-
-    if (snapshot == NULL || mailbox->deleted || snapshot->unsaved == 0 ||
-        snapshot_count(snapshot) < SNAPSHOT_CACHE_MESSAGES) {
-        return;
-    }
-    path = path_of(mailbox);
-    if (!snapshot_file_status(&status, path)) {
-        save_first(mailbox->account, path, snapshot);
-        snapshot->unsaved = 0;
-    } else if (object_id_equal(&status.commit, &snapshot->commit)) {
-        snapshot->unsaved = 0;
-    } else if (is_due(snapshot, &status)) {
-        snapshot_file_save(path, snapshot);
-        snapshot->unsaved = 0;
+    if (mailbox->snapshot != NULL && !mailbox->deleted) {
+        save(mailbox, mailbox->snapshot, false);
     }
 }
 

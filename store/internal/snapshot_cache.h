@@ -2,9 +2,10 @@
  * when they are read, written and removed.
  *
  * A mailbox of at least SNAPSHOT_CACHE_MESSAGES has one. It is written anew when a part of
- * 1 / SNAPSHOT_CACHE_SHARE of its leaves has changed, or anything at all and it is
- * SNAPSHOT_CACHE_SECONDS old and one more for each SNAPSHOT_CACHE_RATE octets of it: so the
- * work is bounded by the changes and by time, and what is left to read from git is little.
+ * 1 / SNAPSHOT_CACHE_SHARE of its leaves has changed (and more than SNAPSHOT_CACHE_LEAVES), or
+ * anything at all and it is SNAPSHOT_CACHE_SECONDS old and one more for each SNAPSHOT_CACHE_RATE
+ * octets of it: so the work is bounded by the changes and by time, and what is left to read from
+ * git is little.
  */
 #ifndef ANNAL_STORE_INTERNAL_SNAPSHOT_CACHE_H
 #define ANNAL_STORE_INTERNAL_SNAPSHOT_CACHE_H
@@ -14,13 +15,14 @@
 enum {
     SNAPSHOT_CACHE_MESSAGES = 500,
     SNAPSHOT_CACHE_SHARE = 8,
+    SNAPSHOT_CACHE_LEAVES = 8,
     SNAPSHOT_CACHE_SECONDS = 5,
     SNAPSHOT_CACHE_RATE = 256 * 1024, /* octets a second */
 };
 
 /* snapshot_load() without a known state for a commit of the mailbox's branch, with the same result.
- */
-int snapshot_cache_load(struct snapshot **out, struct mailbox *mailbox,
+ * If most of it had to be read from git, the file is written, and the snapshot is the file's. */
+int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
                         const struct object_id *commit, struct store_error *error);
 
 /* Writes the mailbox's file if it is time to. No system call if nothing has changed. A first file
