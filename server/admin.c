@@ -1,5 +1,6 @@
 #include "server/admin.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,40 @@ struct origin admin_origin(const char *command)
 char *admin_repository(const struct config *config, const char *user)
 {
     return g_strdup_printf("%s/mail/%s.git", config->data, user);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+GPtrArray *admin_repository_users(const struct config *config)
+{
+    static const char suffix[] = ".git";
+    char *path = g_strdup_printf("%s/mail", config->data);
+    DIR *directory = opendir(path);
+    GPtrArray *names = NULL;
+    struct dirent *found;
+
+    if (directory == NULL)
+        admin_complain("%s can't be read", path);
+    else
+        names = g_ptr_array_new_with_free_func(g_free);
+    while (directory != NULL && (found = readdir(directory)) != NULL) {
+        size_t length = strlen(found->d_name);
+        size_t stem = length > strlen(suffix) ? length - strlen(suffix) : 0;
+        char *name = g_strndup(found->d_name, stem);
+
+        if (stem > 0 && strcmp(found->d_name + stem, suffix) == 0 && store_user_name_valid(name))
+            g_ptr_array_add(names, g_steal_pointer(&name));
+        g_free(name);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    if (names != NULL)
+        g_ptr_array_sort(names, compare_names);
+    g_free(path);
+    return names;
 }
 
 /* One line of a stream without its end; NULL at the end of the stream, or if it is too long. */

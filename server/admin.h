@@ -33,6 +33,9 @@ struct origin admin_origin(const char *command);
 /* The path of a user's repository; a new string. */
 char *admin_repository(const struct config *config, const char *user);
 
+/* The users that have a repository, ascending, a new array; NULL when the problem has been told. */
+GPtrArray *admin_repository_users(const struct config *config);
+
 /* The password typed twice on the terminal, or the first line of stdin with from_stdin; a new
  * string for admin_free_password(). NULL when the problem has been told. */
 char *admin_ask_password(bool from_stdin);

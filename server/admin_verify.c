@@ -1,9 +1,6 @@
 /* annal verify USER...: checks repositories */
-#include <dirent.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "server/admin.h"
 #include "server/commands.h"
@@ -44,44 +41,9 @@ static bool verify(const struct config *config, const char *user)
     return good;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The users that have a repository; NULL if the directory can't be read. */
-static GPtrArray *repository_users(const struct config *config)
-{
-    static const char suffix[] = ".git";
-    char *path = g_strdup_printf("%s/mail", config->data);
-    DIR *directory = opendir(path);
-    GPtrArray *names = NULL;
-    struct dirent *found;
-
-    if (directory == NULL)
-        admin_complain("%s can't be read", path);
-    else
-        names = g_ptr_array_new_with_free_func(g_free);
-    while (directory != NULL && (found = readdir(directory)) != NULL) {
-        size_t length = strlen(found->d_name);
-        size_t stem = length > strlen(suffix) ? length - strlen(suffix) : 0;
-        char *name = g_strndup(found->d_name, stem);
-
-        if (stem > 0 && strcmp(found->d_name + stem, suffix) == 0 && store_user_name_valid(name))
-            g_ptr_array_add(names, g_steal_pointer(&name));
-        g_free(name);
-    }
-    if (directory != NULL)
-        closedir(directory);
-    if (names != NULL)
-        g_ptr_array_sort(names, compare_names);
-    g_free(path);
-    return names;
-}
-
 static int verify_all(const struct config *config)
 {
-    GPtrArray *names = repository_users(config);
+    GPtrArray *names = admin_repository_users(config);
     bool good = names != NULL;
 
     for (unsigned i = 0; names != NULL && i < names->len; i++)

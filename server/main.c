@@ -14,6 +14,7 @@ static const struct subcommand {
     {"import", command_import, "bring in an mbox or a Maildir"},
     {"log", command_log, "show a mailbox's history"},
     {"verify", command_verify, "check repositories"},
+    {"gc", command_gc, "put repositories in order"},
     {"mime-worker", command_mime_worker, NULL},
 };
 

@@ -27,16 +27,6 @@ enum {
     MICROSECONDS = 1000000,
 };
 
-/* A pack as the directory shows it. */
-struct found {
-    char *name; /* "pack-..." without suffix */
-    uint64_t size;
-    int64_t mtime; /* seconds */
-    bool index;
-    bool kept;
-    bool cruft; /* git keeps the times of its objects in a file beside it */
-};
-
 struct retired {
     int64_t since; /* second */
     bool hidden;   /* the index is gone */
@@ -69,7 +59,7 @@ struct upkeep {
 
 static void found_free(void *data)
 {
-    struct found *found = data;
+    struct upkeep_pack *found = data;
 
     g_free(found->name);
     g_free(found);
@@ -232,13 +222,13 @@ static void remove_leftover(const struct upkeep *upkeep, const char *name)
     }
 }
 
-static struct found *find(GHashTable *table, GPtrArray *packs, const char *file)
+static struct upkeep_pack *find(GHashTable *table, GPtrArray *packs, const char *file)
 {
     char *name = g_strndup(file, PACK_NAME_LENGTH);
-    struct found *found = g_hash_table_lookup(table, name);
+    struct upkeep_pack *found = g_hash_table_lookup(table, name);
 
     if (found == NULL) {
-        found = g_new0(struct found, 1);
+        found = g_new0(struct upkeep_pack, 1);
         found->name = name;
         g_hash_table_insert(table, found->name, found);
         g_ptr_array_add(packs, found);
@@ -261,8 +251,8 @@ static void note_file(GHashTable *table, GPtrArray *packs, const char *file)
 
 static int compare_found(const void *a, const void *b)
 {
-    const struct found *left = *(const struct found *const *)a;
-    const struct found *right = *(const struct found *const *)b;
+    const struct upkeep_pack *left = *(const struct upkeep_pack *const *)a;
+    const struct upkeep_pack *right = *(const struct upkeep_pack *const *)b;
 
     return left->size < right->size   ? -1
            : left->size > right->size ? 1
@@ -286,7 +276,7 @@ static GPtrArray *scan(const struct upkeep *upkeep)
         closedir(handle);
     }
     for (guint i = packs->len; i-- > 0;) {
-        struct found *found = packs->pdata[i];
+        struct upkeep_pack *found = packs->pdata[i];
 
         if (found->index && stat_file(upkeep, found->name, ".pack", &status)) {
             found->size = (uint64_t)status.st_size;
@@ -300,7 +290,7 @@ static GPtrArray *scan(const struct upkeep *upkeep)
     return packs;
 }
 
-static bool is_stamped(GHashTable *stamps, const struct found *found)
+static bool is_stamped(GHashTable *stamps, const struct upkeep_pack *found)
 {
     const struct stamp *stamp = g_hash_table_lookup(stamps, found->name);
 
@@ -350,7 +340,8 @@ static GHashTable *listed_packs(const struct upkeep *upkeep)
 }
 
 /* Whether git's list should have the pack: big enough, and not about to change. */
-static bool is_listable(const struct upkeep *upkeep, const struct found *found, uint64_t total)
+static bool is_listable(const struct upkeep *upkeep, const struct upkeep_pack *found,
+                        uint64_t total)
 {
     return found->size >= total / LISTED_PART && !found->kept &&
            !g_hash_table_contains(upkeep->retired, found->name) &&
@@ -368,10 +359,10 @@ static GPtrArray *listable(const struct upkeep *upkeep, const GPtrArray *packs, 
     *all = 0;
     *fresh = 0;
     for (guint i = 0; i < packs->len; i++) {
-        total += ((const struct found *)packs->pdata[i])->size;
+        total += ((const struct upkeep_pack *)packs->pdata[i])->size;
     }
     for (guint i = 0; i < packs->len; i++) {
-        const struct found *found = packs->pdata[i];
+        const struct upkeep_pack *found = packs->pdata[i];
 
         if (is_listable(upkeep, found, total)) {
             g_ptr_array_add(names, found->name);
@@ -416,6 +407,10 @@ static void hide(const struct upkeep *upkeep, const char *name, struct retired *
 {
     static const char *const suffixes[] = {".idx", ".rev", ".bitmap"};
 
+    /* Whoever comes after us unlinks the pack by its age: that of its hiding. */
+    char *pack = g_strdup_printf("%s/%s.pack", upkeep->directory, name);
+    utimensat(AT_FDCWD, pack, NULL, 0);
+    g_free(pack);
     for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
         unlink_file(upkeep, name, suffixes[i]);
     }
@@ -517,7 +512,7 @@ static guint choose(const GPtrArray *packs, uint64_t limit)
         bool more = true;
 
         while (more && next < packs->len) {
-            const struct found *found = packs->pdata[next];
+            const struct upkeep_pack *found = packs->pdata[next];
 
             more =
                 tier_of(found->size) == tier && next < PACKS_AT_ONCE && sum + found->size <= limit;
@@ -543,7 +538,7 @@ static bool is_busy(const struct upkeep *upkeep, const char *name)
     return false;
 }
 
-static bool may_merge(const struct upkeep *upkeep, const struct found *found)
+static bool may_merge(const struct upkeep *upkeep, const struct upkeep_pack *found)
 {
     return !found->kept && !found->cruft && found->size <= UPKEEP_MERGE_MAX / 2 &&
            !g_hash_table_contains(upkeep->retired, found->name) &&
@@ -592,7 +587,7 @@ static void begin(struct upkeep *upkeep, struct job *job, const GPtrArray *packs
         pack_copy_compress(job->copy);
     }
     for (guint i = 0; i < count; i++) {
-        const struct found *found = packs->pdata[i];
+        const struct upkeep_pack *found = packs->pdata[i];
         int result = pack_copy_add(job->copy, found->name, &error);
 
         if (result == 0) {
@@ -613,7 +608,7 @@ static uint64_t size_of(const GPtrArray *packs, guint count)
     uint64_t size = 0;
 
     for (guint i = 0; i < count; i++) {
-        size += ((const struct found *)packs->pdata[i])->size;
+        size += ((const struct upkeep_pack *)packs->pdata[i])->size;
     }
     return size;
 }
@@ -650,7 +645,7 @@ static bool is_stored(const uint8_t *entry, size_t length)
 }
 
 /* Looks at a few entries, spread over the pack: worth deflating if a quarter is stored. */
-static bool is_worth_compressing(const struct upkeep *upkeep, const struct found *found)
+static bool is_worth_compressing(const struct upkeep *upkeep, const struct upkeep_pack *found)
 {
     struct pack_index index;
     struct file_map pack;
@@ -683,7 +678,7 @@ static void begin_compressing(struct upkeep *upkeep, const GPtrArray *packs)
     struct job *job = &upkeep->jobs[UPKEEP_LONG];
 
     for (guint i = packs->len; i-- > 0 && job->copy == NULL;) {
-        struct found *found = packs->pdata[i];
+        struct upkeep_pack *found = packs->pdata[i];
         GPtrArray *one;
 
         if (found->size < COMPRESS_SIZE_MIN || now - found->mtime < upkeep->compress_after ||
@@ -713,7 +708,7 @@ static void forget_gone(GHashTable *table, const GPtrArray *packs)
         bool there = false;
 
         for (guint i = 0; i < packs->len && !there; i++) {
-            there = strcmp(((const struct found *)packs->pdata[i])->name, name) == 0;
+            there = strcmp(((const struct upkeep_pack *)packs->pdata[i])->name, name) == 0;
         }
         if (!there) {
             g_hash_table_iter_remove(&iterator);
@@ -814,6 +809,36 @@ void upkeep_hide_all(struct upkeep *upkeep)
         g_ptr_array_free(packs, TRUE);
         g_hash_table_destroy(listed);
     }
+}
+
+GPtrArray *upkeep_packs(const struct upkeep *upkeep)
+{
+    return scan(upkeep);
+}
+
+bool upkeep_replace(struct upkeep *upkeep, const GPtrArray *names, bool unlink_too)
+{
+    GHashTable *listed = listed_packs(upkeep);
+    GPtrArray *packs = listed != NULL ? scan(upkeep) : NULL;
+
+    if (listed == NULL) {
+        return false;
+    }
+    for (guint i = 0; i < names->len; i++) {
+        retire(upkeep, names->pdata[i]);
+    }
+    hide_due(upkeep, packs, listed, 0);
+    for (guint i = 0; i < names->len && unlink_too; i++) {
+        const struct retired *retired = g_hash_table_lookup(upkeep->retired, names->pdata[i]);
+
+        if (retired != NULL && retired->hidden) {
+            unlink_file(upkeep, names->pdata[i], ".pack");
+            unlink_file(upkeep, names->pdata[i], ".mtimes");
+        }
+    }
+    g_ptr_array_free(packs, TRUE);
+    g_hash_table_destroy(listed);
+    return true;
 }
 
 int64_t upkeep_due(const struct upkeep *upkeep)

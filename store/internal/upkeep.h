@@ -16,6 +16,7 @@
 #ifndef ANNAL_STORE_INTERNAL_UPKEEP_H
 #define ANNAL_STORE_INTERNAL_UPKEEP_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,6 +65,25 @@ bool upkeep_is_merging(const struct upkeep *upkeep, enum upkeep_lane lane);
 /* All of the packs that are to be hidden, at once: for whoever will not be there when they are due
  * (who looks for an object in one finds it in another). */
 void upkeep_hide_all(struct upkeep *upkeep);
+
+/* A pack as the directory shows it, with its index. */
+struct upkeep_pack {
+    char *name; /* "pack-..." without suffix */
+    uint64_t size;
+    int64_t mtime; /* seconds */
+    bool index;
+    bool kept;  /* has a .keep */
+    bool cruft; /* git keeps the times of its objects in a file beside it */
+};
+
+/* Removes what crashes left and tells which packs readers find, smallest first: a new array of
+ * struct upkeep_pack with a free function set. */
+GPtrArray *upkeep_packs(const struct upkeep *upkeep);
+
+/* For a collection that has written all of these packs (char *) anew, whether or not gc.pid (its
+ * own) is there: hides them, and unlinks them if nobody is to be waited for. False: it could not,
+ * and they stay. */
+bool upkeep_replace(struct upkeep *upkeep, const GPtrArray *names, bool unlink_too);
 
 /* Seconds (as host->now()) when there will be something to do though nobody writes; INT64_MAX:
  * never, it may be freed without loss. */

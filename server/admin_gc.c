@@ -1,0 +1,185 @@
+/* annal gc USER...: puts repositories in order */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/admin.h"
+#include "server/commands.h"
+#include "store/collect.h"
+
+static const char USAGE[] =
+    "usage: annal gc (USER... | --all) [--now] [--compress] [--data DIR] [--config FILE]\n"
+    "Merges an account's packs into one, drops what nothing has referred to for two weeks, packs\n"
+    "references, removes what crashes left. A server may be running.\n"
+    "  --now       drops what is older than ten minutes, and frees the space of old packs at once\n"
+    "              instead of later: whoever is cloning may have to begin anew\n"
+    "  --compress  deflates the messages: takes time, and a little more to read them\n";
+
+enum { PROGRESS_NANOSECONDS = 200 * 1000 * 1000 };
+
+struct progress {
+    const char *user;
+    bool shown;
+    struct timespec last;
+};
+
+static const char *size_text(char text[32], uint64_t octets)
+{
+    static const char *const units[] = {"kB", "MB", "GB", "TB"};
+    double number = (double)octets / 1000;
+    size_t unit = 0;
+
+    for (; number >= 1000 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
+        number /= 1000;
+    snprintf(text, 32, "%.1f %s", number, units[unit]);
+    return text;
+}
+
+static void clear_progress(struct progress *progress)
+{
+    if (progress->shown)
+        fputs("\r\033[K", stderr);
+    progress->shown = false;
+}
+
+static void show_progress(enum collect_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    struct progress *progress = data;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec == progress->last.tv_sec &&
+        now.tv_nsec - progress->last.tv_nsec < PROGRESS_NANOSECONDS)
+        return;
+    progress->last = now;
+    clear_progress(progress);
+    if (stage == COLLECT_WALKING)
+        fprintf(stderr, "%s: looked at %" PRIu64 " objects", progress->user, done);
+    else
+        fprintf(stderr, "%s: copying, %u %%", progress->user,
+                total > 0 ? (unsigned)(done >= total ? 99 : done * 100 / total) : 0);
+    progress->shown = true;
+    fflush(stderr);
+}
+
+static void print_result(const char *user, const struct collect_result *result)
+{
+    char before[32];
+    char after[32];
+
+    printf("%s: %zu packs, %s", user, result->packs_before,
+           size_text(before, result->octets_before));
+    printf("; now %zu, %s\n", result->packs_after, size_text(after, result->octets_after));
+    if (result->loose > 0)
+        printf("%s: %zu objects were in files of their own\n", user, result->loose);
+    if (result->dropped > 0)
+        printf("%s: dropped %zu objects that nothing refers to\n", user, result->dropped);
+    if (result->references > 0)
+        printf("%s: packed %zu references\n", user, result->references);
+    if (result->kept > 0)
+        printf("%s: left %zu packs alone that somebody protects (a server, its newest)\n", user,
+               result->kept);
+    if (result->unusable > 0)
+        printf("%s: left %zu packs alone that can't be copied; see annal verify\n", user,
+               result->unusable);
+    if (result->octets_waiting > 0)
+        printf("%s: %s of old packs wait for whoever may be cloning; they go in ten minutes, or at "
+               "the next gc\n",
+               user, size_text(before, result->octets_waiting));
+    if (result->incomplete)
+        printf("%s: something that is referred to is missing, so nothing was dropped; "
+               "see annal verify\n",
+               user);
+}
+
+static bool collect(const struct config *config, const char *user,
+                    const struct collect_settings *options)
+{
+    struct progress progress = {.user = user};
+    struct collect_settings settings = *options;
+    struct collect_result result;
+    struct store_error error = {0};
+    char *repository;
+    int code;
+
+    if (!store_user_name_valid(user)) {
+        admin_complain("%s can't be a user's name", user);
+        return false;
+    }
+    if (isatty(STDERR_FILENO)) {
+        settings.progress = show_progress;
+        settings.data = &progress;
+    }
+    repository = admin_repository(config, user);
+    code = collect_repository(repository, host_system(), &settings, &result, &error);
+    g_free(repository);
+    clear_progress(&progress);
+    if (code != 0) {
+        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        return false;
+    }
+    print_result(user, &result);
+    return true;
+}
+
+static int collect_all(const struct config *config, const struct collect_settings *settings)
+{
+    GPtrArray *names = admin_repository_users(config);
+    bool good = names != NULL;
+
+    for (unsigned i = 0; names != NULL && i < names->len; i++)
+        good = collect(config, g_ptr_array_index(names, i), settings) && good;
+    if (names != NULL)
+        g_ptr_array_unref(names);
+    return good ? ADMIN_DONE : ADMIN_FAILED;
+}
+
+int command_gc(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+                                                 {"data", required_argument, NULL, 'd'},
+                                                 {"all", no_argument, NULL, 'a'},
+                                                 {"now", no_argument, NULL, 'n'},
+                                                 {"compress", no_argument, NULL, 'z'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    struct collect_settings settings = {0};
+    const char *config_path = NULL;
+    const char *data = NULL;
+    bool all = false;
+    struct config config;
+    int status;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "c:d:anzh", long_options, NULL)) != -1) {
+        if (letter == 'c')
+            config_path = optarg;
+        else if (letter == 'd')
+            data = optarg;
+        else if (letter == 'a')
+            all = true;
+        else if (letter == 'n')
+            settings.now = true;
+        else if (letter == 'z')
+            settings.compress = true;
+        else {
+            fputs(USAGE, letter == 'h' ? stdout : stderr);
+            return letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
+        }
+    }
+    if (all == (optind < argc)) {
+        fputs(USAGE, stderr);
+        return ADMIN_USAGE;
+    }
+    status = admin_read_config(&config, config_path, data) ? ADMIN_DONE : ADMIN_FAILED;
+    if (status == ADMIN_DONE && all)
+        status = collect_all(&config, &settings);
+    else if (status == ADMIN_DONE)
+        for (int i = optind; i < argc; i++)
+            if (!collect(&config, argv[i], &settings))
+                status = ADMIN_FAILED;
+    config_release(&config);
+    return status;
+}

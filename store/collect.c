@@ -1,0 +1,588 @@
+#include "store/collect.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/internal/gentle_host.h"
+#include "store/internal/git.h"
+#include "store/internal/objects.h"
+#include "store/internal/pack.h"
+#include "store/internal/pack_copy.h"
+#include "store/internal/pack_index.h"
+#include "store/internal/reachable.h"
+#include "store/internal/refs.h"
+#include "store/internal/refs_pack.h"
+#include "store/internal/upkeep.h"
+
+#define GC_PID "gc.pid"
+
+enum {
+    STEP = 4 * 1024 * 1024,     /* octets between two reports */
+    GC_PID_SECONDS = 12 * 3600, /* git, too, takes an older one for a crash's */
+    GIT_LEFTOVER_SECONDS = 24 * 3600,
+    REFS_AGE_SECONDS = 60,
+    MICROSECONDS = 1000000,
+    HOST_NAME_MAX_OCTETS = 256,
+};
+
+struct collect {
+    const struct host *host;
+    struct gentle_host gentle;
+    const char *path;
+    char *directory; /* PATH/objects/pack */
+    const struct collect_settings *settings;
+    struct collect_result *result;
+    struct upkeep *upkeep;
+    struct refs *refs;
+    struct id_set wanted;
+    struct id_set seen; /* in any pack that is copied */
+    GPtrArray *packs;   /* struct upkeep_pack: as they were when it began */
+    GPtrArray *sources; /* char *: those that are copied, borrowed from packs */
+    GPtrArray *loose;   /* char *: paths of loose objects that are in a pack now, or not wanted */
+    char *loose_pack;   /* the pack they are in; NULL: none */
+    int64_t rest;       /* newest pack that keeps something for the grace alone; 0: none */
+};
+
+static int64_t now_seconds(const struct collect *collect)
+{
+    return collect->host->now(collect->host->data) / MICROSECONDS;
+}
+
+static int64_t grace(const struct collect *collect)
+{
+    return collect->settings->now ? COLLECT_GRACE_SECONDS_NOW : COLLECT_GRACE_SECONDS;
+}
+
+static void report(const struct collect *collect, enum collect_stage stage, uint64_t done,
+                   uint64_t total)
+{
+    if (collect->settings->progress != NULL) {
+        collect->settings->progress(stage, done, total, collect->settings->data);
+    }
+}
+
+/* ---- gc.pid, as git has it ---- */
+
+static bool is_held(const struct collect *collect, const char *path)
+{
+    char here[HOST_NAME_MAX_OCTETS] = "";
+    char there[HOST_NAME_MAX_OCTETS] = "";
+    struct stat status;
+    long pid = 0;
+    FILE *file = stat(path, &status) == 0 ? fopen(path, "re") : NULL;
+
+    if (file == NULL) {
+        return false;
+    }
+    int fields = fscanf(file, "%ld %255s", &pid, there);
+    fclose(file);
+    if (now_seconds(collect) - status.st_mtime > GC_PID_SECONDS || fields != 2) {
+        return false;
+    }
+    gethostname(here, sizeof(here) - 1);
+    return strcmp(here, there) != 0 || kill((pid_t)pid, 0) == 0 || errno == EPERM;
+}
+
+static int take_gc_pid(const struct collect *collect, struct store_error *error)
+{
+    const struct host *host = collect->host;
+    char *path = g_strdup_printf("%s/" GC_PID, collect->path);
+    char *lock = g_strdup_printf("%s.lock", path);
+    char name[HOST_NAME_MAX_OCTETS] = "";
+    int result;
+    int fd = host->open(host->data, lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+
+    if (fd < 0 || is_held(collect, path)) {
+        result = fd < 0 && fd != -EEXIST
+                     ? host_fail(error, fd, GC_PID)
+                     : store_error_set(error, STORE_CONFLICT, "a gc is running here already");
+        if (fd >= 0) {
+            host->close(host->data, fd);
+            host->unlink(host->data, lock);
+        }
+    } else {
+        gethostname(name, sizeof(name) - 1);
+        char *text = g_strdup_printf("%ld %s", (long)getpid(), name);
+        int written = host->write(host->data, fd, text, strlen(text));
+        int closed = host->close(host->data, fd);
+
+        written = written < 0 ? written : closed;
+        written = written < 0 ? written : host->rename(host->data, lock, path);
+        if (written < 0) {
+            host->unlink(host->data, lock);
+        }
+        result = written < 0 ? host_fail(error, written, GC_PID) : 0;
+        g_free(text);
+    }
+    g_free(lock);
+    g_free(path);
+    return result;
+}
+
+static void drop_gc_pid(const struct collect *collect)
+{
+    char *path = g_strdup_printf("%s/" GC_PID, collect->path);
+
+    collect->host->unlink(collect->host->data, path);
+    g_free(path);
+}
+
+/* ---- what is wanted ---- */
+
+static void report_walk(uint64_t seen, void *data)
+{
+    report(data, COLLECT_WALKING, seen, 0);
+}
+
+static bool is_young(const struct collect *collect, int64_t mtime)
+{
+    return collect->result->incomplete || now_seconds(collect) - mtime < grace(collect);
+}
+
+/* What a young pack has stays though nothing refers to it. */
+static void want_young(struct collect *collect, const struct upkeep_pack *pack)
+{
+    struct pack_index index;
+
+    if (!pack_index_open(&index, collect->directory, pack->name)) {
+        return;
+    }
+    for (uint32_t i = 0; i < index.count; i++) {
+        if (id_set_add(&collect->wanted, pack_index_id(&index, i))) {
+            collect->rest = MAX(collect->rest, pack->mtime);
+        }
+    }
+    pack_index_close(&index);
+}
+
+static int find_wanted(struct collect *collect, struct store_error *error)
+{
+    size_t missing;
+    int result = reachable_add(&collect->wanted, collect->path, collect->refs, &missing,
+                               report_walk, collect, error);
+
+    collect->result->incomplete = missing > 0;
+    for (guint i = 0; result == 0 && i < collect->packs->len; i++) {
+        const struct upkeep_pack *pack = collect->packs->pdata[i];
+
+        if (is_young(collect, pack->mtime)) {
+            want_young(collect, pack);
+        }
+    }
+    return result;
+}
+
+/* ---- objects in files of their own ---- */
+
+struct loose_object {
+    struct object_id id;
+    char *path;
+    uint64_t size;
+    bool wanted;
+};
+
+static void loose_clear(void *data)
+{
+    g_free(((struct loose_object *)data)->path);
+}
+
+static void find_loose_in(const struct collect *collect, const char *fan, GArray *out)
+{
+    char *path = g_strdup_printf("%s/objects/%s", collect->path, fan);
+    DIR *handle = opendir(path);
+    struct dirent *entry;
+
+    while (handle != NULL && (entry = readdir(handle)) != NULL) {
+        char hex[OBJECT_ID_HEX + 1];
+        struct loose_object object;
+        struct stat status;
+
+        if (strlen(entry->d_name) != OBJECT_ID_HEX - 2) {
+            continue;
+        }
+        memcpy(hex, fan, 2);
+        memcpy(hex + 2, entry->d_name, OBJECT_ID_HEX - 1);
+        object.path = g_strdup_printf("%s/%s", path, entry->d_name);
+        if (object_id_parse(&object.id, hex) && stat(object.path, &status) == 0) {
+            object.size = (uint64_t)status.st_size;
+            object.wanted =
+                is_young(collect, status.st_mtime) || id_set_has(&collect->wanted, &object.id);
+            g_array_append_val(out, object);
+        } else {
+            g_free(object.path);
+        }
+    }
+    if (handle != NULL) {
+        closedir(handle);
+    }
+    g_free(path);
+}
+
+static int pack_loose(const struct collect *collect, git_odb *odb, struct pack_writer *writer,
+                      const struct loose_object *loose, struct store_error *error)
+{
+    char hex[OBJECT_ID_HEX + 1];
+    git_odb_object *object = NULL;
+    git_oid oid;
+
+    (void)collect;
+    object_id_format(&loose->id, hex);
+    git_oid_fromraw(&oid, loose->id.bytes);
+    int result = git_odb_read(&object, odb, &oid);
+    if (result < 0) {
+        return libgit2_fail(error, result, hex);
+    }
+    /* The writer takes git's numbers of types, of which a tag's is one more than ours. */
+    result = pack_writer_add(writer, &loose->id, (enum object_type)git_odb_object_type(object),
+                             git_odb_object_data(object), git_odb_object_size(object), error);
+    git_odb_object_free(object);
+    return result;
+}
+
+static int write_loose(struct collect *collect, const GArray *loose, uint32_t count,
+                       struct store_error *error)
+{
+    char *objects = g_strdup_printf("%s/objects", collect->path);
+    struct pack_writer *writer = NULL;
+    git_odb *odb = NULL;
+    int result = git_odb_open(&odb, objects);
+
+    result = result < 0 ? libgit2_fail(error, result, "object database")
+                        : pack_writer_open(&writer, collect->directory, &collect->gentle.host,
+                                           count, error);
+    for (guint i = 0; i < loose->len && result == 0; i++) {
+        const struct loose_object *object = &g_array_index(loose, struct loose_object, i);
+
+        if (object->wanted) {
+            result = pack_loose(collect, odb, writer, object, error);
+        }
+    }
+    if (result == 0) {
+        result = pack_writer_finish(writer, PACK_DURABLE, error);
+    }
+    if (result == 0) {
+        collect->loose_pack = g_strdup_printf("pack-%s", pack_writer_name(writer));
+    }
+    pack_writer_free(writer);
+    git_odb_free(odb);
+    g_free(objects);
+    return result;
+}
+
+/* Loose objects go into a pack of their own, which is one of the sources then. */
+static int gather_loose(struct collect *collect, struct store_error *error)
+{
+    GArray *loose = g_array_new(FALSE, FALSE, sizeof(struct loose_object));
+    uint32_t wanted = 0;
+    int result = 0;
+
+    g_array_set_clear_func(loose, loose_clear);
+    for (unsigned first = 0; first < 256; first++) {
+        char fan[3];
+
+        snprintf(fan, sizeof(fan), "%02x", first);
+        find_loose_in(collect, fan, loose);
+    }
+    for (guint i = 0; i < loose->len; i++) {
+        struct loose_object *object = &g_array_index(loose, struct loose_object, i);
+
+        wanted += object->wanted;
+        collect->result->dropped += !object->wanted;
+        collect->result->octets_before += object->size;
+        if (object->wanted) {
+            id_set_add(&collect->wanted, &object->id);
+        }
+    }
+    collect->result->loose = loose->len;
+    if (wanted > 0) {
+        result = write_loose(collect, loose, wanted, error);
+    }
+    for (guint i = 0; i < loose->len && result == 0; i++) {
+        struct loose_object *object = &g_array_index(loose, struct loose_object, i);
+
+        g_ptr_array_add(collect->loose, g_steal_pointer(&object->path));
+    }
+    g_array_unref(loose);
+    return result;
+}
+
+static void remove_loose(const struct collect *collect)
+{
+    for (guint i = 0; i < collect->loose->len; i++) {
+        char *path = collect->loose->pdata[i];
+
+        collect->host->unlink(collect->host->data, path);
+        *strrchr(path, '/') = '\0';
+        rmdir(path);
+    }
+}
+
+/* ---- one pack ---- */
+
+static bool is_wanted(const struct object_id *id, void *data)
+{
+    return id_set_has(data, id);
+}
+
+static struct pack_copy *open_copy(struct collect *collect, struct store_error *error, int *result)
+{
+    struct pack_copy *copy = pack_copy_new(collect->directory, &collect->gentle.host);
+
+    pack_copy_only(copy, is_wanted, &collect->wanted);
+    if (collect->settings->compress) {
+        pack_copy_compress(copy);
+    }
+    *result = 0;
+    for (guint i = 0; i < collect->sources->len && *result == 0; i++) {
+        *result = pack_copy_add(copy, collect->sources->pdata[i], error);
+        if (*result == STORE_CORRUPT) {
+            g_ptr_array_remove_index(collect->sources, i--);
+            collect->result->unusable++;
+            *result = 0;
+        }
+    }
+    return copy;
+}
+
+/* Copies all sources into one. A pack that can't be copied is left out, and it begins anew. */
+static int copy_sources(struct collect *collect, struct pack_copy **out, struct store_error *error)
+{
+    uint64_t total = collect->result->octets_before;
+    int result;
+
+    for (;;) {
+        struct pack_copy *copy = open_copy(collect, error, &result);
+        uint32_t all = pack_copy_objects(copy);
+
+        *out = copy;
+        if (result == 0) {
+            result = pack_copy_begin(copy, error);
+        }
+        collect->result->objects = result == 0 ? pack_copy_objects(copy) : all;
+        while (result == 0 && (result = pack_copy_step(copy, STEP, error)) == 1) {
+            report(collect, COLLECT_COPYING, pack_copy_written(copy), total);
+            result = 0;
+        }
+        const char *culprit = pack_copy_culprit(copy);
+        guint index;
+        if (result == 0 || culprit == NULL ||
+            !g_ptr_array_find_with_equal_func(collect->sources, culprit, g_str_equal, &index)) {
+            return result;
+        }
+        g_ptr_array_remove_index(collect->sources, index);
+        collect->result->unusable++;
+        pack_copy_free(copy);
+        *out = NULL;
+    }
+}
+
+/* How many objects there were, each counted once, that the new pack does not have. */
+static void count_dropped(struct collect *collect)
+{
+    for (guint i = 0; i < collect->sources->len; i++) {
+        struct pack_index index;
+
+        if (!pack_index_open(&index, collect->directory, collect->sources->pdata[i])) {
+            continue;
+        }
+        for (uint32_t at = 0; at < index.count; at++) {
+            const struct object_id *id = pack_index_id(&index, at);
+
+            if (!id_set_has(&collect->wanted, id)) {
+                collect->result->dropped += id_set_add(&collect->seen, id);
+            }
+        }
+        pack_index_close(&index);
+    }
+}
+
+static uint64_t octets_of(const struct collect *collect, const GPtrArray *names)
+{
+    uint64_t octets = 0;
+
+    for (guint i = 0; i < names->len; i++) {
+        char *path = g_strdup_printf("%s/%s.pack", collect->directory, (char *)names->pdata[i]);
+        struct stat status;
+
+        octets += stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
+        g_free(path);
+    }
+    return octets;
+}
+
+/* Takes the place of the sources. What only the grace keeps goes on ageing: the new pack is as old
+ * as the youngest that had any of it. */
+static int put_in_place(struct collect *collect, const char *name, struct store_error *error)
+{
+    GPtrArray *gone = g_ptr_array_new();
+    int result = 0;
+
+    for (guint i = 0; i < collect->sources->len; i++) {
+        if (strcmp(collect->sources->pdata[i], name) != 0) {
+            g_ptr_array_add(gone, collect->sources->pdata[i]);
+        }
+    }
+    if (!collect->settings->now) {
+        collect->result->octets_waiting = octets_of(collect, gone);
+    }
+    if (collect->rest > 0) {
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = collect->rest}};
+        char *path = g_strdup_printf("%s/%s.pack", collect->directory, name);
+
+        utimensat(AT_FDCWD, path, times, 0);
+        g_free(path);
+    }
+    if (!upkeep_replace(collect->upkeep, gone, collect->settings->now)) {
+        result = store_error_set(error, STORE_CONFLICT, "git's list of packs can't be changed");
+    }
+    g_ptr_array_free(gone, TRUE);
+    return result;
+}
+
+static void choose_sources(struct collect *collect)
+{
+    for (guint i = 0; i < collect->packs->len; i++) {
+        struct upkeep_pack *pack = collect->packs->pdata[i];
+
+        collect->result->octets_before += pack->size;
+        collect->result->packs_before++;
+        if (pack->kept) {
+            collect->result->kept++;
+        } else {
+            g_ptr_array_add(collect->sources, pack->name);
+        }
+    }
+}
+
+static int merge_sources(struct collect *collect, struct store_error *error)
+{
+    struct pack_copy *copy = NULL;
+
+    if (collect->loose_pack != NULL) {
+        g_ptr_array_add(collect->sources, collect->loose_pack);
+    }
+    count_dropped(collect);
+    if (collect->sources->len == 0 ||
+        (collect->sources->len == 1 && collect->result->dropped == 0 &&
+         !collect->settings->compress)) {
+        return 0;
+    }
+    int result = copy_sources(collect, &copy, error);
+    if (result == 0) {
+        result = put_in_place(collect, pack_copy_name(copy), error);
+    }
+    pack_copy_free(copy);
+    return result;
+}
+
+/* ---- all of it ---- */
+
+/* What a git that was killed left behind. */
+static void remove_git_leftovers(const struct collect *collect)
+{
+    DIR *handle = opendir(collect->directory);
+    struct dirent *entry;
+
+    while (handle != NULL && (entry = readdir(handle)) != NULL) {
+        char *path = g_strdup_printf("%s/%s", collect->directory, entry->d_name);
+        struct stat status;
+
+        if ((g_str_has_prefix(entry->d_name, "tmp_") || g_str_has_prefix(entry->d_name, ".tmp-")) &&
+            lstat(path, &status) == 0 && S_ISREG(status.st_mode) &&
+            now_seconds(collect) - status.st_mtime > GIT_LEFTOVER_SECONDS) {
+            collect->host->unlink(collect->host->data, path);
+        }
+        g_free(path);
+    }
+    if (handle != NULL) {
+        closedir(handle);
+    }
+}
+
+static void count_after(struct collect *collect)
+{
+    GPtrArray *packs = upkeep_packs(collect->upkeep);
+
+    for (guint i = 0; i < packs->len; i++) {
+        collect->result->octets_after += ((const struct upkeep_pack *)packs->pdata[i])->size;
+    }
+    collect->result->packs_after = packs->len;
+    g_ptr_array_free(packs, TRUE);
+}
+
+/* gc.pid is ours. The packs are listed before the references are read: what comes later is not
+ * touched, and what a reference gets later from a pack of before was protected by a .keep then. */
+static int collect_all(struct collect *collect, struct store_error *error)
+{
+    struct store_error ignored;
+
+    g_usleep((gulong)COLLECT_SETTLE_SECONDS * MICROSECONDS);
+    remove_git_leftovers(collect);
+    collect->packs = upkeep_packs(collect->upkeep);
+    choose_sources(collect);
+    int result = find_wanted(collect, error);
+    if (result == 0) {
+        result = gather_loose(collect, error);
+    }
+    if (result == 0) {
+        result = merge_sources(collect, error);
+    }
+    if (result == 0) {
+        remove_loose(collect);
+        count_after(collect);
+        /* Somebody who has packed-refs locked does the same. */
+        refs_pack(collect->path, collect->host, 2, REFS_AGE_SECONDS, &collect->result->references,
+                  &ignored);
+    }
+    return result;
+}
+
+int collect_repository(const char *path, const struct host *host,
+                       const struct collect_settings *settings, struct collect_result *result,
+                       struct store_error *error)
+{
+    struct collect collect = {.host = host, .path = path, .settings = settings, .result = result};
+    struct objects *objects = NULL;
+
+    *result = (struct collect_result){0};
+    /* Whether it is a repository that we understand. */
+    int code = objects_open(&objects, path, host, error);
+    objects_close(objects);
+    if (code == 0) {
+        code = refs_open(&collect.refs, path, host, error);
+    }
+    if (code < 0) {
+        return code;
+    }
+    gentle_host_init(&collect.gentle, host);
+    collect.directory = g_strdup_printf("%s/objects/pack", path);
+    collect.upkeep = upkeep_new(path, host);
+    collect.sources = g_ptr_array_new();
+    collect.loose = g_ptr_array_new_with_free_func(g_free);
+    id_set_init(&collect.wanted);
+    id_set_init(&collect.seen);
+    code = take_gc_pid(&collect, error);
+    if (code == 0) {
+        code = collect_all(&collect, error);
+        drop_gc_pid(&collect);
+    }
+    refs_close(collect.refs);
+    upkeep_free(collect.upkeep);
+    if (collect.packs != NULL) {
+        g_ptr_array_unref(collect.packs);
+    }
+    g_ptr_array_unref(collect.sources);
+    g_ptr_array_unref(collect.loose);
+    id_set_release(&collect.wanted);
+    id_set_release(&collect.seen);
+    g_free(collect.loose_pack);
+    g_free(collect.directory);
+    return code;
+}

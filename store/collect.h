@@ -1,0 +1,54 @@
+/* Putting an account's repository in order as a whole: one pack, no rubbish, references packed. The
+ * work of `annal gc`; a server may be running, as beside a `git gc`.
+ */
+#ifndef ANNAL_STORE_COLLECT_H
+#define ANNAL_STORE_COLLECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/error.h"
+#include "store/host.h"
+
+enum {
+    COLLECT_GRACE_SECONDS = 14 * 24 * 3600, /* what nothing refers to stays for so long */
+    COLLECT_GRACE_SECONDS_NOW = 600,        /* no operation takes longer */
+    COLLECT_SETTLE_SECONDS = 2, /* for operations that began before we said that we are here */
+};
+
+enum collect_stage { COLLECT_WALKING, COLLECT_COPYING };
+
+struct collect_settings {
+    bool now;      /* the shorter grace, and replaced packs go at once: a running clone may fail */
+    bool compress; /* deflate what is stored */
+    /* Called now and then; total is 0 while it is not known. May be NULL. */
+    void (*progress)(enum collect_stage stage, uint64_t done, uint64_t total, void *data);
+    void *data;
+};
+
+struct collect_result {
+    uint64_t octets_before; /* of all packs and loose objects */
+    uint64_t octets_after;
+    size_t packs_before;
+    size_t packs_after;
+    size_t loose;            /* objects that were in files of their own */
+    size_t objects;          /* in the new pack */
+    size_t dropped;          /* that nothing refers to */
+    size_t references;       /* newly in packed-refs */
+    size_t kept;             /* packs left alone: somebody protects them with a .keep */
+    size_t unusable;         /* packs left alone: damaged, or of a form that can't be copied */
+    uint64_t octets_waiting; /* of replaced packs that a running clone may still read */
+    bool incomplete;         /* something that is referred to is missing: nothing was dropped */
+};
+
+/* Merges everything into one pack (but for packs with a .keep), drops what no reference, HEAD or
+ * reflog reaches and is older than the grace, removes leftovers of crashes, packs references. Holds
+ * git's gc.pid meanwhile. STORE_CONFLICT when somebody else does (a `git gc` is running);
+ * STORE_NOT_FOUND, STORE_UNSUPPORTED, STORE_LIMIT, STORE_NO_SPACE, STORE_IO; after a failure
+ * everything is there as before. Blocks for long. */
+int collect_repository(const char *path, const struct host *host,
+                       const struct collect_settings *settings, struct collect_result *result,
+                       struct store_error *error);
+
+#endif
