@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "store/internal/object_cache.h"
+#include "store/internal/object_versions.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/pack_set.h"
@@ -214,14 +215,13 @@ void object_batch_take(struct object_batch *batch, struct object_batch *from)
 static int write_pack(struct object_batch *batch, struct pack_writer *writer, bool durable,
                       struct store_error *error)
 {
+    struct object_versions *versions = object_versions_new();
     int result = 0;
 
     for (guint i = 0; i < batch->order->len && result == 0; i++) {
-        const struct pending *pending = batch->order->pdata[i];
-
-        result = pack_writer_add(writer, &pending->id, pending->type, pending->data,
-                                 pending->length, error);
+        result = object_versions_add(versions, writer, batch->order->pdata[i], error);
     }
+    object_versions_free(versions);
     return result == 0 ? pack_writer_finish(writer, PACK_KEEP | (durable ? PACK_DURABLE : 0), error)
                        : result;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "store/internal/objects.h"
+#include "store/internal/pack_file.h"
 #include "store/internal/pack_merge.h"
 #include "tests/faulty_host.h"
 #include "tests/store_fixture.h"
@@ -219,6 +220,76 @@ START_TEST(test_objects__are_written_once)
     object_batch_free(batch);
     check_content(&id, large, length);
     free(large);
+}
+END_TEST
+
+/* The index file of a leaf after so many changes. */
+static GString *index_version(int leaf, int version)
+{
+    GString *text = g_string_new(NULL);
+
+    for (int i = 0; i < 60; i++) {
+        g_string_append_printf(text, "%d %d 1700000000+0000 %d%s\n", leaf * 100 + i,
+                               i == version % 50 + 5 ? 4711 + version : 17, i * 977 % 5000,
+                               i > 4 && i < version ? " \\Seen" : "");
+    }
+    return text;
+}
+
+static GString *message_version(int version)
+{
+    GString *text = g_string_new("Return-Path: <list-bounces@lists.example.org>\r\n"
+                                 "Received: from lists.example.org by mx.example.org\r\n");
+
+    for (int i = 0; i < 50; i++) {
+        g_string_append(text, "The same line in each of them.\r\n");
+    }
+    g_string_append_printf(text, "%d\r\n", version);
+    return text;
+}
+
+START_TEST(test_objects__versions_of_metadata_are_deltas_and_messages_are_not)
+{
+    struct object_batch *batch;
+    struct object_id ids[3][40];
+    GString *texts[3][40];
+    struct pack_slices slices;
+
+    ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+    for (int i = 0; i < 40; i++) {
+        texts[0][i] = index_version(1, i);
+        texts[1][i] = index_version(2, i);
+        texts[2][i] = message_version(i);
+        for (int j = 0; j < 3; j++) {
+            ids[j][i] = add_text(batch, texts[j][i]->str);
+        }
+    }
+    ck_assert_int_eq(object_batch_write(batch, false, &error), 0);
+    object_batch_free(batch);
+    reopen();
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+    for (int i = 0; i < 40; i++) {
+        for (int j = 0; j < 3; j++) {
+            check_text(&ids[j][i], texts[j][i]->str);
+        }
+        ck_assert(objects_slices(objects, &ids[2][i], &slices));
+        pack_slices_release(&slices);
+        ck_assert_int_eq(objects_slices(objects, &ids[0][i], &slices), i % 31 == 0);
+        if (i % 31 == 0) {
+            pack_slices_release(&slices);
+        }
+    }
+    char *output = GIT_OUTPUT(repository, "count-objects", "-v");
+    char *size = strstr(output, "size-pack: ");
+    ck_assert_ptr_nonnull(size);
+    ck_assert_int_lt(strtol(size + strlen("size-pack: "), NULL, 10),
+                     (long)(40 * (texts[2][0]->len + 60) / 1024) + 40);
+    free(output);
+    for (int i = 0; i < 40; i++) {
+        for (int j = 0; j < 3; j++) {
+            g_string_free(texts[j][i], TRUE);
+        }
+    }
 }
 END_TEST
 
@@ -775,6 +846,7 @@ int main(void)
     tcase_add_test(tests,
                    test_objects__of_a_batch_are_readable_before_it_is_written_and_gone_without);
     tcase_add_test(tests, test_objects__are_written_once);
+    tcase_add_test(tests, test_objects__versions_of_metadata_are_deltas_and_messages_are_not);
     tcase_add_test(tests, test_objects__pruned_meanwhile_are_written_again);
     tcase_add_test(tests, test_objects__not_referenced_yet_survive_gc);
     tcase_add_test(tests, test_objects__are_found_wherever_git_puts_them);

@@ -1,0 +1,27 @@
+/* Which object of a batch is the version before of which: what a pack writer is told, so that
+ * versions of metadata become deltas.
+ *
+ * It is read off the objects themselves, so that the same objects in the same order make the same
+ * pack, wherever they come from: two of one type whose first 64 octets are the same. That joins the
+ * versions of a leaf's tree and index (of which the first entries say which leaf), of a directory
+ * and of a mailbox's properties; commits follow the commit before. Blobs that don't begin as our
+ * metadata does are messages and stay whole.
+ */
+#ifndef ANNAL_STORE_INTERNAL_OBJECT_VERSIONS_H
+#define ANNAL_STORE_INTERNAL_OBJECT_VERSIONS_H
+
+#include "store/error.h"
+#include "store/internal/objects_private.h"
+#include "store/internal/pack.h"
+
+struct object_versions;
+
+struct object_versions *object_versions_new(void);
+void object_versions_free(struct object_versions *versions); /* accepts NULL */
+
+/* Adds the object to the writer, as a delta of the version before where there is one. pending is
+ * borrowed until the end of versions. */
+int object_versions_add(struct object_versions *versions, struct pack_writer *writer,
+                        const struct pending *pending, struct store_error *error);
+
+#endif

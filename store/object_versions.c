@@ -1,0 +1,86 @@
+#include "store/internal/object_versions.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { KEY_LENGTH = 64 };
+
+static_assert((int)KEY_LENGTH <= (int)PACK_DELTA_MIN, "what is shorter is never a delta");
+
+/* The newest version of each object so far. */
+struct object_versions {
+    GHashTable *newest; /* struct pending, compared by type and beginning */
+};
+
+static bool has_versions(const struct pending *pending)
+{
+    static const char properties[] = "format ";
+
+    if (pending->length < KEY_LENGTH) {
+        return false;
+    }
+    return pending->type != OBJECT_BLOB || (*pending->data >= '0' && *pending->data <= '9') ||
+           memcmp(pending->data, properties, strlen(properties)) == 0;
+}
+
+/* A commit's first line is another one each time. */
+static size_t key_length(const struct pending *pending)
+{
+    return pending->type == OBJECT_COMMIT ? 0 : KEY_LENGTH;
+}
+
+/* FNV-1a. */
+static guint hash(gconstpointer key)
+{
+    const struct pending *pending = key;
+    size_t length = key_length(pending);
+    guint value = 2166136261u ^ (guint)pending->type;
+
+    for (size_t i = 0; i < length; i++) {
+        value = (value ^ pending->data[i]) * 16777619u;
+    }
+    return value;
+}
+
+static gboolean equal(gconstpointer a, gconstpointer b)
+{
+    const struct pending *left = a;
+    const struct pending *right = b;
+
+    return left->type == right->type && memcmp(left->data, right->data, key_length(left)) == 0;
+}
+
+struct object_versions *object_versions_new(void)
+{
+    struct object_versions *versions = g_new(struct object_versions, 1);
+
+    versions->newest = g_hash_table_new(hash, equal);
+    return versions;
+}
+
+void object_versions_free(struct object_versions *versions)
+{
+    if (versions != NULL) {
+        g_hash_table_destroy(versions->newest);
+        g_free(versions);
+    }
+}
+
+int object_versions_add(struct object_versions *versions, struct pack_writer *writer,
+                        const struct pending *pending, struct store_error *error)
+{
+    const struct pending *before = NULL;
+
+    if (has_versions(pending)) {
+        void *key = (void *)(uintptr_t)pending;
+
+        before = g_hash_table_lookup(versions->newest, key);
+        g_hash_table_replace(versions->newest, key, key);
+    }
+    if (before == NULL) {
+        return pack_writer_add(writer, &pending->id, pending->type, pending->data, pending->length,
+                               error);
+    }
+    return pack_writer_add_delta(writer, &pending->id, pending->type, &before->id, before->data,
+                                 before->length, pending->data, pending->length, error);
+}
