@@ -214,38 +214,21 @@ static struct object_id last_stop(struct objects *objects, const struct way *way
     return way->start;
 }
 
-/* A reference's file whose content was lost is none: what it said is in the journal. */
-static int read_ref(struct account *account, const char *name, struct object_id *now,
-                    struct store_error *error)
-{
-    int rc = refs_read(account->refs, name, now, error);
-
-    if (rc == STORE_CORRUPT) {
-        g_autofree char *path = g_strconcat(account->path, "/", name, NULL);
-        int result = account->host->unlink(account->host->data, path);
-
-        if (result < 0) {
-            return host_fail(error, result, name);
-        }
-        rc = refs_read(account->refs, name, now, error);
-        if (rc == STORE_NOT_FOUND) {
-            memset(now, 0, sizeof(*now));
-            return 0;
-        }
-    }
-    return rc;
-}
-
 static int go_to_end(struct account *account, const char *name, const struct way *way,
                      struct store_error *error)
 {
     struct object_id now;
-    int rc = read_ref(account, name, &now, error);
+    int rc = refs_read(account->refs, name, &now, error);
 
+    /* The file's content was lost, and only we can have written it without making it durable.
+     * What packed-refs has is older. */
+    if (rc == STORE_CORRUPT) {
+        return refs_mend(account->refs, name, &way->end, error);
+    }
     if (rc < 0 && rc != STORE_NOT_FOUND) {
         return rc;
     }
-    if (rc == 0 && (object_id_is_zero(&now) || g_hash_table_contains(way->stops, &now))) {
+    if (rc == 0 && g_hash_table_contains(way->stops, &now)) {
         struct ref_update update = {name, now, way->end};
 
         return object_id_equal(&now, &way->end) ? 0 : refs_commit(account->refs, &update, 1, error);

@@ -756,3 +756,38 @@ int refs_commit_lazily(struct refs *refs, const struct ref_update *update,
 
     return result < 0 ? result : commit_single(refs, update, true, error);
 }
+
+static int mend(struct commit *commit, struct store_error *error)
+{
+    struct move *move = commit->moves;
+    const char *name = move->update->name;
+    struct object_id current;
+    int result = ref_lock_take(commit->refs, name, &move->fd, error);
+
+    if (result < 0) {
+        return result;
+    }
+    move->locked = true;
+    result = ref_current(commit->refs, name, &current, error);
+    if (result != STORE_CORRUPT) {
+        return result < 0 ? result : store_error_set(error, STORE_CONFLICT, "%s has moved", name);
+    }
+    int written = write_value(commit, move);
+    return written < 0 ? host_fail(error, written, name) : apply(commit, error);
+}
+
+int refs_mend(struct refs *refs, const char *name, const struct object_id *id,
+              struct store_error *error)
+{
+    struct ref_update update = {.name = name, .after = *id};
+    struct commit commit;
+    int result = begin(refs, error);
+
+    if (result < 0) {
+        return result;
+    }
+    commit_init(&commit, refs, &update, 1);
+    result = mend(&commit, error);
+    commit_release(&commit);
+    return result;
+}

@@ -48,6 +48,10 @@ int refs_commit(struct refs *refs, const struct ref_update *updates, size_t coun
  * does: for whoever can move it again after a crash. */
 int refs_commit_lazily(struct refs *refs, const struct ref_update *update,
                        struct store_error *error);
+/* Gives this value to a reference whose file says none (STORE_CORRUPT), in one step: at no moment
+ * is there no file. STORE_CONFLICT when it has a value by now. */
+int refs_mend(struct refs *refs, const char *name, const struct object_id *id,
+              struct store_error *error);
 int refs_sync(struct refs *refs, struct store_error *error);
 
 /* True if anything below refs/ or packed-refs may have changed since the last call, by anyone
