@@ -32,8 +32,8 @@ void pack_set_free(struct pack_set *set);             /* accepts NULL */
 int pack_set_read(struct pack_set *set, const struct object_id *id, enum object_type *type,
                   GBytes **content, struct store_error *error);
 bool pack_set_has(struct pack_set *set, const struct object_id *id);
-/* The same, and its pack's files are still in the directory now: somebody may have taken away what is
- * mapped here. */
+/* The same, and its pack's files are still in the directory now: somebody may have taken away what
+ * is mapped here. */
 bool pack_set_stands(struct pack_set *set, const struct object_id *id);
 
 /* As pack_slices_open(). */
