@@ -5,6 +5,8 @@
 #include "protocol/charset.h"
 #include "protocol/encoded_word.h"
 
+enum { NAMES_FEW = 16 };
+
 static bool is_wsp(char c)
 {
     return c == ' ' || c == '\t';
@@ -88,28 +90,59 @@ bool header_next(const uint8_t *data, size_t block_length, size_t *position,
     return true;
 }
 
-static bool is_listed(GHashTable *names, size_t longest, const struct header_field *field)
+/* Names to look for: compared one after the other while they are few, else by hash. */
+struct names {
+    const char *const *names;
+    size_t count;
+    size_t longest;
+    size_t lengths[NAMES_FEW];
+    GHashTable *set; /* of many names, in lower case; NULL: few */
+};
+
+static void names_init(struct names *names, const char *const *list, size_t count)
 {
-    if (field->name_length == 0 || field->name_length > longest) {
+    *names = (struct names){.names = list, .count = count};
+    if (count > NAMES_FEW) {
+        names->set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(list[i]);
+        names->longest = MAX(names->longest, length);
+        if (names->set != NULL) {
+            g_hash_table_add(names->set, g_ascii_strdown(list[i], -1));
+        } else {
+            names->lengths[i] = length;
+        }
+    }
+}
+
+static bool names_have(const struct names *names, const struct header_field *field)
+{
+    if (field->name_length == 0 || field->name_length > names->longest) {
         return false;
     }
-    g_autofree char *name = g_ascii_strdown(field->name, (gssize)field->name_length);
-    return g_hash_table_contains(names, name);
+    if (names->set != NULL) {
+        g_autofree char *name = g_ascii_strdown(field->name, (gssize)field->name_length);
+        return g_hash_table_contains(names->set, name);
+    }
+    for (size_t i = 0; i < names->count; i++) {
+        if (names->lengths[i] == field->name_length &&
+            g_ascii_strncasecmp(names->names[i], field->name, field->name_length) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void header_fields_select(GString *out, const uint8_t *data, size_t block_length,
                           const char *const *names, size_t count, bool invert)
 {
-    g_autoptr(GHashTable) set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    size_t longest = 0;
-    for (size_t i = 0; i < count; i++) {
-        longest = MAX(longest, strlen(names[i]));
-        g_hash_table_add(set, g_ascii_strdown(names[i], -1));
-    }
+    struct names wanted;
     size_t position = 0;
     struct header_field field = {0};
+    names_init(&wanted, names, count);
     while (header_next(data, block_length, &position, &field)) {
-        if (is_listed(set, longest, &field) != invert) {
+        if (names_have(&wanted, &field) != invert) {
             g_string_append_len(out, (const char *)data + field.start,
                                 (gssize)(field.end - field.start));
             if (data[field.end - 1] != '\n') {
@@ -118,6 +151,7 @@ void header_fields_select(GString *out, const uint8_t *data, size_t block_length
         }
     }
     g_string_append(out, "\r\n");
+    g_clear_pointer(&wanted.set, g_hash_table_unref);
 }
 
 void header_unfold(GString *out, const char *value, size_t length)

@@ -132,13 +132,20 @@ void response_literal_header(GString *out, uint64_t length)
     g_string_append(out, "}\r\n");
 }
 
-void response_number(GString *out, uint64_t number)
+char *response_digits(char *to, uint64_t number)
 {
-    char digits[20];
+    char digits[RESPONSE_NUMBER_MAX];
     size_t start = sizeof digits;
     do {
         digits[--start] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0);
-    g_string_append_len(out, digits + start, (gssize)(sizeof digits - start));
+    memcpy(to, digits + start, sizeof digits - start);
+    return to + (sizeof digits - start);
+}
+
+void response_number(GString *out, uint64_t number)
+{
+    char digits[RESPONSE_NUMBER_MAX];
+    g_string_append_len(out, digits, response_digits(digits, number) - digits);
 }

@@ -23,6 +23,10 @@ void response_text(GString *out, const char *text, bool utf8);
 void response_literal_header(GString *out, uint64_t length);
 void response_number(GString *out, uint64_t number);
 
+enum { RESPONSE_NUMBER_MAX = 20 }; /* digits */
+/* Writes the digits, at most RESPONSE_NUMBER_MAX; returns where they end. */
+char *response_digits(char *to, uint64_t number);
+
 /* Flags in a parenthesised list: system flags by enum message_flag order of RFC 3501 names. */
 extern const char *const response_system_flags[5]; /* \Answered \Flagged \Deleted \Seen \Draft */
 

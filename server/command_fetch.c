@@ -1,6 +1,7 @@
 /* FETCH and UID FETCH (RFC 3501 6.4.5, RFC 7162 3.1.4): one message after the other, one item
  * after the other, giving way between them. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "protocol/response.h"
 #include "server/fetch_item.h"
@@ -8,6 +9,9 @@
 
 /* Where the answer is at hand the clock costs as much as a message: it is asked once in so many. */
 enum { FETCH_CHECK_EVERY = 32 };
+
+/* Short items of a line that is put together at once. */
+enum { FETCH_SHORT_ITEMS = 8 };
 
 struct fetch_state {
     GArray *indexes; /* uint32_t, in the view */
@@ -20,6 +24,7 @@ struct fetch_state {
     bool has_flags;
     bool has_modseq;
     bool sets_seen;
+    bool is_short; /* all items can be written the short way, and they are few */
 
     size_t position; /* in indexes */
     size_t item;     /* of the message under way */
@@ -59,6 +64,8 @@ static void fetch_add_item(struct fetch_state *state, const struct fetch_item *i
     state->has_flags |= item->kind == FETCH_FLAGS;
     state->has_modseq |= item->kind == FETCH_MODSEQ;
     state->sets_seen |= fetch_item_sets_seen(item);
+    state->is_short = (state->is_short || state->items->len == 1) && fetch_item_is_short(item) &&
+                      state->items->len <= FETCH_SHORT_ITEMS;
 }
 
 /* UID FETCH returns UIDs though they aren't asked for; CHANGEDSINCE adds MODSEQ. */
@@ -252,11 +259,36 @@ static bool fetch_should_yield(const struct session *session, const struct run *
     return session_should_yield(session, run);
 }
 
+/* The whole line of a message that has no keywords, of items that the snapshot knows. */
+static bool fetch_short(struct session *session, const struct fetch_state *state, uint32_t index)
+{
+    char line[40 + FETCH_SHORT_ITEMS * FETCH_SHORT_MAX] = "* ";
+    struct message message = snapshot_message(session->view, index);
+    const struct fetch_item *items = (const struct fetch_item *)(void *)state->items->data;
+
+    if (message.keywords != 0) {
+        return false;
+    }
+    char *to = response_digits(line + 2, (uint64_t)index + 1);
+    memcpy(to, " FETCH (", 8);
+    to += 8;
+    for (size_t i = 0; i < state->items->len; i++) {
+        to = fetch_item_put(to, session, &message, items[i].kind);
+        *to++ = ' ';
+    }
+    memcpy(to - 1, ")\r\n", 3);
+    g_string_append_len(session_out(session), line, to + 2 - line);
+    return true;
+}
+
 /* False: to be called again for the same message. */
 static bool fetch_message(struct session *session, const struct run *run, struct fetch_state *state)
 {
     uint32_t index = g_array_index(state->indexes, uint32_t, state->position);
 
+    if (state->is_short && !state->line_open && fetch_short(session, state, index)) {
+        return true;
+    }
     if (!state->line_open && !fetch_open_line(session, state, index)) {
         return true;
     }

@@ -8,13 +8,14 @@
 #include "server/session_message.h"
 
 /* With nothing but the snapshot to look at, the clock costs as much as the search: it is asked
- * once in so many keys tested, at most. */
-enum { SEARCH_CHECK_EVERY = 4096, SEARCH_WRITE_EVERY = 1024 };
+ * once in so many keys tested, at most; with summaries, once in so many messages. */
+enum { SEARCH_CHECK_EVERY = 4096, SEARCH_CHECK_SUMMARIES = 8, SEARCH_WRITE_EVERY = 512 };
 
 struct search_state {
     struct search *search;
     size_t position;    /* next message of the view */
     size_t check_every; /* messages */
+    size_t unchecked;   /* messages judged since the clock was asked */
     GArray *found;      /* uint32_t, sequence numbers or UIDs, ascending */
     uint64_t highest_modseq;
     uint64_t first_modseq; /* of the first and the last message found */
@@ -40,22 +41,62 @@ static void search_begin(struct session *session, struct run *run)
     run->state_free = search_state_free;
     state->found = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     state->search = search_new(session, &run->command->search);
-    state->check_every = search_cost(state->search) > SEARCH_COST_SNAPSHOT
-                             ? 1
-                             : MAX(1, SEARCH_CHECK_EVERY / run->command->search.program->len);
+    switch (search_cost(state->search)) {
+    case SEARCH_COST_SNAPSHOT:
+        state->check_every = MAX(1, SEARCH_CHECK_EVERY / run->command->search.program->len);
+        break;
+    case SEARCH_COST_SUMMARY:
+        state->check_every = SEARCH_CHECK_SUMMARIES;
+        break;
+    case SEARCH_COST_HEADER:
+    case SEARCH_COST_TEXT:
+    case SEARCH_COST_COUNT:
+        state->check_every = 1;
+        break;
+    }
     if (search_has_modseq(state->search)) {
         session_enable_condstore(session);
     }
 }
 
-static void search_add(struct search_state *state, const struct message *message, uint32_t number)
+static void search_add(struct session *session, const struct run *run, struct search_state *state,
+                       size_t index)
 {
-    if (state->found->len == 0) {
-        state->first_modseq = message->modseq;
+    bool uid = run->command->uid;
+    uint32_t number = (uint32_t)(index + 1);
+
+    if (uid || search_has_modseq(state->search)) {
+        struct message message = snapshot_message(session->view, index);
+
+        number = uid ? message.uid : number;
+        state->first_modseq = state->found->len == 0 ? message.modseq : state->first_modseq;
+        state->last_modseq = message.modseq;
+        state->highest_modseq = MAX(state->highest_modseq, message.modseq);
     }
-    state->last_modseq = message->modseq;
-    state->highest_modseq = MAX(state->highest_modseq, message->modseq);
     g_array_append_val(state->found, number);
+}
+
+/* Judges some messages from the position on. */
+static void search_judge_some(struct session *session, const struct run *run,
+                              struct search_state *state)
+{
+    uint64_t matches;
+
+    if (search_cost(state->search) > SEARCH_COST_SNAPSHOT) {
+        if (search_matches(state->search, state->position)) {
+            search_add(session, run, state, state->position);
+        }
+        state->position++;
+        state->unchecked++;
+        return;
+    }
+    size_t first = state->position;
+    size_t judged = search_matches_many(state->search, first, &matches);
+    for (; matches != 0; matches &= matches - 1) {
+        search_add(session, run, state, first + (size_t)__builtin_ctzll(matches));
+    }
+    state->position += judged;
+    state->unchecked += judged;
 }
 
 /* False: to be called again. */
@@ -66,19 +107,18 @@ static bool search_judge(struct session *session, const struct run *run, struct 
     size_t count = snapshot_count(session->view);
 
     while (state->position < count) {
-        size_t index = state->position++;
-
-        if (search_matches(state->search, index)) {
-            struct message message = snapshot_message(session->view, index);
-
-            search_add(state, &message, run->command->uid ? message.uid : (uint32_t)(index + 1));
-            if (only_first) {
-                state->position = count;
-            }
+        search_judge_some(session, run, state);
+        if (only_first && state->found->len > 0) {
+            g_array_set_size(state->found, 1);
+            state->last_modseq = state->first_modseq;
+            state->highest_modseq = state->first_modseq;
+            state->position = count;
         }
-        if (state->position % state->check_every == 0 && state->position < count &&
-            session_should_yield(session, run)) {
-            return false;
+        if (state->unchecked >= state->check_every && state->position < count) {
+            state->unchecked = 0;
+            if (session_should_yield(session, run)) {
+                return false;
+            }
         }
     }
     return true;
@@ -129,6 +169,20 @@ static void search_write_extended(struct session *session, const struct run *run
     g_string_append(out, "\r\n");
 }
 
+/* The next numbers, at most SEARCH_WRITE_EVERY. */
+static void search_write_numbers(GString *out, struct search_state *state)
+{
+    char text[SEARCH_WRITE_EVERY * (1 + RESPONSE_NUMBER_MAX)];
+    char *to = text;
+    size_t end = MIN((size_t)state->found->len, state->written + SEARCH_WRITE_EVERY);
+
+    for (; state->written < end; state->written++) {
+        *to++ = ' ';
+        to = response_digits(to, g_array_index(state->found, uint32_t, state->written));
+    }
+    g_string_append_len(out, text, to - text);
+}
+
 /* False: to be called again. */
 static bool search_write_plain(struct session *session, const struct run *run,
                                struct search_state *state)
@@ -138,10 +192,8 @@ static bool search_write_plain(struct session *session, const struct run *run,
         state->written_start = true;
     }
     while (state->written < state->found->len) {
-        g_string_append_printf(session_out(session), " %" PRIu32,
-                               g_array_index(state->found, uint32_t, state->written));
-        state->written++;
-        if (state->written % SEARCH_WRITE_EVERY == 0 && session_should_yield(session, run)) {
+        search_write_numbers(session_out(session), state);
+        if (session_should_yield(session, run)) {
             return false;
         }
     }

@@ -96,6 +96,52 @@ static void write_number(GString *out, const char *name, uint64_t number)
     response_number(out, number);
 }
 
+bool fetch_item_is_short(const struct fetch_item *item)
+{
+    return item->kind == FETCH_UID || item->kind == FETCH_FLAGS ||
+           item->kind == FETCH_RFC822_SIZE || item->kind == FETCH_MODSEQ;
+}
+
+static char *put_text(char *to, const char *text, size_t length)
+{
+    memcpy(to, text, length);
+    return to + length;
+}
+
+#define PUT(TO, TEXT) put_text(TO, TEXT, sizeof(TEXT) - 1)
+
+static char *put_flags(char *to, const struct session *session, const struct message *message)
+{
+    char *start = PUT(to, "FLAGS ");
+
+    to = start;
+    to = (message->flags & MESSAGE_ANSWERED) != 0 ? PUT(to, " \\Answered") : to;
+    to = (message->flags & MESSAGE_FLAGGED) != 0 ? PUT(to, " \\Flagged") : to;
+    to = (message->flags & MESSAGE_DELETED) != 0 ? PUT(to, " \\Deleted") : to;
+    to = (message->flags & MESSAGE_SEEN) != 0 ? PUT(to, " \\Seen") : to;
+    to = (message->flags & MESSAGE_DRAFT) != 0 ? PUT(to, " \\Draft") : to;
+    to = session_is_recent(session, message) ? PUT(to, " \\Recent") : to;
+    to += to == start;
+    *start = '(';
+    return PUT(to, ")");
+}
+
+char *fetch_item_put(char *to, const struct session *session, const struct message *message,
+                     enum fetch_item_kind kind)
+{
+    if (kind == FETCH_UID) {
+        return response_digits(PUT(to, "UID "), message->uid);
+    }
+    if (kind == FETCH_RFC822_SIZE) {
+        return response_digits(PUT(to, "RFC822.SIZE "), message->size);
+    }
+    if (kind == FETCH_MODSEQ) {
+        return PUT(response_digits(PUT(to, "MODSEQ ("), message->modseq), ")");
+    }
+    assert(kind == FETCH_FLAGS && message->keywords == 0);
+    return put_flags(to, session, message);
+}
+
 void fetch_item_write(struct session_message *message, const struct fetch_item *item)
 {
     struct session *session = message->session;

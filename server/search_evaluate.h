@@ -19,6 +19,11 @@ void search_free(struct search *search); /* accepts NULL */
  * hangs on it, does not match; it is logged and counted. */
 bool search_matches(struct search *search, size_t index);
 
+/* The same of messages from this index on, of which there is one at least, where search_cost() is
+ * SEARCH_COST_SNAPSHOT: as many as are easily judged at once, at most 64. Sets a bit for each that
+ * matches, the lowest for the first; returns how many were judged. */
+size_t search_matches_many(struct search *search, size_t index, uint64_t *matches);
+
 enum search_cost search_cost(const struct search *search);
 size_t search_failures(const struct search *search);
 bool search_has_modseq(const struct search *search); /* a MODSEQ key was used */

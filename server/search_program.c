@@ -11,6 +11,7 @@ struct search_step {
     uint32_t joined; /* the key that is tested for this one */
     uint8_t cost;
     bool tested;
+    uint64_t waiting; /* messages to be tested, while many are judged */
 };
 
 struct search_program {
@@ -177,6 +178,45 @@ struct search_program *search_program_new(const struct search_key *keys, size_t 
     }
     program->entry = skip_hops(program, 0);
     return program;
+}
+
+/* Where all keys cost the same, every step leads on to later ones: one pass over the steps takes
+ * all messages to the end. */
+static void send_on(struct search_program *program, size_t from, uint32_t target, uint64_t messages,
+                    uint64_t *matches)
+{
+    if (target < program->count) {
+        assert(target > from);
+        program->steps[target].waiting |= messages;
+    } else if (target == program->count) {
+        *matches |= messages;
+    }
+}
+
+uint64_t search_program_run_many(struct search_program *program, uint64_t messages,
+                                 uint64_t (*test)(void *data, size_t key, uint64_t messages),
+                                 void *data)
+{
+    uint64_t matches = 0;
+
+    assert(search_program_cost(program) == SEARCH_COST_SNAPSHOT);
+    if (program->entry >= program->count) {
+        return program->entry == program->count ? messages : 0;
+    }
+    program->steps[program->entry].waiting = messages;
+    for (size_t at = program->entry; at < program->count; at++) {
+        struct search_step *step = &program->steps[at];
+        uint64_t waiting = step->waiting;
+
+        if (waiting == 0) {
+            continue;
+        }
+        step->waiting = 0;
+        uint64_t held = test(data, at, waiting);
+        send_on(program, at, step->on_true, held, &matches);
+        send_on(program, at, step->on_false, waiting & ~held, &matches);
+    }
+    return matches;
 }
 
 void search_program_free(struct search_program *program)

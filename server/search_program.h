@@ -33,6 +33,14 @@ size_t search_program_joined(const struct search_program *program, size_t key);
 bool search_program_run(const struct search_program *program, bool (*test)(void *data, size_t key),
                         void *data);
 
+/* Judges up to 64 messages at once, by the bits of a set: test is asked for keys and those messages
+ * on which the key's answer hangs, and returns those of them for which it holds. Only of a program
+ * whose dearest key's cost is SEARCH_COST_SNAPSHOT (asserted): then the keys are tested as they
+ * stand, each at most once. */
+uint64_t search_program_run_many(struct search_program *program, uint64_t messages,
+                                 uint64_t (*test)(void *data, size_t key, uint64_t messages),
+                                 void *data);
+
 /* The dearest key's. */
 enum search_cost search_program_cost(const struct search_program *program);
 

@@ -5,6 +5,8 @@
 
 #include "protocol/datetime.h"
 #include "protocol/header.h"
+#include "protocol/limits.h"
+#include "protocol/plain_text.h"
 #include "protocol/text_match.h"
 
 enum { FIELD_NOT_KEPT = -1 };
@@ -257,6 +259,27 @@ bool search_source_sent(struct search_source *source, size_t place, int32_t *day
     return field->has_sent;
 }
 
+/* The text of most messages is had without the host. */
+static GBytes *make_plain_text(struct search_source *source, const uint8_t *data, size_t length,
+                               enum search_text which)
+{
+    const struct structure *structure;
+    struct store_error error;
+
+    if (length > LIMIT_SMALL_MIME_SIZE ||
+        session_message_structure(&source->message, &structure, &error) != 0 ||
+        source->message.provisional) {
+        return NULL;
+    }
+    GString *text = g_string_sized_new(length);
+    if (plain_text(text, data, length, structure, which != SEARCH_TEXT_BODY_ONLY,
+                   which != SEARCH_TEXT_HEADER_ONLY)) {
+        return g_string_free_to_bytes(text);
+    }
+    g_string_free(text, TRUE);
+    return NULL;
+}
+
 GBytes *search_source_text(struct search_source *source, enum search_text which)
 {
     const struct session_host *host = source->message.session->host;
@@ -271,8 +294,11 @@ GBytes *search_source_text(struct search_source *source, enum search_text which)
         fail(source, &error);
         return NULL;
     }
-    GBytes *text = host->text(host->data, data, length, which != SEARCH_TEXT_BODY_ONLY,
-                              which != SEARCH_TEXT_HEADER_ONLY);
+    GBytes *text = make_plain_text(source, data, length, which);
+    if (text == NULL) {
+        text = host->text(host->data, data, length, which != SEARCH_TEXT_BODY_ONLY,
+                          which != SEARCH_TEXT_HEADER_ONLY);
+    }
     source->texts[which] = text != NULL ? text : g_bytes_ref(source->message.octets);
     return source->texts[which];
 }

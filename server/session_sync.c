@@ -251,10 +251,12 @@ static bool numbers_exist(const struct sequence_set *set, size_t count)
 
 static void append_indexes(GArray *indexes, size_t first, size_t end)
 {
-    for (size_t index = first; index < end; index++) {
-        uint32_t value = (uint32_t)index;
-        g_array_append_val(indexes, value);
-    }
+    guint at = indexes->len;
+    if (first >= end)
+        return;
+    g_array_set_size(indexes, at + (guint)(end - first));
+    for (size_t index = first; index < end; index++)
+        g_array_index(indexes, uint32_t, at++) = (uint32_t)index;
 }
 
 GArray *session_resolve(struct session *session, const struct sequence_set *set, bool uid)

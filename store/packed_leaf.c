@@ -232,9 +232,14 @@ unsigned packed_leaf_pair(const uint8_t *packed, size_t index)
     return packed[PACKED_LEAF_HEAD + index];
 }
 
+const uint8_t *packed_leaf_flags(const uint8_t *packed)
+{
+    return packed + PACKED_LEAF_HEAD + packed[0];
+}
+
 size_t packed_leaf_first_unseen(const uint8_t *packed)
 {
-    const uint8_t *flags = packed + PACKED_LEAF_HEAD + packed[0];
+    const uint8_t *flags = packed_leaf_flags(packed);
     size_t i = 0;
 
     while (i < packed[0] && (flags[i] & MESSAGE_SEEN) != 0) {

@@ -94,18 +94,32 @@ static void approach(struct snapshot *snapshot, size_t index)
     snapshot->near_start = start;
 }
 
-struct message snapshot_message(const struct snapshot *snapshot, size_t index)
+static void stay_near(const struct snapshot *snapshot, size_t index)
 {
-    struct message out;
-
     g_assert(index < snapshot_count(snapshot));
     if (snapshot->near == NULL || index < snapshot->near_start ||
         index - snapshot->near_start >= snapshot->near->node.count) {
         approach(counted(snapshot), index);
     }
+}
+
+struct message snapshot_message(const struct snapshot *snapshot, size_t index)
+{
+    struct message out;
+
+    stay_near(snapshot, index);
     packed_leaf_message(&out, leaf_packed(snapshot->near), snapshot->near->node.number,
                         index - snapshot->near_start);
     return out;
+}
+
+const uint8_t *snapshot_flags(const struct snapshot *snapshot, size_t index, size_t *count)
+{
+    stay_near(snapshot, index);
+    size_t at = index - snapshot->near_start;
+
+    *count = snapshot->near->node.count - at;
+    return packed_leaf_flags(leaf_packed(snapshot->near)) + at;
 }
 
 size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid)

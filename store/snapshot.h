@@ -58,6 +58,10 @@ size_t snapshot_count(const struct snapshot *snapshot);
  * snapshot file turned out bad and is not in git either has a zero blob id. */
 struct message snapshot_message(const struct snapshot *snapshot, size_t index);
 
+/* The flags (enum message_flag) of messages from this index on, an octet each: *count of them, at
+ * least one. Borrowed while a reference is held. */
+const uint8_t *snapshot_flags(const struct snapshot *snapshot, size_t index, size_t *count);
+
 /* The index of the first message whose UID is at least uid; snapshot_count() if there is none. */
 size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid);
 bool snapshot_find(const struct snapshot *snapshot, uint32_t uid, size_t *index);

@@ -108,6 +108,7 @@ int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
     int rc = snapshot_file_load(out, path, objects, commit, error);
 
     if (rc == 0 && save(mailbox, *out, true) && snapshot_file_read(&mapped, path, objects)) {
+        objects_let_go(objects);
         if (object_id_equal(&mapped->commit, commit)) {
             snapshot_unref(*out);
             *out = mapped;

@@ -148,6 +148,61 @@ START_TEST(holds_when_the_tree_does)
 }
 END_TEST
 
+static enum search_cost cost_of_nothing(const struct search_key *key)
+{
+    (void)key;
+    return SEARCH_COST_SNAPSHOT;
+}
+
+/* Message i is one whose values are i. */
+static uint64_t answer_many(void *data, size_t at, uint64_t messages)
+{
+    struct asked *asked = data;
+    uint64_t held = 0;
+
+    asked->times[at]++;
+    for (size_t message = 0; message < 1u << LEAVES; message++) {
+        bool holds = false;
+
+        for (size_t i = 0; i < asked->key_count; i++) {
+            holds = holds || (search_program_joined(asked->program, i) == at &&
+                              (message >> asked->keys[i].number & 1) != 0);
+        }
+        held |= (uint64_t)holds << message;
+    }
+    return held & messages;
+}
+
+START_TEST(holds_for_many_as_for_each)
+{
+    const char *text = trees[_i];
+    struct tree tree = {.count = 0};
+    struct asked *asked = calloc(1, sizeof(*asked));
+
+    tree_parse(&tree, &text);
+    struct search_program *program = search_program_new(tree.keys, tree.count, cost_of_nothing);
+    asked->keys = tree.keys;
+    asked->key_count = tree.count;
+    asked->program = program;
+    for (int round = 0; round < 3; round++) {
+        static const uint64_t sets[] = {UINT32_MAX, 1, 0xa5a5a5a5};
+        uint64_t expected = 0;
+
+        memset(asked->times, 0, sizeof(asked->times));
+        for (unsigned values = 0; values < 1u << LEAVES; values++) {
+            expected |= (uint64_t)tree_holds(&tree, 0, values) << values;
+        }
+        ck_assert_uint_eq(search_program_run_many(program, sets[round], answer_many, asked),
+                          expected & sets[round]);
+        for (size_t i = 0; i < tree.count; i++) {
+            ck_assert_uint_le(asked->times[i], 1);
+        }
+    }
+    search_program_free(program);
+    free(asked);
+}
+END_TEST
+
 START_TEST(asks_the_cheap_first)
 {
     static const struct {
@@ -241,6 +296,7 @@ int main(void)
     TCase *tcase = tcase_create("search_program");
 
     tcase_add_loop_test(tcase, holds_when_the_tree_does, 0, sizeof(trees) / sizeof(trees[0]));
+    tcase_add_loop_test(tcase, holds_for_many_as_for_each, 0, sizeof(trees) / sizeof(trees[0]));
     tcase_add_test(tcase, asks_the_cheap_first);
     tcase_add_test(tcase, knows_the_dearest_cost);
     tcase_add_test(tcase, depth_uses_no_stack);

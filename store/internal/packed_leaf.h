@@ -47,6 +47,8 @@ size_t packed_leaf_decode(struct message out[LEAF_MESSAGES], const uint8_t *pack
 size_t packed_leaf_lower_bound(const uint8_t *packed, unsigned pair);
 /* UID modulo 100. */
 unsigned packed_leaf_pair(const uint8_t *packed, size_t index);
+/* The column of flags. */
+const uint8_t *packed_leaf_flags(const uint8_t *packed);
 /* The first message without \Seen; count if there is none. */
 size_t packed_leaf_first_unseen(const uint8_t *packed);
 
