@@ -145,7 +145,7 @@ int command_gc(int argc, char **argv)
                                                  {"compress", no_argument, NULL, 'z'},
                                                  {"help", no_argument, NULL, 'h'},
                                                  {NULL, 0, NULL, 0}};
-    struct collect_settings settings = {0};
+    struct collect_settings settings = {.settle_seconds = COLLECT_SETTLE_SECONDS};
     const char *config_path = NULL;
     const char *data = NULL;
     bool all = false;

@@ -47,7 +47,7 @@ struct collect {
     GPtrArray *sources; /* char *: those that are copied, borrowed from packs */
     GPtrArray *loose;   /* char *: paths of loose objects that are in a pack now, or not wanted */
     char *loose_pack;   /* the pack they are in; NULL: none */
-    int64_t rest;       /* newest pack that keeps something for the grace alone; 0: none */
+    int64_t rest;       /* mtime of the newest file that keeps something only for the grace */
 };
 
 static int64_t now_seconds(const struct collect *collect)
@@ -185,6 +185,7 @@ struct loose_object {
     struct object_id id;
     char *path;
     uint64_t size;
+    int64_t mtime; /* seconds */
     bool wanted;
 };
 
@@ -212,6 +213,7 @@ static void find_loose_in(const struct collect *collect, const char *fan, GArray
         object.path = g_strdup_printf("%s/%s", path, entry->d_name);
         if (object_id_parse(&object.id, hex) && stat(object.path, &status) == 0) {
             object.size = (uint64_t)status.st_size;
+            object.mtime = status.st_mtime;
             object.wanted =
                 is_young(collect, status.st_mtime) || id_set_has(&collect->wanted, &object.id);
             g_array_append_val(out, object);
@@ -296,8 +298,8 @@ static int gather_loose(struct collect *collect, struct store_error *error)
         wanted += object->wanted;
         collect->result->dropped += !object->wanted;
         collect->result->octets_before += object->size;
-        if (object->wanted) {
-            id_set_add(&collect->wanted, &object->id);
+        if (object->wanted && id_set_add(&collect->wanted, &object->id)) {
+            collect->rest = MAX(collect->rest, object->mtime);
         }
     }
     collect->result->loose = loose->len;
@@ -523,7 +525,7 @@ static int collect_all(struct collect *collect, struct store_error *error)
 {
     struct store_error ignored;
 
-    g_usleep((gulong)COLLECT_SETTLE_SECONDS * MICROSECONDS);
+    g_usleep((gulong)collect->settings->settle_seconds * MICROSECONDS);
     remove_git_leftovers(collect);
     collect->packs = upkeep_packs(collect->upkeep);
     choose_sources(collect);

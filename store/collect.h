@@ -14,7 +14,7 @@
 enum {
     COLLECT_GRACE_SECONDS = 14 * 24 * 3600, /* what nothing refers to stays for so long */
     COLLECT_GRACE_SECONDS_NOW = 600,        /* no operation takes longer */
-    COLLECT_SETTLE_SECONDS = 2, /* for operations that began before we said that we are here */
+    COLLECT_SETTLE_SECONDS = 2,
 };
 
 enum collect_stage { COLLECT_WALKING, COLLECT_COPYING };
@@ -22,6 +22,9 @@ enum collect_stage { COLLECT_WALKING, COLLECT_COPYING };
 struct collect_settings {
     bool now;      /* the shorter grace, and replaced packs go at once: a running clone may fail */
     bool compress; /* deflate what is stored */
+    /* To wait for operations that began before gc.pid was there: COLLECT_SETTLE_SECONDS; 0 where
+     * nobody else is at work. */
+    unsigned settle_seconds;
     /* Called now and then; total is 0 while it is not known. May be NULL. */
     void (*progress)(enum collect_stage stage, uint64_t done, uint64_t total, void *data);
     void *data;
