@@ -25,8 +25,9 @@ struct worker {
     GPtrArray *touched;  /* struct member *, that may have output in this turn */
     GHashTable *users;   /* name to GPtrArray of struct member *, logged in */
     int64_t next_tick;
-    int64_t next_work; /* of the store */
-    int64_t last_news; /* when there was something to do */
+    int64_t next_work;    /* of the store */
+    int64_t last_news;    /* when there was something to do */
+    int64_t last_trouble; /* when a trouble of the store was logged */
     int64_t next_maintain;
 };
 

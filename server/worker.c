@@ -14,6 +14,7 @@
 enum {
     TICK = 1000 * 1000, /* microseconds between looks at clocks and outside changes */
     MAINTAIN_EVERY = 5 * 1000 * 1000,
+    TROUBLE_EVERY = 60 * 1000 * 1000,
     QUIET = 10 * 1000, /* without news for so long, a worker has nothing else to do */
     LOGIN_ATTEMPTS = 3,
 };
@@ -299,6 +300,22 @@ static void wait_for_news(struct worker *worker)
         ;
 }
 
+/* Clients have their answers all the same, as long as the journal has room. */
+static void tell_of_trouble(struct worker *worker, int64_t now)
+{
+    const struct store_error *trouble = store_trouble(worker->store);
+
+    if (trouble == NULL ||
+        (now >= worker->last_trouble && now < worker->last_trouble + TROUBLE_EVERY))
+        return;
+    char *detail = log_quote(trouble->detail);
+
+    log_line(LOG_LEVEL_ERROR, NULL, "event=store-behind code=\"%s\" reason=%s",
+             store_code_name(trouble->code), detail);
+    g_free(detail);
+    worker->last_trouble = now;
+}
+
 /* After the clients have their answers. */
 static void work_on_store(struct worker *worker, bool news)
 {
@@ -307,6 +324,7 @@ static void work_on_store(struct worker *worker, bool news)
     if (news || now < worker->last_news)
         worker->last_news = now;
     worker->next_work = store_work(worker->store, now - worker->last_news >= QUIET);
+    tell_of_trouble(worker, now);
 }
 
 static void turn(struct worker *worker)

@@ -15,13 +15,14 @@ struct journaling {
     struct journal *journal;
     struct store_journal settings;
     const struct host *host;
-    int file_system;       /* a descriptor on it */
-    GPtrArray *accounts;   /* struct account *, referenced: with pending changes */
-    bool urgent;           /* something was appended that must not wait */
-    int64_t relaxed_since; /* host.now() of the first that may; 0: none */
-    uint64_t forgotten;    /* the last frame that was let go */
-    uint64_t target;       /* the last frame that the checkpoint under way covers */
-    int64_t last;          /* host.now() of the last checkpoint */
+    int file_system;            /* a descriptor on it */
+    GPtrArray *accounts;        /* struct account *, referenced: with pending changes */
+    bool urgent;                /* something was appended that must not wait */
+    int64_t relaxed_since;      /* host.now() of the first that may; 0: none */
+    uint64_t forgotten;         /* the last frame that was let go */
+    uint64_t target;            /* the last frame that the checkpoint under way covers */
+    int64_t last;               /* host.now() of the last checkpoint */
+    struct store_error trouble; /* of what is done between turns; code 0: none */
     bool has_thread;
     pthread_t thread;
     pthread_mutex_t mutex; /* of what follows */
@@ -362,16 +363,20 @@ int journaling_checkpoint(struct journaling *journaling, struct store_error *err
                   : finish(journaling, host->syncfs(host->data, journaling->file_system), error);
 }
 
-static void start_checkpoint(struct journaling *journaling)
+static int start_checkpoint(struct journaling *journaling, struct store_error *error)
 {
-    struct store_error ignored;
+    int rc;
 
     if (!journaling->has_thread) {
-        journaling_checkpoint(journaling, &ignored);
-    } else if (prepare(journaling, &ignored) == 0) {
-        ask_thread(journaling);
+        rc = journaling_checkpoint(journaling, error);
+    } else {
+        rc = prepare(journaling, error);
+        if (rc == 0) {
+            ask_thread(journaling);
+        }
     }
     journaling->last = now_of(journaling);
+    return rc;
 }
 
 /* Whether a replay would find anything but notes. */
@@ -458,20 +463,36 @@ static int64_t next_time(struct journaling *journaling)
 
 int64_t journaling_work(struct journaling *journaling, bool idle)
 {
-    struct store_error ignored;
+    struct store_error error = {.code = STORE_OK};
     int64_t now = now_of(journaling);
+    bool tried = false;
+    int rc = collect(journaling, false, &error);
 
-    collect(journaling, false, &ignored);
-    if (relaxed_is_over(journaling, now)) {
-        sync_now(journaling, &ignored);
+    if (rc == 0 && relaxed_is_over(journaling, now)) {
+        rc = sync_now(journaling, &error);
+        tried = true;
     }
-    if (journaling->accounts->len > 0) {
-        materialize(journaling, now, idle, &ignored);
+    if (rc == 0 && journaling->accounts->len > 0) {
+        rc = materialize(journaling, now, idle, &error);
+        tried = true;
     }
     if (is_checkpoint_due(journaling, now) && !is_running(journaling)) {
-        start_checkpoint(journaling);
+        int result = start_checkpoint(journaling, &error);
+
+        rc = rc < 0 ? rc : result;
+        tried = true;
+    }
+    if (rc < 0) {
+        journaling->trouble = error;
+    } else if (tried && journaling->accounts->len == 0) {
+        journaling->trouble.code = STORE_OK;
     }
     return next_time(journaling);
+}
+
+const struct store_error *journaling_trouble(const struct journaling *journaling)
+{
+    return journaling->trouble.code != STORE_OK ? &journaling->trouble : NULL;
 }
 
 /* --- beginning and end --- */

@@ -230,6 +230,11 @@ int64_t store_work(struct store *store, bool idle)
     return store->journaling != NULL ? journaling_work(store->journaling, idle) : INT64_MAX;
 }
 
+const struct store_error *store_trouble(const struct store *store)
+{
+    return store->journaling != NULL ? journaling_trouble(store->journaling) : NULL;
+}
+
 int store_flush(struct store *store, struct store_error *error)
 {
     int rc = store_sync(store, error);

@@ -52,6 +52,8 @@ int store_open_journal(struct store *store, const struct store_journal *settings
  * Returns the time, from host.now, at which to call it again at the latest; INT64_MAX: never.
  * Failures are tried again. Blocks on the disk, not on its sync. */
 int64_t store_work(struct store *store, bool idle);
+/* Why store_work() could not do all of it lately; NULL: it could. Borrowed until the next call. */
+const struct store_error *store_trouble(const struct store *store);
 /* The same at once, and durable in git on return: nothing is left in the journal. */
 int store_flush(struct store *store, struct store_error *error);
 

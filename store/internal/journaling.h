@@ -57,6 +57,7 @@ int journaling_flush(struct store *store, struct account *account, struct store_
 int journaling_sync(struct journaling *journaling, struct store_error *error);
 /* Everything into git, durable, and the journal empty. */
 int journaling_checkpoint(struct journaling *journaling, struct store_error *error);
+const struct store_error *journaling_trouble(const struct journaling *journaling);
 int64_t journaling_work(struct journaling *journaling, bool idle);
 
 #endif
