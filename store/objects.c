@@ -154,6 +154,13 @@ void objects_rest(struct objects *objects)
     }
 }
 
+void objects_let_go(struct objects *objects)
+{
+    /* What is not used between two calls is closed. */
+    pack_set_rest(objects->packs);
+    pack_set_rest(objects->packs);
+}
+
 static const char *type_name(enum object_type type)
 {
     switch (type) {

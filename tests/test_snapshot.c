@@ -75,6 +75,88 @@ START_TEST(test_snapshot__shares_untouched_leaves)
 }
 END_TEST
 
+static size_t count_nodes(struct node *node)
+{
+    size_t count = 1;
+
+    for (uint32_t i = 0; node->depth < LEAF_DEPTH && i < node_inner(node)->child_count; i++) {
+        count += count_nodes(node_inner(node)->children[i].node);
+    }
+    return count;
+}
+
+/* Nodes of after that before does not have. */
+static size_t count_fresh(struct node *before, struct node *after)
+{
+    size_t count = 1;
+
+    if (before == after) {
+        return 0;
+    }
+    for (uint32_t i = 0; after->depth < LEAF_DEPTH && i < node_inner(after)->child_count; i++) {
+        struct node *child = node_inner(after)->children[i].node;
+        struct node *old = before != NULL ? inner_child(node_inner(before), child->number) : NULL;
+
+        count += count_fresh(old, child);
+    }
+    return count;
+}
+
+/* Leaves with a message each, so that the tree is that of a mailbox a hundred times as large. */
+static struct snapshot *mailbox_of_leaves(uint32_t count)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct message message = some_message(1);
+
+    for (uint32_t i = 0; i < count; i++) {
+        builder->uid_next = i * LEAF_MESSAGES + 1;
+        snapshot_builder_append(builder, &message);
+    }
+    return write_version(builder);
+}
+
+START_TEST(test_snapshot__a_change_makes_one_path_whatever_the_size)
+{
+    static const uint32_t leaves[] = {10, 1000, 10000};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(leaves); i++) {
+        struct snapshot *before = mailbox_of_leaves(leaves[i]);
+        struct message message = some_message(2);
+
+        for (int kind = 0; kind < 3; kind++) {
+            struct snapshot_builder *builder = snapshot_builder_new(before);
+            struct object_batch *batch;
+            struct store_error error;
+            struct snapshot *after;
+            struct object_id root;
+
+            switch (kind) {
+            case 0:
+                snapshot_builder_append(builder, &message);
+                break;
+            case 1:
+                snapshot_builder_set_flags(builder, leaves[i] / 2 * LEAF_MESSAGES + 1, 1, 0);
+                break;
+            default:
+                snapshot_builder_remove(builder, leaves[i] / 2 * LEAF_MESSAGES + 1);
+                break;
+            }
+            ck_assert_int_eq(object_batch_new(&batch, snapshots.objects, &error), 0);
+            ck_assert_int_eq(snapshot_builder_write(builder, batch, &after, &root, &error), 0);
+            /* Trees of 100 entries at most, of 30 octets each, at every depth; an index. */
+            ck_assert_uint_le(object_batch_size(batch), 5 * 100 * 30 + 400);
+            ck_assert_uint_eq(count_fresh(&before->root->node, &after->root->node),
+                              kind == 2 ? LEAF_DEPTH : LEAF_DEPTH + 1);
+            ck_assert_uint_ge(count_nodes(&after->root->node), leaves[i]);
+            object_batch_free(batch);
+            snapshot_builder_free(builder);
+            snapshot_unref(after);
+        }
+        snapshot_unref(before);
+    }
+}
+END_TEST
+
 START_TEST(test_snapshot__loads_what_was_written)
 {
     struct snapshot *first = mailbox_of(2345);
@@ -323,6 +405,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, test_snapshot__finds_messages_by_index_and_uid);
     tcase_add_test(cases, test_snapshot__shares_untouched_leaves);
+    tcase_add_test(cases, test_snapshot__a_change_makes_one_path_whatever_the_size);
     tcase_add_test(cases, test_snapshot__loads_what_was_written);
     tcase_add_test(cases, test_snapshot__an_emptied_mailbox_has_no_trees);
     tcase_add_test(cases, test_snapshot__uids_reach_the_last_one);

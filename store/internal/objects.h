@@ -46,6 +46,8 @@ bool objects_slices(struct objects *objects, const struct object_id *id, struct 
 
 /* Once a minute: closes packs that nothing was read of meanwhile. objects_maintain() calls it. */
 void objects_rest(struct objects *objects);
+/* Gives back at once what reading much has mapped; it is mapped again when it is needed. */
+void objects_let_go(struct objects *objects);
 
 /* git's hash of "type length NUL data". */
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out);
