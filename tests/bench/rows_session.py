@@ -8,34 +8,6 @@ DESCRIPTORS_ELSE = 1000  # what a server and the generator need beside their con
 DOVECOT_SESSION = 800 * 1000  # octets of memory, more than enough
 
 
-@group("login")
-def login(bench):
-    for clients in (1, 16):
-        operation = bench.operation(f"LOGIN over TLS, {of(clients)}", "logins/s")
-
-        def measure(server, operation=operation, clients=clients):
-            bench.record(operation, server, bench.drive(
-                server, "--user", server.new_users(clients), "--clients", clients, "--mode",
-                "login", "--seconds", bench.scale.seconds, tls=True))
-
-        bench.repeat(operation.name, bench.chosen("mdbox always"), measure,
-                     bench.scale.row_seconds)
-
-
-@group("idle")
-def idle_notice(bench):
-    operation = bench.operation("IDLE: APPEND until another client knows", "ms")
-
-    def measure(server):
-        bench.record_time(operation, server, bench.drive(
-            server, "--user", first_of(server.new_users(1)), "--clients", 2, "--mode", "idle",
-            "--prepare", "SELECT INBOX", "--do", "APPEND INBOX %m", "--size", 1000, "--count",
-            bench.scale.notices))
-
-    bench.repeat(operation.name, bench.chosen("mdbox always", "maildir always"), measure,
-                 bench.scale.row_seconds, times=1)
-
-
 def sessions_possible(wanted):
     """(for any server, for Dovecot): how many sessions this machine lets us have."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - DESCRIPTORS_ELSE
@@ -90,6 +62,34 @@ def idle_memory(bench):
         measure_idle_memory(bench, sessions, 1)
     if bench.scale.owners:
         measure_idle_memory(bench, bench.scale.owners, bench.scale.owners)
+
+
+@group("login")
+def login(bench):
+    for clients in (1, 16) if bench.scale.everything else (16,):
+        operation = bench.operation(f"LOGIN over TLS, {of(clients)}", "logins/s")
+
+        def measure(server, operation=operation, clients=clients):
+            bench.record(operation, server, bench.drive(
+                server, "--user", server.new_users(clients), "--clients", clients, "--mode",
+                "login", "--seconds", bench.scale.seconds, tls=True))
+
+        bench.repeat(operation.name, bench.chosen("mdbox always"), measure,
+                     bench.scale.row_seconds)
+
+
+@group("idle")
+def idle_notice(bench):
+    operation = bench.operation("IDLE: APPEND until another client knows", "ms")
+
+    def measure(server):
+        bench.record_time(operation, server, bench.drive(
+            server, "--user", first_of(server.new_users(1)), "--clients", 2, "--mode", "idle",
+            "--prepare", "SELECT INBOX", "--do", "APPEND INBOX %m", "--size", 1000, "--count",
+            bench.scale.notices))
+
+    bench.repeat(operation.name, bench.chosen("mdbox always", "maildir always"), measure,
+                 bench.scale.row_seconds, times=1)
 
 
 MIXTURE = (

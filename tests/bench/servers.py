@@ -85,19 +85,27 @@ class Server:
         self.title = title
         self.root = pathlib.Path(root)
         self.process = None
+        self.stopping = False
         self.port = self.tls_port = 0
         self.log = self.root / "log"
 
     def _spawn(self, command):
+        self.stopping = False
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL)
         wait_for_greeting(self.port, self.process, self.log)
 
+    def begin_stop(self):
+        """Tells it to stop; stop() waits until it has."""
+        if self.process is not None and not self.stopping:
+            self.stopping = True
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self):
         if self.process is None:
             return
-        self.process.send_signal(signal.SIGTERM)
+        self.begin_stop()
         try:
             self.process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
