@@ -11,7 +11,8 @@
 enum { SUMMARY_AT_DELIVERY_MAX = 64 * 1024 }; /* octets; at most SPOOL_MEMORY_MAX */
 
 /* Makes the summary of a message that came in, and keeps it; nothing if the message is one of those
- * that are not to be parsed in this process (protocol/mime_parse.h), or large, or known. */
+ * that are not to be parsed in this process (protocol/mime_parse.h), or large, or known to be kept.
+ */
 void message_summary_delivered(struct account *account, struct spool *spool);
 
 #endif

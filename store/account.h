@@ -103,7 +103,7 @@ int account_refresh(struct account *account, bool *changed, struct store_error *
  * cache is false. value is set to what was put. */
 bool account_derived_get(struct account *account, const struct object_id *blob, const char *kind,
                          GByteArray *value);
-/* Whether there is one, as far as is known without reading it. */
+/* Whether there is one, as far as is known from what was asked and put before. */
 bool account_derived_has(struct account *account, const struct object_id *blob, const char *kind);
 void account_derived_put(struct account *account, const struct object_id *blob, const char *kind,
                          const void *value, size_t length);

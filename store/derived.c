@@ -201,13 +201,7 @@ static bool index_any(void *data, uint32_t hash, uint32_t offset)
     return index_entry(data, hash, offset);
 }
 
-static bool begin_anew(struct derived *derived)
-{
-    forget_index(derived);
-    return make_room(derived) && derived_file_clear(&derived->file);
-}
-
-/* False if there is nothing to work with. */
+/* Makes the index, unless it is there; false if there is nothing to work with. */
 static bool ready(struct derived *derived)
 {
     derived->asked = true;
@@ -265,7 +259,7 @@ static const struct slot *find(struct derived *derived, const struct object_id *
 
 bool derived_has(struct derived *derived, const struct object_id *blob, const char *kind)
 {
-    return find(derived, blob, kind) != NULL;
+    return derived->slots != NULL && find(derived, blob, kind) != NULL;
 }
 
 bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
@@ -307,18 +301,23 @@ static void fill_record(uint8_t *record, const struct object_id *blob, const cha
 void derived_put(struct derived *derived, const struct object_id *blob, const char *kind,
                  const void *value, size_t length)
 {
-    if (!kind_valid(kind) || length > DERIVED_VALUE_MAX || !ready(derived)) {
+    if (!kind_valid(kind) || length > DERIVED_VALUE_MAX || !derived_file_prepare(&derived->file)) {
         return;
     }
     size_t kind_length = strlen(kind);
     size_t size = RECORD_HEAD + kind_length + length;
     uint32_t hash = key_hash(blob, kind, kind_length);
     uint8_t *record;
-    if (!derived_file_has_room(&derived->file, size) && !begin_anew(derived)) {
-        return;
+    if (!derived_file_has_room(&derived->file, size)) {
+        forget_index(derived);
+        if (!derived_file_clear(&derived->file)) {
+            return;
+        }
     }
     uint32_t offset = derived_file_add(&derived->file, hash, size, &record);
     fill_record(record, blob, kind, value, length);
-    index_record(derived, hash, blob, kind, kind_length, offset);
+    if (derived->slots != NULL) {
+        index_record(derived, hash, blob, kind, kind_length, offset);
+    }
     derived_file_added(&derived->file);
 }

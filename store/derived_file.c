@@ -207,25 +207,35 @@ bool derived_file_clear(struct derived_file *file)
     return file->fd >= 0;
 }
 
-bool derived_file_scan(struct derived_file *file,
-                       bool (*entry)(void *data, uint32_t hash, uint32_t offset), void *data)
+bool derived_file_prepare(struct derived_file *file)
 {
     struct stat status;
-    uint64_t at = HEADER_SIZE;
 
-    if (file->fd < 0) {
-        return false;
+    if (file->fd < 0 || file->end > 0) {
+        return file->fd >= 0;
     }
     if (fstat(file->fd, &status) < 0) {
         close_file(file);
         return false;
     }
-    drop_batch(file);
-    file->end = (uint64_t)status.st_size; /* until then it can be viewed */
+    file->end = (uint64_t)status.st_size;
     const uint8_t *header = derived_file_view(file, 0, HEADER_SIZE);
     if (header == NULL || memcmp(header, FILE_HEADER, HEADER_SIZE) != 0 ||
         file->end > file->limit) {
         return derived_file_clear(file);
+    }
+    return true;
+}
+
+bool derived_file_scan(struct derived_file *file,
+                       bool (*entry)(void *data, uint32_t hash, uint32_t offset), void *data)
+{
+    uint64_t at = HEADER_SIZE;
+
+    flush(file);
+    file->end = 0; /* somebody may have cut it */
+    if (!derived_file_prepare(file)) {
+        return false;
     }
     while (at < file->end && scan_batch(file, &at, file->end, entry, data)) {
     }

@@ -452,8 +452,8 @@ START_TEST(test_account__keeps_derived_results)
     account_derived_put(fixture.account, &id, "x.1", "hello", 5);
     store_maintain(fixture.store);
     mail_fixture_reopen(&fixture);
-    ck_assert(account_derived_has(fixture.account, &id, "x.1"));
     ck_assert(account_derived_get(fixture.account, &id, "x.1", value));
+    ck_assert(account_derived_has(fixture.account, &id, "x.1"));
     ck_assert_uint_eq(value->len, 5);
     g_byte_array_unref(value);
 }

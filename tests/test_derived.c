@@ -360,6 +360,47 @@ START_TEST(test_derived__reads_values_of_any_size_in_any_order)
 }
 END_TEST
 
+/* Who only puts does not look at what is there; what is put after a torn batch may be lost. */
+START_TEST(test_derived__keeps_what_is_put_by_those_who_never_ask)
+{
+    size_t length;
+    char *text = make_three(&length);
+
+    for (unsigned i = 4; i < 10; i++) {
+        derived = derived_open(directory);
+        put(i, "k", "unasked");
+        derived_rest(derived);
+        put(i + 100, "k", "unasked");
+        struct object_id id = blob(i);
+        ck_assert(!derived_has(derived, &id, "k"));
+        derived_close(derived);
+    }
+    derived = derived_open(directory);
+    put(200, "k", "waits");
+    ck_assert(has(200, "k", "waits"));
+    ck_assert_int_eq(count_right(), 3);
+    for (unsigned i = 4; i < 10; i++) {
+        ck_assert(has(i, "k", "unasked"));
+        ck_assert(has(i + 100, "k", "unasked"));
+    }
+    derived_close(derived);
+    for (size_t cut = 0; cut <= length; cut++) {
+        write_file(text, cut);
+        derived = derived_open(directory);
+        put(4, "k", "unasked");
+        reopen();
+        count_right();
+        put(4, "k", "asked");
+        ck_assert(has(4, "k", "asked"));
+        reopen();
+        ck_assert(has(4, "k", "asked"));
+        derived_close(derived);
+    }
+    derived = NULL;
+    free(text);
+}
+END_TEST
+
 START_TEST(test_derived__begins_anew_after_another_version)
 {
     size_t length;
@@ -394,6 +435,7 @@ int main(void)
     tcase_add_test(tests, test_derived__remembers_when_it_has_rested);
     tcase_add_test(tests, test_derived__tells_keys_of_one_hash_apart);
     tcase_add_test(tests, test_derived__reads_values_of_any_size_in_any_order);
+    tcase_add_test(tests, test_derived__keeps_what_is_put_by_those_who_never_ask);
     tcase_add_test(tests, test_derived__begins_anew_after_another_version);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -4,7 +4,8 @@
  * One writer at a time (flock); a second process works without the cache.
  *
  * What is put is written in batches, some 100 kB at a time, when the cache rests and when it is
- * closed; a crash costs what was not written yet. The file is read, never mapped, so that whoever
+ * closed; a crash costs what was not written yet. Putting never looks at what is there, so who only
+ * puts pays for nothing else. The file is read, never mapped, so that whoever
  * cuts it does no harm. Reading in the order of putting costs a fraction of a microsecond a record.
  *
  * In memory: 9 to 19 octets a record once the cache is used, and DERIVED_BUFFERS octets.
@@ -36,7 +37,7 @@ void derived_close(struct derived *derived); /* accepts NULL */
 /* Sets value to the one that was put last; false if there is none. */
 bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
                  GByteArray *value);
-/* Whether there is one, as far as is known without reading it. */
+/* Whether there is one, as far as is known from what was asked and put before. */
 bool derived_has(struct derived *derived, const struct object_id *blob, const char *kind);
 void derived_put(struct derived *derived, const struct object_id *blob, const char *kind,
                  const void *value, size_t length);

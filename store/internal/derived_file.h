@@ -35,7 +35,7 @@ enum {
 
 struct derived_file {
     int fd;            /* -1: neither file nor memory could be had */
-    uint64_t end;      /* of what is written */
+    uint64_t end;      /* of what is written; 0: not looked at yet */
     uint64_t limit;    /* octets */
     GByteArray *batch; /* to be written at end, its head blank as yet; NULL: none */
     GByteArray *table; /* the batch's */
@@ -50,8 +50,13 @@ void derived_file_open(struct derived_file *file, const char *directory);
 /* Writes what waits. */
 void derived_file_close(struct derived_file *file);
 
-/* Calls entry for each record, in their order, with the hash of its key; cuts off what is wrong.
- * False if there is no file to work with, then or because entry returned false. entry may view. */
+/* Makes ready to add records. False if there is no file to work with. What stands at the end of the
+ * file is not looked at: where it is torn, what is added is found by nobody. */
+bool derived_file_prepare(struct derived_file *file);
+
+/* Writes what waits, then calls entry for each record, in their order, with the hash of its key;
+ * cuts off what is wrong. False if there is no file to work with, then or because entry returned
+ * false. entry may view. */
 bool derived_file_scan(struct derived_file *file,
                        bool (*entry)(void *data, uint32_t hash, uint32_t offset), void *data);
 
