@@ -545,6 +545,8 @@ void journaling_free(struct journaling *journaling)
         return;
     }
     host = journaling->host;
+    /* Also what could have waited. */
+    sync_now(journaling, &ignored);
     if (journaling->file_system >= 0 && holds_anything(journaling)) {
         journaling_checkpoint(journaling, &ignored);
     }

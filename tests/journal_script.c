@@ -378,6 +378,10 @@ void machine_step(struct machine *machine, const struct step *step)
     }
     ck_assert_int_eq(rc, 0);
     note_state(machine);
+    if (step->kind == STEP_REOPEN) {
+        machine_check_equal(machine->states->pdata[machine->states->len - 2],
+                            machine->states->pdata[machine->states->len - 1], "opened again");
+    }
 }
 
 /* --- after a cut --- */
