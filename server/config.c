@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/certificate.h"
+#include "store/cache_budget.h"
 #include "store/store.h"
 
 enum {
@@ -28,6 +29,8 @@ enum {
     LISTENERS_MAX = 32,
     CONFIG_FILE_MAX = 1024 * 1024,
 };
+
+#define CACHE_BUDGET_MAX (1L << 40) /* octets */
 
 static const char DEFAULT_DATA[] = "/var/lib/annal";
 static const char DEFAULT_IMAPS[] = "127.0.0.1:993";
@@ -61,6 +64,7 @@ void config_init(struct config *config)
         .imap = listens_new(),
         .append_limit = (uint64_t)DEFAULT_APPEND_LIMIT_MIB * 1024 * 1024,
         .journal_size = (uint64_t)DEFAULT_JOURNAL_MIB * 1024 * 1024,
+        .cache_budget = CACHE_BUDGET_DEFAULT,
         .idle_minutes = DEFAULT_IDLE_MINUTES,
         .login_seconds = DEFAULT_LOGIN_SECONDS,
         .connections = DEFAULT_CONNECTIONS,
@@ -161,6 +165,7 @@ static const struct number_option number_options[] = {
     {"mime_workers", 0, WORKERS_MAX},
     {"append_limit_mib", 1, APPEND_LIMIT_MIB_MAX},
     {"journal_mib", 1, JOURNAL_MIB_MAX},
+    {"cache_budget", CACHE_BUDGET_MIN, CACHE_BUDGET_MAX},
     {"cold_compression_days", 0, COMPRESS_DAYS_MAX},
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
@@ -284,6 +289,8 @@ static void take_values(struct config *config, cfg_t *cfg)
         config->journal_size = (uint64_t)journal_mib * 1024 * 1024;
     if (cfg_size(cfg, "flags_sync") > 0 && cfg_getstr(cfg, "flags_sync") != NULL)
         config->relaxed_flags = strcmp(cfg_getstr(cfg, "flags_sync"), "relaxed") == 0;
+    if (cfg_size(cfg, "cache_budget") > 0)
+        config->cache_budget = (uint64_t)cfg_getint(cfg, "cache_budget");
     take_number(&config->compress_days, cfg, "cold_compression_days");
     take_number(&config->idle_minutes, cfg, "idle_minutes");
     take_number(&config->login_seconds, cfg, "login_seconds");
@@ -363,6 +370,7 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("mime_workers", 0, CFGF_NODEFAULT),
         CFG_INT("append_limit_mib", 0, CFGF_NODEFAULT),
         CFG_INT("journal_mib", 0, CFGF_NODEFAULT),
+        CFG_INT("cache_budget", 0, CFGF_NODEFAULT),
         CFG_STR("flags_sync", NULL, CFGF_NODEFAULT),
         CFG_INT("cold_compression_days", 0, CFGF_NODEFAULT),
         CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),

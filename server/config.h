@@ -27,6 +27,7 @@ struct config {
     unsigned mime_workers;  /* confined processes that parse messages; 0: one a processor */
     uint64_t append_limit;  /* octets of one message */
     uint64_t journal_size;  /* octets of each worker's journal */
+    uint64_t cache_budget;  /* octets that caches may take, all together */
     bool relaxed_flags;     /* changes of flags alone are durable within a second, not at once */
     unsigned compress_days; /* until mail that rests is compressed; 0: never */
     unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */

@@ -39,6 +39,7 @@ struct server {
     struct authenticator *authenticator;
     struct tls *tls;
     struct maintenance *maintenance;
+    struct cache_budget *budget;
     struct workers *workers;
     struct limits *limits;
     struct connections *connections;
@@ -177,6 +178,7 @@ static bool start_workers(struct server *server, char **problem)
         .host = host_system(),
         .compress_after = config->compress_days * INT64_C(86400),
     });
+    server->budget = cache_budget_new(config->cache_budget);
     server->workers = workers_new(
         &(struct workers_settings){
             .count = count,
@@ -190,6 +192,7 @@ static bool start_workers(struct server *server, char **problem)
             .authenticator = server->authenticator,
             .mime = server->mime,
             .maintenance = server->maintenance,
+            .budget = server->budget,
             .append_limit = config->append_limit,
             .idle_timeout = config->idle_minutes * INT64_C(60000000),
             .login_timeout = config->login_seconds * INT64_C(1000000),
@@ -287,6 +290,7 @@ static void stop(struct server *server)
         authenticator_stop(server->authenticator);
     workers_free(server->workers);
     maintenance_free(server->maintenance);
+    cache_budget_free(server->budget);
     connections_free(server->connections);
     authenticator_free(server->authenticator);
     limits_free(server->limits);

@@ -401,6 +401,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
         return false;
     }
     store_set_maintenance(worker->store, all->settings.maintenance);
+    store_set_cache_budget(worker->store, all->settings.budget);
     worker->next_work = INT64_MAX;
     int result = pthread_create(&worker->thread, NULL, work, worker);
 

@@ -13,6 +13,7 @@
 #include "server/authenticator.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
+#include "store/cache_budget.h"
 #include "store/maintenance.h"
 #include "store/store.h"
 
@@ -25,6 +26,7 @@ struct workers_settings {
     struct authenticator *authenticator; /* borrowed, as the following */
     struct mime_pool *mime;
     struct maintenance *maintenance; /* NULL: none */
+    struct cache_budget *budget;     /* of all workers' caches; NULL: none */
     uint64_t append_limit;
     int64_t idle_timeout; /* microseconds */
     int64_t login_timeout;

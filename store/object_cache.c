@@ -11,6 +11,8 @@ struct object_cache {
     GHashTable *by_id; /* struct object_id in struct cached -> struct cached, owned */
     GQueue order;      /* most recently used first */
     size_t bytes;
+    struct cache_budget *budget; /* borrowed; NULL: none */
+    unsigned idle;               /* rounds since the last use */
 };
 
 enum { ENTRY_OVERHEAD = 160 };
@@ -40,9 +42,17 @@ struct object_cache *object_cache_new(void)
 void object_cache_free(struct object_cache *cache)
 {
     if (cache != NULL) {
+        cache_budget_change(cache->budget, -(int64_t)cache->bytes);
         g_hash_table_destroy(cache->by_id);
         g_free(cache);
     }
+}
+
+void object_cache_share(struct object_cache *cache, struct cache_budget *budget)
+{
+    cache_budget_change(cache->budget, -(int64_t)cache->bytes);
+    cache->budget = budget;
+    cache_budget_change(cache->budget, (int64_t)cache->bytes);
 }
 
 static void drop_oldest(struct object_cache *cache)
@@ -51,6 +61,7 @@ static void drop_oldest(struct object_cache *cache)
     struct cached *cached = link->data;
 
     cache->bytes -= cost(cached);
+    cache_budget_change(cache->budget, -(int64_t)cost(cached));
     g_hash_table_remove(cache->by_id, &cached->id);
 }
 
@@ -69,7 +80,10 @@ void object_cache_put(struct object_cache *cache, const struct object_id *id, en
     g_hash_table_insert(cache->by_id, &cached->id, cached);
     g_queue_push_head_link(&cache->order, &cached->link);
     cache->bytes += cost(cached);
-    while (cache->bytes > OBJECT_CACHE_MAX) {
+    cache->idle = 0;
+    cache_budget_change(cache->budget, (int64_t)cost(cached));
+    while (cache->bytes > OBJECT_CACHE_MAX ||
+           (cache->order.length > 1 && cache_budget_is_over(cache->budget))) {
         drop_oldest(cache);
     }
 }
@@ -82,9 +96,32 @@ bool object_cache_get(struct object_cache *cache, const struct object_id *id,
     if (cached == NULL) {
         return false;
     }
+    cache->idle = 0;
     g_queue_unlink(&cache->order, &cached->link);
     g_queue_push_head_link(&cache->order, &cached->link);
     *type = cached->type;
     *content = cached->content;
     return true;
+}
+
+size_t object_cache_size(const struct object_cache *cache)
+{
+    return cache->bytes;
+}
+
+void object_cache_clear(struct object_cache *cache)
+{
+    while (cache->order.length > 0) {
+        drop_oldest(cache);
+    }
+}
+
+void object_cache_count_round(struct object_cache *cache)
+{
+    cache->idle++;
+}
+
+unsigned object_cache_idle(const struct object_cache *cache)
+{
+    return cache->idle;
 }

@@ -169,6 +169,7 @@ int store_open_account(struct store *store, const char *user, struct account **o
         return rc;
     }
     objects_set_maintenance(account->objects, store->maintenance);
+    store_share_budget(store, account);
     g_hash_table_insert(store->accounts, g_strdup(user), account);
     *out = account;
     return 0;
@@ -248,11 +249,17 @@ void store_set_maintenance(struct store *store, struct maintenance *maintenance)
     store->maintenance = maintenance;
 }
 
+void store_set_cache_budget(struct store *store, struct cache_budget *budget)
+{
+    store->budget = budget;
+}
+
 void store_maintain(struct store *store)
 {
     GHashTableIter iterator;
     void *account;
 
+    store_trim_caches(store);
     g_hash_table_iter_init(&iterator, store->accounts);
     while (g_hash_table_iter_next(&iterator, NULL, &account)) {
         account_rest(account);

@@ -76,6 +76,9 @@ int store_create_account(struct store *store, const char *user, const struct ori
  * store. NULL: none. */
 struct maintenance;
 void store_set_maintenance(struct store *store, struct maintenance *maintenance);
+/* What the caches of accounts opened from now on share with other stores; borrowed. */
+struct cache_budget;
+void store_set_cache_budget(struct store *store, struct cache_budget *budget);
 
 /* Makes every change so far durable. On failure nothing since the last success may be
  * acknowledged. Cheap when nothing changed. */

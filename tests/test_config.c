@@ -66,6 +66,7 @@ START_TEST(an_empty_file_changes_nothing)
     ck_assert_uint_eq(config.imaps->len, 1);
     ck_assert_uint_eq(config.append_limit, 64 * 1024 * 1024);
     ck_assert_uint_eq(config.journal_size, 64 * 1024 * 1024);
+    ck_assert_uint_eq(config.cache_budget, 256 * 1024 * 1024);
     ck_assert(!config.relaxed_flags);
     ck_assert_uint_eq(config.compress_days, 0);
     ck_assert_uint_eq(config.idle_minutes, 30);
@@ -83,7 +84,7 @@ START_TEST(reads_every_option)
         "data = \"/srv/mail\"\nimaps = {\"0.0.0.0:993\", \"[::]:993\"}\nimap = {\"143\"}\n"
         "certificate = \"/c.pem\"\nprivate_key = \"/k.pem\"\nusers = \"/u\"\n"
         "cleartext_login = true\nworkers = 3\nmime_workers = 4\nappend_limit_mib = 10\n"
-        "journal_mib = 8\nflags_sync = relaxed\n"
+        "journal_mib = 8\ncache_budget = 8589934592\nflags_sync = relaxed\n"
         "cold_compression_days = 90\nidle_minutes = 45\nlogin_seconds = 20\nconnections = 100\n"
         "connections_per_user = 7\nconnections_per_address = 8\nlog = syslog\n"
         "log_debug = true\n");
@@ -102,6 +103,7 @@ START_TEST(reads_every_option)
     ck_assert_uint_eq(config.mime_workers, 4);
     ck_assert_uint_eq(config.append_limit, 10 * 1024 * 1024);
     ck_assert_uint_eq(config.journal_size, 8 * 1024 * 1024);
+    ck_assert_uint_eq(config.cache_budget, UINT64_C(8589934592));
     ck_assert(config.relaxed_flags);
     ck_assert_uint_eq(config.compress_days, 90);
     ck_assert_uint_eq(config.idle_minutes, 45);

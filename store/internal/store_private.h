@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "store/cache_budget.h"
 #include "store/internal/journal.h"
 #include "store/internal/journaling.h"
 #include "store/store.h"
@@ -18,7 +19,16 @@ struct store {
     GPtrArray *changed;              /* struct account *, referenced: not yet durable */
     struct journaling *journaling;   /* NULL: changes go to git at once */
     struct maintenance *maintenance; /* NULL: none */
+    struct cache_budget *budget;     /* NULL: none */
 };
+
+/* --- cache_trim.c --- */
+
+/* The account's caches count from now on. */
+void store_share_budget(struct store *store, struct account *account);
+
+/* A round of what cache_budget.h says. */
+void store_trim_caches(struct store *store);
 
 /* --- recovery.c --- */
 
