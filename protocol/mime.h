@@ -1,6 +1,7 @@
-/* Parsing a message's MIME structure (our own scanner, mime_parse.h) and decoding its text (over
+/* Parsing any message's MIME structure (our own scanner, mime_parse.h) and decoding any text (over
  * gmime). Only the worker process that is confined for it (and tests) calls this: a message of a
- * stranger may cost memory and time. Bounds of limits.h hold before gmime sees anything.
+ * stranger may cost memory and time. Bounds of limits.h hold before gmime sees anything. Small
+ * messages and plain texts don't need it: mime_parse.h, plain_text.h.
  */
 #ifndef ANNAL_PROTOCOL_MIME_H
 #define ANNAL_PROTOCOL_MIME_H

@@ -1,5 +1,5 @@
-/* What ENVELOPE, BODY, BODYSTRUCTURE and BODY[section] need to know of a message: parsed once,
- * kept as a record of bytes under the blob's id, read without gmime.
+/* What ENVELOPE, BODY, BODYSTRUCTURE and BODY[section] need to know of a message: parsed once, kept
+ * as a record of bytes within the message's summary (summary.h).
  *
  * Ranges are octets of the original message. The record's decoder trusts nothing.
  */

@@ -1,6 +1,7 @@
-/* Processes that parse strangers' messages, so that a message can cost its own ENVELOPE and nothing
- * else. Calls block until there is a free process and it has answered, or its time is over; any
- * number of threads may call. */
+/* Processes that parse those of strangers' messages that may cost much (the others are parsed where
+ * they are wanted, see protocol/mime_parse.h), so that a message can cost its own ENVELOPE and
+ * nothing else. Calls block until there is a free process and it has answered, or its time is over;
+ * any number of threads may call. */
 #ifndef ANNAL_SERVER_MIME_POOL_H
 #define ANNAL_SERVER_MIME_POOL_H
 

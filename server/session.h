@@ -47,11 +47,13 @@ struct session_host {
      * session takes no command. user and password are valid during the call only. */
     void (*authenticate)(void *data, struct session *session, const char *user,
                          const char *password);
-    /* Makes a message's structure record (protocol/structure.h); blocking but bounded. Never NULL:
-     * what can't be parsed gets structure_plain(). *final false: it is worth trying again later, so
-     * it must not be kept. */
+    /* Makes a message's structure record (protocol/structure.h); blocking but bounded. Asked only
+     * for messages beyond mime_bounds_small (protocol/mime_parse.h). Never NULL: what can't be
+     * parsed gets structure_plain(). *final false: it is worth trying again later, so it must not
+     * be kept. */
     GBytes *(*structure)(void *data, const uint8_t *message, size_t length, bool *final);
-    /* The searchable text (mime_text() in protocol/mime.h); NULL if it can't be had. */
+    /* The searchable text (mime_text() in protocol/mime.h) where plain_text() has none; NULL if it
+     * can't be had. */
     GBytes *(*text)(void *data, const uint8_t *message, size_t length, bool header, bool body);
     /* One structured log line; fields are key=value pairs already cleaned by the host. */
     void (*log)(void *data, enum session_log_level level, const char *session_id,
