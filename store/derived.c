@@ -35,7 +35,7 @@ struct slot {
 struct derived {
     struct derived_file file;
     struct slot *slots; /* NULL: to be made when it is first needed */
-    size_t slot_count;  /* a power of two */
+    size_t slot_count;
     size_t used;
     bool asked; /* since it rested last */
 };
@@ -98,12 +98,17 @@ static size_t first_place(const struct derived *derived, uint32_t hash)
     return (size_t)((uint64_t)hash * derived->slot_count >> 32);
 }
 
+static size_t next_place(const struct derived *derived, size_t at)
+{
+    return at + 1 < derived->slot_count ? at + 1 : 0;
+}
+
 /* The key's slot, or the free one where it belongs. */
 static struct slot *find_slot(struct derived *derived, uint32_t hash, const struct object_id *blob,
                               const void *kind, size_t kind_length)
 {
-    for (size_t at = first_place(derived, hash);; at++) {
-        struct slot *slot = &derived->slots[at & (derived->slot_count - 1)];
+    for (size_t at = first_place(derived, hash);; at = next_place(derived, at)) {
+        struct slot *slot = &derived->slots[at];
         struct record record;
 
         if (slot->offset == 0 || (slot->hash == hash && view_head(derived, slot->offset, &record) &&
@@ -125,10 +130,10 @@ static void place(struct derived *derived, struct slot slot)
 {
     size_t at = first_place(derived, slot.hash);
 
-    while (derived->slots[at & (derived->slot_count - 1)].offset != 0) {
-        at++;
+    while (derived->slots[at].offset != 0) {
+        at = next_place(derived, at);
     }
-    derived->slots[at & (derived->slot_count - 1)] = slot;
+    derived->slots[at] = slot;
 }
 
 /* Makes room for one more. */
@@ -136,10 +141,10 @@ static bool make_room(struct derived *derived)
 {
     struct derived bigger = *derived;
 
-    if (derived->used + 1 < derived->slot_count / 8 * 7) {
+    if (derived->used + 1 < derived->slot_count / 5 * 4) {
         return true;
     }
-    bigger.slot_count = derived->slot_count == 0 ? SLOTS_FIRST : derived->slot_count * 2;
+    bigger.slot_count = derived->slot_count == 0 ? SLOTS_FIRST : derived->slot_count / 2 * 3;
     bigger.slots = calloc(bigger.slot_count, sizeof(struct slot));
     if (bigger.slots == NULL) {
         return false;
@@ -176,8 +181,8 @@ static bool index_entry(struct derived *derived, uint32_t hash, uint32_t offset)
     if (!make_room(derived)) {
         return false;
     }
-    for (size_t at = first_place(derived, hash);; at++) {
-        struct slot *slot = &derived->slots[at & (derived->slot_count - 1)];
+    for (size_t at = first_place(derived, hash);; at = next_place(derived, at)) {
+        struct slot *slot = &derived->slots[at];
 
         if (slot->offset == 0) {
             *slot = (struct slot){hash, offset};

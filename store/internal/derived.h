@@ -8,7 +8,7 @@
  * puts pays for nothing else. The file is read, never mapped, so that whoever
  * cuts it does no harm. Reading in the order of putting costs a fraction of a microsecond a record.
  *
- * In memory: 9 to 19 octets a record once the cache is used, and DERIVED_BUFFERS octets.
+ * In memory: 10 to 15 octets a record once the cache is used, and DERIVED_BUFFERS octets.
  */
 #ifndef ANNAL_STORE_INTERNAL_DERIVED_H
 #define ANNAL_STORE_INTERNAL_DERIVED_H
