@@ -602,6 +602,56 @@ START_TEST(test_pack_file__leaves_rings_and_bases_elsewhere_to_the_library)
 }
 END_TEST
 
+/* The i-th id of a pack, in one of several patterns, all of them uneven. */
+static struct object_id uneven_id(int pattern, unsigned i)
+{
+    struct object_id id = {{7}};
+    unsigned at = pattern == 0 ? 16 : 1;
+
+    if (pattern == 2) {
+        id.bytes[1 + i / 8 % 19] = (uint8_t)(1u << i % 8);
+        id.bytes[19] ^= (uint8_t)(i >> 7);
+    } else {
+        id.bytes[at] = (uint8_t)(i >> 8);
+        id.bytes[at + 1] = (uint8_t)i;
+        id.bytes[0] = pattern == 1 && i % 2 == 0 ? 0xff : 7;
+    }
+    return id;
+}
+
+START_TEST(test_pack_file__finds_ids_however_they_are_spread)
+{
+    enum { COUNT = 150 };
+    struct pack_writer *writer;
+    struct object_id none = {{7, 0, 0, 0, 0, 3}};
+    uint32_t position;
+    bool seen[COUNT] = {false};
+
+    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), COUNT, &error), 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct object_id id = uneven_id(_i, i);
+
+        ck_assert_int_eq(pack_writer_add(writer, &id, OBJECT_BLOB, &i, sizeof(i), &error), 0);
+    }
+    ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);
+    char *path = g_strdup_printf("%s/pack-%s", packs, pack_writer_name(writer));
+    pack_writer_free(writer);
+    struct pack_file *pack = open_pack(path);
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct object_id id = uneven_id(_i, i);
+
+        ck_assert(pack_file_find(pack, &id, &position));
+        ck_assert(!seen[position]);
+        seen[position] = true;
+        id.bytes[10] ^= 0x55;
+        ck_assert(!pack_file_find(pack, &id, &position));
+    }
+    ck_assert(!pack_file_find(pack, &none, &position));
+    pack_file_unref(pack);
+    g_free(path);
+}
+END_TEST
+
 START_TEST(test_pack_file__content_outlives_file_and_pack)
 {
     GArray *all = make_blobs();
@@ -734,6 +784,7 @@ int main(void)
     tcase_add_test(tests, test_pack_file__leaves_an_old_index_to_the_library);
     tcase_add_test(tests, test_pack_file__follows_a_chain_up_to_its_limit);
     tcase_add_test(tests, test_pack_file__leaves_rings_and_bases_elsewhere_to_the_library);
+    tcase_add_loop_test(tests, test_pack_file__finds_ids_however_they_are_spread, 0, 3);
     tcase_add_test(tests, test_pack_file__content_outlives_file_and_pack);
     tcase_add_test(tests, test_pack_set__sees_packs_come_and_go);
     tcase_add_test(tests, test_pack_set__takes_the_copy_that_is_whole);
