@@ -29,7 +29,8 @@ enum {
 
 struct retired {
     int64_t since; /* second */
-    bool hidden;   /* the index is gone */
+    uint64_t size;
+    bool hidden; /* the index is gone */
 };
 
 /* Tells whether a pack is the one that was looked at. */
@@ -54,6 +55,7 @@ struct upkeep {
     struct job jobs[UPKEEP_LANE_COUNT];
     int64_t compress_after;
     int64_t pause_until;
+    uint64_t in_use; /* octets of packs that readers find, at the last look */
     struct upkeep_counts counts;
 };
 
@@ -452,12 +454,27 @@ static void hide_due(struct upkeep *upkeep, const GPtrArray *packs, GHashTable *
     g_ptr_array_free(due, TRUE);
 }
 
+/* How long merged packs stay on the disk: not so long where they would fill it. */
+static int64_t grace_of(const struct upkeep *upkeep)
+{
+    uint64_t octets = 0;
+    GHashTableIter iterator;
+    void *value;
+
+    g_hash_table_iter_init(&iterator, upkeep->retired);
+    while (g_hash_table_iter_next(&iterator, NULL, &value)) {
+        octets += ((const struct retired *)value)->size;
+    }
+    return g_hash_table_size(upkeep->retired) > UPKEEP_RETIRED_MAX ||
+                   octets > MAX(UPKEEP_RETIRED_OCTETS, upkeep->in_use)
+               ? UPKEEP_RETIRE_SECONDS_SHORT
+               : UPKEEP_RETIRE_SECONDS;
+}
+
 static void unlink_due(struct upkeep *upkeep)
 {
     int64_t now = now_seconds(upkeep);
-    int64_t grace = g_hash_table_size(upkeep->retired) > UPKEEP_RETIRED_MAX
-                        ? UPKEEP_RETIRE_SECONDS_SHORT
-                        : UPKEEP_RETIRE_SECONDS;
+    int64_t grace = grace_of(upkeep);
     GHashTableIter iterator;
     struct stat status;
     void *name;
@@ -482,7 +499,9 @@ static void unlink_due(struct upkeep *upkeep)
 static void retire(struct upkeep *upkeep, const char *name)
 {
     struct retired retired = {.since = now_seconds(upkeep)};
+    struct stat status;
 
+    retired.size = stat_file(upkeep, name, ".pack", &status) ? (uint64_t)status.st_size : 0;
     g_hash_table_insert(upkeep->retired, g_strdup(name), g_memdup2(&retired, sizeof(retired)));
 }
 
@@ -743,6 +762,7 @@ void upkeep_look(struct upkeep *upkeep, bool long_too)
     }
     packs = scan(upkeep);
     upkeep->counts.packs = packs->len;
+    upkeep->in_use = size_of(packs, packs->len);
     hide_due(upkeep, packs, listed, UPKEEP_HIDE_SECONDS);
     unlink_due(upkeep);
     if (now_seconds(upkeep) >= upkeep->pause_until) {
@@ -844,9 +864,7 @@ bool upkeep_replace(struct upkeep *upkeep, const GPtrArray *names, bool unlink_t
 int64_t upkeep_due(const struct upkeep *upkeep)
 {
     int64_t due = INT64_MAX;
-    int64_t grace = g_hash_table_size(upkeep->retired) > UPKEEP_RETIRED_MAX
-                        ? UPKEEP_RETIRE_SECONDS_SHORT
-                        : UPKEEP_RETIRE_SECONDS;
+    int64_t grace = grace_of(upkeep);
     GHashTableIter iterator;
     void *value;
 

@@ -383,6 +383,34 @@ START_TEST(test_upkeep__leaves_few_packs_and_copies_each_octet_few_times)
 }
 END_TEST
 
+/* However much is written, merged packs that wait for a clone to end do not fill the disk. */
+START_TEST(test_upkeep__merged_packs_leave_the_disk_sooner_where_they_are_many)
+{
+    static const int64_t passed[] = {UPKEEP_HIDE_SECONDS, UPKEEP_RETIRE_SECONDS_SHORT + 1,
+                                     UPKEEP_RETIRE_SECONDS + 1};
+    struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
+    bool many = _i == 1;
+    int rounds = many ? UPKEEP_RETIRED_MAX / 200 + 1 : 1;
+
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < 200; i++) {
+            write_pack(100);
+        }
+        merge_all(upkeep);
+    }
+    int written = 200 * rounds;
+    for (size_t i = 0; i < G_N_ELEMENTS(passed); i++) {
+        faulty.time_offset = passed[i] * 1000000;
+        upkeep_look(upkeep, false);
+        bool gone = i == 2 || (many && i == 1);
+
+        ck_assert_int_eq(count_files(".pack") >= written, !gone);
+    }
+    check_repository();
+    upkeep_free(upkeep);
+}
+END_TEST
+
 START_TEST(test_upkeep__long_merges_leave_brief_ones_their_turn)
 {
     struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
@@ -851,6 +879,8 @@ int main(void)
     tcase_add_loop_test(tests, test_pack_copy__of_chosen_objects_has_what_their_deltas_need, 0, 2);
     tcase_add_test(tests, test_pack_copy__never_copies_damage);
     tcase_add_test(tests, test_upkeep__leaves_few_packs_and_copies_each_octet_few_times);
+    tcase_add_loop_test(tests, test_upkeep__merged_packs_leave_the_disk_sooner_where_they_are_many,
+                        0, 2);
     tcase_add_test(tests, test_upkeep__long_merges_leave_brief_ones_their_turn);
     tcase_add_test(tests, test_upkeep__deflates_what_is_old_and_only_once);
     tcase_add_test(tests, test_multi_pack_index__is_one_that_git_verifies);

@@ -30,14 +30,17 @@ enum {
     UPKEEP_BRIEF_MAX = 32 * 1024 * 1024, /* octets of a brief merge */
     UPKEEP_HIDE_SECONDS = 5,
     UPKEEP_RETIRE_SECONDS = 600,
-    UPKEEP_RETIRED_MAX = 2000, /* beyond: UPKEEP_RETIRE_SECONDS_SHORT */
+    /* With more of them, or where they are bigger than UPKEEP_RETIRED_OCTETS and than all packs
+     * that are in use: UPKEEP_RETIRE_SECONDS_SHORT. */
+    UPKEEP_RETIRED_MAX = 2000,
     UPKEEP_RETIRE_SECONDS_SHORT = 20,
     UPKEEP_LEFTOVER_SECONDS = 600, /* temporary and .keep files older than this are a crash's */
     UPKEEP_SETTLED_SECONDS = 60,   /* packs as young as this are not yet listed for git */
     UPKEEP_PAUSE_SECONDS = 60,     /* after a failure */
     UPKEEP_LIST_MIN = 4,           /* packs that make a multi-pack-index worth its while */
 };
-#define UPKEEP_MERGE_MAX ((uint64_t)2 * 1024 * 1024 * 1024) /* octets; bigger packs stay */
+#define UPKEEP_RETIRED_OCTETS ((uint64_t)1024 * 1024 * 1024)
+#define UPKEEP_MERGE_MAX      ((uint64_t)2 * 1024 * 1024 * 1024) /* octets; bigger packs stay */
 
 struct upkeep;
 
