@@ -1,6 +1,7 @@
 #include "store/internal/snapshot_cache.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -99,22 +100,33 @@ static bool save(const struct mailbox *mailbox, struct snapshot *snapshot, bool 
     return saved;
 }
 
+/* In place of what was read from git; gives back the memory that reading took. */
+static void use_file(struct snapshot **snapshot, const char *path, struct objects *objects)
+{
+    struct snapshot *mapped;
+
+    if (!snapshot_file_read(&mapped, path, objects)) {
+        return;
+    }
+    if (!object_id_equal(&mapped->commit, &(*snapshot)->commit)) {
+        snapshot_unref(mapped);
+        return;
+    }
+    snapshot_unref(*snapshot);
+    *snapshot = mapped;
+    objects_let_go(objects);
+    malloc_trim(0);
+}
+
 int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
                         const struct object_id *commit, struct store_error *error)
 {
     g_autofree char *path = path_of(mailbox);
     struct objects *objects = mailbox->account->objects;
-    struct snapshot *mapped;
     int rc = snapshot_file_load(out, path, objects, commit, error);
 
-    if (rc == 0 && save(mailbox, *out, true) && snapshot_file_read(&mapped, path, objects)) {
-        objects_let_go(objects);
-        if (object_id_equal(&mapped->commit, commit)) {
-            snapshot_unref(*out);
-            *out = mapped;
-        } else {
-            snapshot_unref(mapped);
-        }
+    if (rc == 0 && save(mailbox, *out, true)) {
+        use_file(out, path, objects);
     }
     return rc;
 }
