@@ -115,10 +115,13 @@ class Growing:
 
     def compare(self, small, middle):
         """Its cost with that of the smaller ones."""
-        for own, other in ((self.store, small.store), (self.store_cpu, small.store_cpu),
-                           (self.append, small.append), (self.append_cpu, small.append_cpu)):
+        # Processor time has no target: it holds the merging of packs that filling has left to do.
+        for own, other, target in ((self.store, small.store, FLAT),
+                                   (self.store_cpu, small.store_cpu, None),
+                                   (self.append, small.append, FLAT),
+                                   (self.append_cpu, small.append_cpu, None)):
             if self is not small:
-                own.limits.append((f"own at {sized(small.count)}", other.value("annal"), FLAT))
+                own.limits.append((f"own at {sized(small.count)}", other.value("annal"), target))
         if middle is not None and self.count > middle.count:
             self.select.limits.append((f"own at {sized(middle.count)}",
                                        middle.select.value("annal"), 0.1))
