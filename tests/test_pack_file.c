@@ -736,6 +736,49 @@ START_TEST(test_pack_set__sees_packs_come_and_go)
 }
 END_TEST
 
+static bool is_mapped(const char *path)
+{
+    char *maps;
+
+    ck_assert(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+    bool mapped = strstr(maps, path) != NULL;
+    g_free(maps);
+    return mapped;
+}
+
+START_TEST(test_pack_set__lets_go_of_what_is_unused_or_gone)
+{
+    struct pack_set *set = pack_set_new(packs);
+    struct object_id ids[2];
+    char *paths[2] = {write_blob("first", &ids[0]), write_blob("second", &ids[1])};
+
+    ck_assert(!is_mapped(packs));
+    check_text(set, &ids[0], "first");
+    check_text(set, &ids[1], "second");
+    pack_set_rest(set);
+    ck_assert(is_mapped(paths[0]) && is_mapped(paths[1]));
+    check_text(set, &ids[1], "second");
+    pack_set_rest(set);
+    ck_assert(!is_mapped(paths[0]) && is_mapped(paths[1]));
+    check_text(set, &ids[1], "second");
+    char *index = g_strconcat(paths[1], ".idx", NULL);
+    g_unlink(index);
+    pack_set_rest(set);
+    ck_assert(!is_mapped(packs));
+    ck_assert(!pack_set_has(set, &ids[1]));
+    check_text(set, &ids[0], "first");
+    pack_set_rest(set);
+    pack_set_rest(set);
+    ck_assert(!is_mapped(packs));
+    check_text(set, &ids[0], "first");
+    g_free(index);
+    g_free(paths[0]);
+    g_free(paths[1]);
+    pack_set_free(set);
+    ck_assert(!is_mapped(packs));
+}
+END_TEST
+
 START_TEST(test_pack_set__takes_the_copy_that_is_whole)
 {
     GArray *all = make_few();
@@ -787,6 +830,7 @@ int main(void)
     tcase_add_loop_test(tests, test_pack_file__finds_ids_however_they_are_spread, 0, 3);
     tcase_add_test(tests, test_pack_file__content_outlives_file_and_pack);
     tcase_add_test(tests, test_pack_set__sees_packs_come_and_go);
+    tcase_add_test(tests, test_pack_set__lets_go_of_what_is_unused_or_gone);
     tcase_add_test(tests, test_pack_set__takes_the_copy_that_is_whole);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
