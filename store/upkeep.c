@@ -19,7 +19,7 @@ enum {
     TIER_COUNT = 8,
     GC_PID_SECONDS = 12 * 3600, /* git, too, takes an older gc.pid for a crash's */
     LISTED_PART = 64,           /* packs with less than this part of all octets are not listed */
-    LIST_GROWTH = 4,            /* listed anew when a quarter of what is listed has come */
+    LIST_GROWTH = 2,            /* listed anew when half as much as is listed has come */
     RESERVE = 64 * 1024 * 1024, /* octets that a merge leaves free on the disk */
     COMPRESS_SIZE_MIN = 1024 * 1024,
     SAMPLES = 64,
