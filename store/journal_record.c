@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "store/internal/objects_private.h"
 #include "store/internal/refs_private.h"
 #include "store/store.h"
 
@@ -34,7 +33,7 @@ static void put_update(GByteArray *out, const struct ref_update *update)
 }
 
 void record_encode(GByteArray *out, enum record_kind kind, const char *user,
-                   const struct ref_update *updates, size_t count, const GPtrArray *objects)
+                   const struct ref_update *updates, size_t count, const GArray *objects)
 {
     size_t length = strlen(user);
     guint object_count = objects != NULL ? objects->len : 0;
@@ -51,10 +50,13 @@ void record_encode(GByteArray *out, enum record_kind kind, const char *user,
     }
     put(out, object_count, 4);
     for (guint i = 0; i < object_count; i++) {
-        const struct pending *pending = g_ptr_array_index(objects, i);
+        const struct record_object *object = &g_array_index(objects, struct record_object, i);
 
-        put(out, pending->type, 1);
-        put(out, pending->length, 4);
+        put(out, object->type | (object->is_delta ? (unsigned)RECORD_DELTA : 0), 1);
+        put(out, object->length, 4);
+        if (object->is_delta) {
+            put_id(out, &object->base);
+        }
     }
 }
 
@@ -146,6 +148,11 @@ static void take_objects(struct reader *reader, GArray *objects)
         uint64_t type = take_number(reader, 1);
         struct record_object object = {.length = (size_t)take_number(reader, 4)};
 
+        object.is_delta = (type & RECORD_DELTA) != 0;
+        if (object.is_delta) {
+            object.base = take_id(reader);
+        }
+        type &= (unsigned)~RECORD_DELTA;
         reader->bad = reader->bad || !type_valid(type);
         object.type = (enum object_type)type;
         g_array_append_val(objects, object);

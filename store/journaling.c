@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/journal_versions.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/store_private.h"
@@ -15,10 +16,11 @@ struct journaling {
     struct journal *journal;
     struct store_journal settings;
     const struct host *host;
-    int file_system;            /* a descriptor on it */
-    GPtrArray *accounts;        /* struct account *, referenced: with pending changes */
-    bool urgent;                /* something was appended that must not wait */
-    int64_t relaxed_since;      /* host.now() of the first that may; 0: none */
+    int file_system;       /* a descriptor on it */
+    GPtrArray *accounts;   /* struct account *, referenced: with pending changes */
+    bool urgent;           /* something was appended that must not wait */
+    int64_t relaxed_since; /* host.now() of the first that may; 0: none */
+    struct delta_encoder encoder;
     uint64_t forgotten;         /* the last frame that was let go */
     uint64_t target;            /* the last frame that the checkpoint under way covers */
     int64_t last;               /* host.now() of the last checkpoint */
@@ -109,11 +111,50 @@ bool journaling_holds(const struct store *store, const struct account *account)
     return store->journaling != NULL && account->pending.frame > store->journaling->forgotten;
 }
 
-static int append(struct journaling *journaling, enum record_kind kind, struct account *account,
-                  const struct object_batch *batch, const GArray *updates,
-                  struct store_error *error)
+/* What the journal gets of a batch: versions of metadata as deltas of the one before. These deltas
+ * end up in memory of their own, in deltas. Only versions that the journal will have for at least
+ * as long are built upon: those after the checkpoint that is under way. */
+static GArray *encode_objects(struct journaling *journaling, struct account *account,
+                              const struct object_batch *batch, GPtrArray *deltas)
 {
-    const GPtrArray *objects = batch != NULL ? batch->order : NULL;
+    uint64_t frame = journal_written(journaling->journal) + 1;
+    GArray *out = g_array_new(FALSE, FALSE, sizeof(struct record_object));
+    struct pending_changes *changes = &account->pending;
+
+    if (changes->versions != NULL &&
+        journal_versions_count(changes->versions) >= JOURNAL_VERSIONS_MAX) {
+        pending_forget_versions(changes);
+    }
+    if (changes->versions == NULL) {
+        changes->versions = journal_versions_new();
+    }
+    for (guint i = 0; i < batch->order->len; i++) {
+        const struct pending *pending = g_ptr_array_index(batch->order, i);
+        const struct pending *before =
+            journal_versions_before(changes->versions, pending, journaling->target);
+        struct record_object object = {
+            .type = pending->type, .data = pending->data, .length = pending->length};
+        g_autoptr(GByteArray) delta = g_byte_array_new();
+
+        if (before != NULL &&
+            delta_encode(&journaling->encoder, before->data, before->length, pending->data,
+                         pending->length, pending->length / 2, delta)) {
+            object.is_delta = true;
+            object.base = before->id;
+            object.data = delta->data;
+            object.length = delta->len;
+            g_ptr_array_add(deltas, g_steal_pointer(&delta));
+        }
+        g_array_append_val(out, object);
+        journal_versions_note(changes->versions, pending, frame);
+    }
+    return out;
+}
+
+static int append_record(struct journaling *journaling, enum record_kind kind,
+                         struct account *account, const GArray *objects, const GArray *updates,
+                         struct store_error *error)
+{
     guint count = objects != NULL ? objects->len : 0;
     GByteArray *head = g_byte_array_new();
     struct journal_piece *pieces = g_new(struct journal_piece, count + 1);
@@ -122,9 +163,9 @@ static int append(struct journaling *journaling, enum record_kind kind, struct a
                   updates->len, objects);
     pieces[0] = (struct journal_piece){head->data, head->len};
     for (guint i = 0; i < count; i++) {
-        const struct pending *pending = g_ptr_array_index(objects, i);
+        const struct record_object *object = &g_array_index(objects, struct record_object, i);
 
-        pieces[i + 1] = (struct journal_piece){pending->data, pending->length};
+        pieces[i + 1] = (struct journal_piece){object->data, object->length};
     }
     int rc = journal_append(journaling->journal, pieces, count + 1, error);
 
@@ -132,6 +173,26 @@ static int append(struct journaling *journaling, enum record_kind kind, struct a
     g_byte_array_unref(head);
     if (rc == 0) {
         account->pending.frame = journal_written(journaling->journal) + 1;
+    }
+    return rc;
+}
+
+static void delta_free(void *data)
+{
+    g_byte_array_unref(data);
+}
+
+static int append(struct journaling *journaling, enum record_kind kind, struct account *account,
+                  const struct object_batch *batch, const GArray *updates,
+                  struct store_error *error)
+{
+    g_autoptr(GPtrArray) deltas = g_ptr_array_new_with_free_func(delta_free);
+    g_autoptr(GArray) objects =
+        batch != NULL ? encode_objects(journaling, account, batch, deltas) : NULL;
+    int rc = append_record(journaling, kind, account, objects, updates, error);
+
+    if (rc < 0) {
+        pending_forget_versions(&account->pending);
     }
     return rc;
 }
@@ -237,6 +298,7 @@ static void forget_accounts(struct journaling *journaling)
         struct account *account = g_ptr_array_index(journaling->accounts, i - 1);
 
         if (!pending_any(account)) {
+            pending_forget_versions(&account->pending);
             g_ptr_array_remove_index(journaling->accounts, i - 1);
             account_unref(account);
         }
@@ -564,6 +626,7 @@ void journaling_free(struct journaling *journaling)
     }
     journal_close(journaling->journal);
     g_ptr_array_unref(journaling->accounts);
+    delta_encoder_release(&journaling->encoder);
     pthread_mutex_destroy(&journaling->mutex);
     pthread_cond_destroy(&journaling->news);
     g_free(journaling);

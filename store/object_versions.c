@@ -12,7 +12,7 @@ struct object_versions {
     GHashTable *newest; /* struct pending, compared by type and beginning */
 };
 
-static bool has_versions(const struct pending *pending)
+bool object_has_versions(const struct pending *pending)
 {
     static const char properties[] = "format ";
 
@@ -30,7 +30,7 @@ static size_t key_length(const struct pending *pending)
 }
 
 /* FNV-1a. */
-static guint hash(gconstpointer key)
+unsigned object_version_hash(const void *key)
 {
     const struct pending *pending = key;
     size_t length = key_length(pending);
@@ -42,7 +42,7 @@ static guint hash(gconstpointer key)
     return value;
 }
 
-static gboolean equal(gconstpointer a, gconstpointer b)
+int object_version_equal(const void *a, const void *b)
 {
     const struct pending *left = a;
     const struct pending *right = b;
@@ -54,7 +54,7 @@ struct object_versions *object_versions_new(void)
 {
     struct object_versions *versions = g_new(struct object_versions, 1);
 
-    versions->newest = g_hash_table_new(hash, equal);
+    versions->newest = g_hash_table_new(object_version_hash, object_version_equal);
     return versions;
 }
 
@@ -71,7 +71,7 @@ int object_versions_add(struct object_versions *versions, struct pack_writer *wr
 {
     const struct pending *before = NULL;
 
-    if (has_versions(pending)) {
+    if (object_has_versions(pending)) {
         void *key = (void *)(uintptr_t)pending;
 
         before = g_hash_table_lookup(versions->newest, key);

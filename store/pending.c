@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/journal_versions.h"
 #include "store/internal/journaling.h"
 #include "store/internal/snapshot_load.h"
 
@@ -35,7 +36,14 @@ void pending_release(struct pending_changes *pending)
     g_hash_table_unref(pending->refs);
     g_ptr_array_unref(pending->packed);
     object_batch_free(pending->batch);
+    pending_forget_versions(pending);
     memset(pending, 0, sizeof(*pending));
+}
+
+void pending_forget_versions(struct pending_changes *pending)
+{
+    journal_versions_free(pending->versions);
+    pending->versions = NULL;
 }
 
 bool pending_any(const struct account *account)

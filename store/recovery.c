@@ -9,6 +9,8 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/commit.h"
+#include "store/internal/journal_versions.h"
+#include "store/internal/object_versions.h"
 #include "store/internal/pack.h"
 #include "store/internal/store_private.h"
 
@@ -26,6 +28,7 @@ struct replayed {
     char *user;
     struct account *account; /* NULL: the account is gone */
     struct object_batch *batch;
+    struct journal_versions *versions;
     GPtrArray *batches; /* struct object_batch *, each a pack */
     GHashTable *ways;   /* char *ref -> struct way * */
 };
@@ -53,6 +56,7 @@ static void replayed_free(void *data)
     struct replayed *replayed = data;
 
     object_batch_free(replayed->batch);
+    journal_versions_free(replayed->versions);
     g_ptr_array_unref(replayed->batches);
     g_hash_table_unref(replayed->ways);
     account_unref(replayed->account);
@@ -80,6 +84,7 @@ static int find_account(struct replay *replay, const char *user, struct replayed
     replayed->store = replay->store;
     replayed->user = g_strdup(user);
     replayed->account = account;
+    replayed->versions = journal_versions_new();
     replayed->batches = g_ptr_array_new_with_free_func(batch_free);
     replayed->ways = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, way_free);
     g_hash_table_insert(replay->accounts, replayed->user, replayed);
@@ -99,10 +104,56 @@ static int write_batch(struct replayed *replayed, struct store_error *error)
     return rc;
 }
 
+/* The content of an object that is a delta. */
+static int apply_delta(const struct replayed *replayed, const struct record_object *object,
+                       GByteArray *out, struct store_error *error)
+{
+    const struct pending *base = journal_versions_find(replayed->versions, &object->base);
+    uint64_t base_length;
+    uint64_t length;
+    size_t used;
+
+    if (base == NULL || base->type != object->type ||
+        !delta_sizes(object->data, object->length, &base_length, &length, &used) ||
+        base_length != base->length || length > DELTA_INPUT_MAX) {
+        return store_error_set(error, STORE_CORRUPT, "a journal's delta has no base");
+    }
+    g_byte_array_set_size(out, (guint)length);
+    if (!delta_apply(base->data, base->length, object->data, object->length, out->data,
+                     (size_t)length)) {
+        return store_error_set(error, STORE_CORRUPT, "a journal's delta is malformed");
+    }
+    return 0;
+}
+
+static int add_object(struct replayed *replayed, const struct record_object *object,
+                      struct store_error *error)
+{
+    g_autoptr(GByteArray) whole = g_byte_array_new();
+    struct pending version = {.type = object->type, .data = object->data, .length = object->length};
+    int rc = 0;
+
+    if (object->is_delta) {
+        rc = apply_delta(replayed, object, whole, error);
+        version.data = whole->data;
+        version.length = whole->len;
+    }
+    if (rc == 0) {
+        rc = object_batch_add(replayed->batch, version.type, version.data, version.length,
+                              &version.id, error);
+    }
+    if (rc == 0 && object_has_versions(&version)) {
+        version.owned = g_bytes_new(version.data, version.length);
+        version.data = g_bytes_get_data(version.owned, NULL);
+        journal_versions_note(replayed->versions, &version, 0);
+        g_bytes_unref(version.owned);
+    }
+    return rc;
+}
+
 static int add_objects(struct replayed *replayed, const struct record *record,
                        struct store_error *error)
 {
-    struct object_id id;
     int rc = 0;
 
     if (replayed->batch == NULL) {
@@ -113,11 +164,7 @@ static int add_objects(struct replayed *replayed, const struct record *record,
         object_batch_repeat(replayed->batch);
     }
     for (guint i = 0; i < record->objects->len && rc == 0; i++) {
-        const struct record_object *object =
-            &g_array_index(record->objects, struct record_object, i);
-
-        rc = object_batch_add(replayed->batch, object->type, object->data, object->length, &id,
-                              error);
+        rc = add_object(replayed, &g_array_index(record->objects, struct record_object, i), error);
     }
     return rc;
 }

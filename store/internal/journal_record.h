@@ -9,6 +9,8 @@
  * and for RECORD_CHANGE
  *   references u16, each: length of its name u16, the name, 20 octets before, 20 octets after
  *   objects u32, each: type u8, length u32; then the content of all of them
+ * An object whose type has RECORD_DELTA added is a delta of one that stands in the journal before
+ * it, with the length of the delta; then comes the 20 octets of that one's id.
  */
 #ifndef ANNAL_STORE_INTERNAL_JOURNAL_RECORD_H
 #define ANNAL_STORE_INTERNAL_JOURNAL_RECORD_H
@@ -22,15 +24,19 @@
 
 enum record_kind { RECORD_CHANGE = 1, RECORD_PACKED = 2, RECORD_DONE = 3 };
 
-/* Appends everything but the objects' content. objects: struct pending *, may be NULL. */
-void record_encode(GByteArray *out, enum record_kind kind, const char *user,
-                   const struct ref_update *updates, size_t count, const GPtrArray *objects);
+enum { RECORD_DELTA = 0x80 };
 
 struct record_object {
     enum object_type type;
-    const uint8_t *data; /* borrowed from the record */
+    const uint8_t *data; /* borrowed */
     size_t length;
+    bool is_delta;
+    struct object_id base; /* of a delta */
 };
+
+/* Appends everything but the objects' content. objects: struct record_object, may be NULL. */
+void record_encode(GByteArray *out, enum record_kind kind, const char *user,
+                   const struct ref_update *updates, size_t count, const GArray *objects);
 
 struct record {
     enum record_kind kind;

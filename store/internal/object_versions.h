@@ -16,6 +16,11 @@
 
 struct object_versions;
 
+/* For tables of struct pending: an object that may have versions, and those of one thing as one. */
+bool object_has_versions(const struct pending *pending);
+unsigned object_version_hash(const void *key);
+int object_version_equal(const void *a, const void *b);
+
 struct object_versions *object_versions_new(void);
 void object_versions_free(struct object_versions *versions); /* accepts NULL */
 

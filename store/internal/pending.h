@@ -24,10 +24,13 @@ struct pending_changes {
     GPtrArray *packed;          /* struct object_batch *: in a pack, their references not moved */
     uint64_t size;              /* octets of batch */
     int64_t since;              /* host.now() of the first of them */
-    uint64_t frame;             /* of the journal, with the account's last record; 0: none */
+    struct journal_versions *versions; /* of metadata, in the journal; NULL: none */
+    uint64_t frame;                    /* of the journal, with the account's last record; 0: none */
 };
 
 void pending_init(struct pending_changes *pending);
+/* What later changes are compared with in the journal is known no more. */
+void pending_forget_versions(struct pending_changes *pending);
 /* Drops what there is: only when it is in git or stays in the journal. */
 void pending_release(struct pending_changes *pending);
 bool pending_any(const struct account *account);
