@@ -4,13 +4,16 @@
 
 #include "store/internal/message_stream_private.h"
 #include "store/internal/pack_file.h"
+#include "store/internal/pack_inflate.h"
 
-/* Either slices of the pack where the blob is stored whole, or all of it. */
+/* Slices of the pack where the blob is stored whole; else, where it is large, what is expanded of
+ * it by and by; else all of it. */
 struct message_stream {
     unsigned references;
     uint64_t length;
     bool sliced;
     struct pack_slices slices;
+    struct pack_inflate *inflate; /* or NULL */
     struct object_data whole;
 };
 
@@ -26,6 +29,21 @@ static int open_blob(struct message_stream *stream, struct objects *objects,
         }
         pack_slices_release(&stream->slices);
     }
+    stream->inflate = objects_inflate(objects, blob);
+    if (stream->inflate != NULL && pack_inflate_type(stream->inflate) == OBJECT_BLOB &&
+        pack_inflate_length(stream->inflate) > MESSAGE_STREAM_PIECE_MAX) {
+        GBytes *first;
+
+        stream->length = pack_inflate_length(stream->inflate);
+        /* Damage that shows at once is told at once. */
+        int begun = pack_inflate_next(stream->inflate, 0, 1, &first, error);
+
+        if (begun == 0) {
+            g_bytes_unref(first);
+            return 0;
+        }
+    }
+    g_clear_pointer(&stream->inflate, pack_inflate_free);
     int rc = objects_read(objects, blob, OBJECT_BLOB, &stream->whole, error);
 
     stream->length = stream->whole.length;
@@ -60,6 +78,8 @@ void message_stream_unref(struct message_stream *stream)
     }
     if (stream->sliced) {
         pack_slices_release(&stream->slices);
+    } else if (stream->inflate != NULL) {
+        pack_inflate_free(stream->inflate);
     } else {
         object_data_release(&stream->whole);
     }
@@ -79,6 +99,9 @@ int message_stream_read(struct message_stream *stream, uint64_t offset, uint64_t
 
     if (stream->sliced) {
         return pack_slices_next(&stream->slices, offset, (size_t)length, out, error);
+    }
+    if (stream->inflate != NULL) {
+        return pack_inflate_next(stream->inflate, offset, (size_t)length, out, error);
     }
     *out = g_bytes_new_from_bytes(stream->whole.owner, (gsize)offset, (gsize)length);
     return 0;

@@ -329,6 +329,11 @@ bool objects_slices(struct objects *objects, const struct object_id *id, struct 
     return find_pending(objects, id) == NULL && pack_set_slices(objects->packs, id, out);
 }
 
+struct pack_inflate *objects_inflate(struct objects *objects, const struct object_id *id)
+{
+    return find_pending(objects, id) != NULL ? NULL : pack_set_inflate(objects->packs, id);
+}
+
 bool objects_exist(struct objects *objects, const struct object_id *id)
 {
     enum object_type type;

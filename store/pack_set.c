@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/internal/pack_inflate.h"
+
 enum {
     RACY_SECONDS = 1, /* a directory changed this lately may change again with the same time */
     SUFFIX = 4,       /* ".idx" */
@@ -266,6 +268,15 @@ bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pa
         pack = find(set, id, &index, &position);
     }
     return pack != NULL;
+}
+
+struct pack_inflate *pack_set_inflate(struct pack_set *set, const struct object_id *id)
+{
+    uint32_t position;
+    guint index;
+    struct pack_file *pack = find_first(set, id, &index, &position);
+
+    return pack == NULL ? NULL : pack_inflate_open(pack, position);
 }
 
 void pack_set_refresh(struct pack_set *set)

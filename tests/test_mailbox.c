@@ -43,6 +43,163 @@ static void assert_octets(const struct mailbox *mailbox, uint32_t uid, const voi
     message_bytes_release(&bytes);
 }
 
+/* --- reading --- */
+
+enum { LARGE = 900 * 1000 };
+
+/* Octets that git compresses a little. */
+static uint8_t *large_message(void)
+{
+    uint8_t *message = malloc(LARGE);
+    uint32_t state = 3;
+
+    for (size_t i = 0; i < LARGE; i++) {
+        state = state * 1103515245 + 12345;
+        message[i] = (uint8_t)('0' + (state >> 16) % 40);
+    }
+    return message;
+}
+
+static struct message_stream *open_stream(uint32_t uid)
+{
+    struct message message = message_of(inbox, uid);
+    struct message_stream *stream;
+    struct store_error error;
+
+    ck_assert_int_eq(mailbox_open_message(inbox, &message.blob, &stream, &error), 0);
+    return stream;
+}
+
+/* Reads pieces of at most step octets until the end or a failure. */
+static int read_in_pieces(struct message_stream *stream, const uint8_t *message, size_t step)
+{
+    struct store_error error;
+
+    for (uint64_t at = 0; at < LARGE;) {
+        GBytes *piece;
+        gsize size;
+        int rc = message_stream_read(stream, at, step, &piece, &error);
+
+        if (rc < 0) {
+            return rc;
+        }
+        const void *data = g_bytes_get_data(piece, &size);
+        ck_assert_uint_ge(size, 1);
+        ck_assert_uint_le(size, step);
+        ck_assert_int_eq(memcmp(data, message + at, size), 0);
+        g_bytes_unref(piece);
+        at += size;
+    }
+    return 0;
+}
+
+static void check_gather(struct message_stream *stream, const uint8_t *message)
+{
+    uint32_t state = 11;
+
+    for (unsigned i = 0; i < 30; i++) {
+        state = state * 1103515245 + 12345;
+        uint64_t offset = (state >> 4) % LARGE;
+        uint64_t length = (state >> 7) % (LARGE - offset + 1);
+        struct store_error error;
+        GBytes *all;
+        gsize size;
+
+        ck_assert_int_eq(message_stream_gather(stream, offset, length, &all, &error), 0);
+        const void *data = g_bytes_get_data(all, &size);
+        ck_assert_uint_eq(size, length);
+        ck_assert(length == 0 || memcmp(data, message + offset, length) == 0);
+        g_bytes_unref(all);
+    }
+}
+
+/* _i: 0 stored, 1 compressed by git */
+START_TEST(test_mailbox__reads_a_large_message_in_pieces)
+{
+    uint8_t *message = large_message();
+    uint32_t uid;
+    struct store_error error;
+
+    ck_assert_int_eq(try_append(&fixture, inbox, message, LARGE, MESSAGE_SEEN, NULL, &uid, &error),
+                     0);
+    if (_i > 0) {
+        const char *path = account_path(fixture.account);
+
+        ck_assert(GIT(path, "-c", "pack.compression=9", "repack", "-q", "-a", "-d", "-F"));
+    }
+    reopen();
+    struct message_stream *stream = open_stream(uid);
+    ck_assert_uint_eq(message_stream_length(stream), LARGE);
+    ck_assert_int_eq(read_in_pieces(stream, message, 65536), 0);
+    ck_assert_int_eq(read_in_pieces(stream, message, 7001), 0);
+    check_gather(stream, message);
+    struct message_stream *same = message_stream_ref(stream);
+    message_stream_unref(stream);
+    ck_assert_int_eq(read_in_pieces(same, message, 1000000), 0);
+    message_stream_unref(same);
+    free(message);
+}
+END_TEST
+
+/* Changes an octet in the middle of each pack of more than half a megabyte. */
+static void damage_packs(void)
+{
+    g_autofree char *directory = g_strconcat(account_path(fixture.account), "/objects/pack", NULL);
+    GDir *dir = g_dir_open(directory, 0, NULL);
+    unsigned damaged = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+        g_autofree char *path = g_build_filename(directory, name, NULL);
+        g_autofree char *data = NULL;
+        gsize length = 0;
+
+        if (!g_str_has_suffix(name, ".pack") || !g_file_get_contents(path, &data, &length, NULL) ||
+            length < 500000) {
+            continue;
+        }
+        data[length / 2] ^= 1;
+        ck_assert(g_file_set_contents(path, data, (gssize)length, NULL));
+        damaged++;
+    }
+    g_dir_close(dir);
+    ck_assert_uint_ge(damaged, 1);
+}
+
+START_TEST(test_mailbox__never_reads_a_damaged_message_to_its_end)
+{
+    uint8_t *message = large_message();
+    uint32_t uid;
+    struct store_error error;
+
+    ck_assert_int_eq(try_append(&fixture, inbox, message, LARGE, MESSAGE_SEEN, NULL, &uid, &error),
+                     0);
+    if (_i == 1) {
+        const char *path = account_path(fixture.account);
+
+        ck_assert(GIT(path, "-c", "pack.compression=9", "repack", "-q", "-a", "-d", "-F"));
+    }
+    damage_packs();
+    reopen();
+    struct message_stream *stream = open_stream(uid);
+    for (uint64_t at = 0; at < LARGE;) {
+        GBytes *piece;
+        int rc = message_stream_read(stream, at, 65536, &piece, &error);
+
+        if (rc < 0) {
+            ck_assert_int_eq(rc, STORE_CORRUPT);
+            break;
+        }
+        at += g_bytes_get_size(piece);
+        g_bytes_unref(piece);
+        ck_assert_uint_lt(at, LARGE);
+    }
+    message_stream_unref(stream);
+    damage_packs(); /* and so they are as they were */
+    free(message);
+}
+END_TEST
+
 /* --- append --- */
 
 START_TEST(test_mailbox__keeps_octets_exactly)
@@ -551,6 +708,8 @@ int main(void)
     tcase_add_test(cases, test_mailbox__moves_in_one_step);
     tcase_add_test(cases, test_mailbox__a_copy_over_the_keyword_limit_changes_nothing);
     tcase_add_test(cases, test_mailbox__shows_a_message_as_recent_once);
+    tcase_add_loop_test(cases, test_mailbox__reads_a_large_message_in_pieces, 0, 2);
+    tcase_add_loop_test(cases, test_mailbox__never_reads_a_damaged_message_to_its_end, 0, 2);
     tcase_add_test(cases, test_mailbox__one_object_for_all_opens);
     tcase_add_test(cases, test_mailbox__history_reads_as_it_should);
     tcase_add_test(cases, test_mailbox__is_readable_by_stock_git);

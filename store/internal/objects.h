@@ -43,6 +43,9 @@ bool objects_exist(struct objects *objects, const struct object_id *id);
  * copy. False for any other, and for one of a batch that isn't written: objects_read() tells. */
 struct pack_slices;
 bool objects_slices(struct objects *objects, const struct object_id *id, struct pack_slices *out);
+/* The same for one that is compressed, pack_inflate.h; NULL for any other. */
+struct pack_inflate;
+struct pack_inflate *objects_inflate(struct objects *objects, const struct object_id *id);
 
 /* Once a minute: closes packs that nothing was read of meanwhile. objects_maintain() calls it. */
 void objects_rest(struct objects *objects);

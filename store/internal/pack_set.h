@@ -40,6 +40,10 @@ bool pack_set_stands(struct pack_set *set, const struct object_id *id);
 /* As pack_slices_open(). */
 bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pack_slices *out);
 
+/* As pack_inflate_open(). */
+struct pack_inflate;
+struct pack_inflate *pack_set_inflate(struct pack_set *set, const struct object_id *id);
+
 /* Lists the directory again before the next look: packs were taken away. */
 void pack_set_refresh(struct pack_set *set);
 
