@@ -12,29 +12,20 @@
 #include <zlib.h>
 
 #include "store/internal/delta.h"
+#include "store/internal/pack_entry.h"
 #include "store/internal/sha1.h"
 
 enum {
     BUFFER_SIZE = 128 * 1024,
     STORED_BLOCK_MAX = 65535, /* RFC 1951 3.2.4 */
-    FANOUT = 256,
-    INDEX_HEADER = 8,
-    OFS_DELTA = 6,         /* gitformat-pack(5), object types */
-    ENTRY_HEADER_MAX = 24, /* octets of type, size and distance */
-    FIND_MIN = 64,         /* slots of the table of entries by id */
-};
-
-struct entry {
-    struct object_id id;
-    uint32_t crc;
-    uint64_t offset;
-    uint8_t type;  /* of the object */
-    uint8_t depth; /* deltas down to a whole object */
+    OFS_DELTA = 6,            /* gitformat-pack(5), object types */
+    ENTRY_HEADER_MAX = 24,    /* octets of type, size and distance */
+    FIND_MIN = 64,            /* slots of the table of entries by id */
 };
 
 /* An object that comes piece by piece. */
 struct coming {
-    struct entry entry;
+    struct pack_entry entry;
     size_t left;  /* octets of the object */
     size_t block; /* octets that the stored block at hand still takes */
     uint32_t adler;
@@ -47,7 +38,7 @@ struct pack_writer {
     const char *directory;
     char *temp; /* the pack's temporary path */
     struct sha1 sha1;
-    GArray *entries;  /* struct entry */
+    GArray *entries;  /* struct pack_entry */
     uint32_t *find;   /* by id: position in entries plus one, open addressing; NULL: not yet */
     size_t find_size; /* a power of two */
     guint found;      /* entries that are in find */
@@ -172,7 +163,7 @@ int pack_writer_open(struct pack_writer **out, const char *directory, const stru
     writer->fd = -1;
     writer->delta = g_byte_array_new();
     sha1_init(&writer->sha1);
-    writer->entries = g_array_sized_new(FALSE, FALSE, sizeof(struct entry), MIN(count, 4096));
+    writer->entries = g_array_sized_new(FALSE, FALSE, sizeof(struct pack_entry), MIN(count, 4096));
     writer->temp = temporary_path(host, directory, &result);
     if (result == 0) {
         result = host->open(host->data, writer->temp, O_WRONLY | O_CREAT | O_EXCL, 0444);
@@ -217,7 +208,7 @@ static void begin_entry(struct pack_writer *writer)
     writer->crc_begin = writer->buffered;
 }
 
-static int end_entry(struct pack_writer *writer, struct entry *entry, int result,
+static int end_entry(struct pack_writer *writer, struct pack_entry *entry, int result,
                      struct store_error *error)
 {
     if (result < 0) {
@@ -310,7 +301,7 @@ static int put_stored(struct pack_writer *writer, const uint8_t *data, size_t le
 int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum object_type type,
                     const void *data, size_t length, struct store_error *error)
 {
-    struct entry entry = {.id = *id, .offset = writer->offset, .type = (uint8_t)type};
+    struct pack_entry entry = {.id = *id, .offset = writer->offset, .type = (uint8_t)type};
     uint8_t header[ENTRY_HEADER_MAX];
 
     begin_entry(writer);
@@ -388,15 +379,15 @@ static uint32_t *find_slot(struct pack_writer *writer, const struct object_id *i
     size_t at = object_id_hash(id) & (writer->find_size - 1);
 
     while (writer->find[at] != 0 &&
-           !object_id_equal(&g_array_index(writer->entries, struct entry, writer->find[at] - 1).id,
-                            id)) {
+           !object_id_equal(
+               &g_array_index(writer->entries, struct pack_entry, writer->find[at] - 1).id, id)) {
         at = (at + 1) & (writer->find_size - 1);
     }
     return &writer->find[at];
 }
 
 /* The table is made when first asked for, and follows the entries from then on. */
-static const struct entry *find_entry(struct pack_writer *writer, const struct object_id *id)
+static const struct pack_entry *find_entry(struct pack_writer *writer, const struct object_id *id)
 {
     size_t size = FIND_MIN;
 
@@ -414,17 +405,18 @@ static const struct entry *find_entry(struct pack_writer *writer, const struct o
         }
     }
     for (; writer->found < writer->entries->len; writer->found++) {
-        const struct entry *entry = &g_array_index(writer->entries, struct entry, writer->found);
+        const struct pack_entry *entry =
+            &g_array_index(writer->entries, struct pack_entry, writer->found);
 
         *find_slot(writer, &entry->id) = writer->found + 1;
     }
     uint32_t slot = *find_slot(writer, id);
-    return slot == 0 ? NULL : &g_array_index(writer->entries, struct entry, slot - 1);
+    return slot == 0 ? NULL : &g_array_index(writer->entries, struct pack_entry, slot - 1);
 }
 
 /* An entry against base, up to where its zlib stream begins. */
-static int put_delta_header(struct pack_writer *writer, struct entry *entry,
-                            const struct entry *base, size_t length)
+static int put_delta_header(struct pack_writer *writer, struct pack_entry *entry,
+                            const struct pack_entry *base, size_t length)
 {
     uint8_t header[ENTRY_HEADER_MAX];
     size_t used = entry_header(header, OFS_DELTA, length);
@@ -442,8 +434,8 @@ int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id
                           const void *base_data, size_t base_length, const void *data,
                           size_t length, struct store_error *error)
 {
-    const struct entry *base = length < PACK_DELTA_MIN ? NULL : find_entry(writer, base_id);
-    struct entry entry = {.id = *id};
+    const struct pack_entry *base = length < PACK_DELTA_MIN ? NULL : find_entry(writer, base_id);
+    struct pack_entry entry = {.id = *id};
 
     if (base == NULL || base->type != type || base->depth >= PACK_DELTA_DEPTH ||
         !delta_encode(&writer->encoder, base_data, base_length, data, length, length / 3 * 2,
@@ -461,7 +453,7 @@ int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, 
                         size_t length, uint32_t crc, struct store_error *error)
 {
     const uint8_t *bytes = entry;
-    struct entry added = {
+    struct pack_entry added = {
         .id = *id, .offset = writer->offset, .type = length > 0 ? bytes[0] >> 4 & 7 : 0};
 
     begin_entry(writer);
@@ -477,8 +469,8 @@ int pack_writer_add_raw_delta(struct pack_writer *writer, const struct object_id
                               const struct object_id *base_id, size_t size, const void *stream,
                               size_t length, struct store_error *error)
 {
-    const struct entry *base = find_entry(writer, base_id);
-    struct entry entry = {.id = *id};
+    const struct pack_entry *base = find_entry(writer, base_id);
+    struct pack_entry entry = {.id = *id};
 
     if (base == NULL) {
         return store_error_set(error, STORE_CORRUPT, "pack: a delta without its base");
@@ -488,92 +480,6 @@ int pack_writer_add_raw_delta(struct pack_writer *writer, const struct object_id
         result = put(writer, stream, length);
     }
     return end_entry(writer, &entry, result, error);
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    return memcmp(((const struct entry *)a)->id.bytes, ((const struct entry *)b)->id.bytes,
-                  OBJECT_ID_SIZE);
-}
-
-static uint8_t *put_fanout(uint8_t *out, const GArray *entries)
-{
-    uint32_t at = 0;
-
-    for (unsigned first = 0; first < FANOUT; first++) {
-        while (at < entries->len && g_array_index(entries, struct entry, at).id.bytes[0] <= first) {
-            at++;
-        }
-        put_be32(out, at);
-        out += 4;
-    }
-    return out;
-}
-
-static bool is_large(const struct entry *entry)
-{
-    return entry->offset >= 0x80000000;
-}
-
-/* Four octets each; a large one's are a position in a table of eight octets each, which follows. */
-static uint8_t *put_offsets(uint8_t *out, const GArray *entries)
-{
-    uint8_t *large = out + (size_t)entries->len * 4;
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < entries->len; i++) {
-        const struct entry *entry = &g_array_index(entries, struct entry, i);
-
-        if (is_large(entry)) {
-            put_be32(out, 0x80000000 | count++);
-            put_be32(large, (uint32_t)(entry->offset >> 32));
-            put_be32(large + 4, (uint32_t)entry->offset);
-            large += 8;
-        } else {
-            put_be32(out, (uint32_t)entry->offset);
-        }
-        out += 4;
-    }
-    return large;
-}
-
-static size_t index_size(const GArray *entries)
-{
-    size_t size = INDEX_HEADER + FANOUT * 4 + 2 * OBJECT_ID_SIZE;
-
-    for (uint32_t i = 0; i < entries->len; i++) {
-        size += OBJECT_ID_SIZE + 8;
-        size += is_large(&g_array_index(entries, struct entry, i)) ? 8 : 0;
-    }
-    return size;
-}
-
-/* gitformat-pack(5), version 2. */
-static uint8_t *make_index(struct pack_writer *writer, size_t *length)
-{
-    static const uint8_t header[INDEX_HEADER] = {0xff, 't', 'O', 'c', 0, 0, 0, 2};
-    GArray *entries = writer->entries;
-    struct sha1 sha1;
-
-    *length = index_size(entries);
-    uint8_t *index = g_malloc(*length);
-    uint8_t *at = index + INDEX_HEADER;
-    qsort(entries->data, entries->len, sizeof(struct entry), compare_entries);
-    memcpy(index, header, sizeof(header));
-    at = put_fanout(at, entries);
-    for (uint32_t i = 0; i < entries->len; i++, at += OBJECT_ID_SIZE) {
-        memcpy(at, g_array_index(entries, struct entry, i).id.bytes, OBJECT_ID_SIZE);
-    }
-    for (uint32_t i = 0; i < entries->len; i++, at += 4) {
-        put_be32(at, g_array_index(entries, struct entry, i).crc);
-    }
-    at = put_offsets(at, entries);
-    memcpy(at, writer->sum, OBJECT_ID_SIZE);
-    at += OBJECT_ID_SIZE;
-    sha1_init(&sha1);
-    sha1_update(&sha1, index, (size_t)(at - index));
-    sha1_sum(&sha1, at);
-    return index;
 }
 
 /* Creates path with these octets, durable when sync. Leaves nothing behind on failure. */
@@ -648,7 +554,7 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
 {
     const struct host *host = writer->host;
     size_t length;
-    uint8_t *index = make_index(writer, &length);
+    uint8_t *index = pack_index_make(writer->entries, writer->sum, &length);
     int result = write_file(host, names->index_temp, index, length, (flags & PACK_DURABLE) != 0);
 
     g_free(index);
