@@ -41,7 +41,7 @@ static int make_directory(const struct host *host, const char *path, struct stor
     return rc < 0 && rc != -EEXIST ? host_fail(error, rc, "making a directory") : 0;
 }
 
-/* Removes what makers left that came to a sudden end: repositories begun, spool files. */
+/* Removes what makers left that came to a sudden end: repositories begun. */
 static void remove_leftovers(const char *directory, const char *prefix)
 {
     DIR *entries = opendir(directory);
@@ -73,7 +73,6 @@ int store_open(struct store **out, const char *directory, const struct host *hos
     store->host = host;
     store->mail = g_strconcat(directory, "/mail", NULL);
     store->cache = g_strconcat(directory, "/cache", NULL);
-    store->spool = g_strconcat(directory, "/spool", NULL);
     store->journal = g_strconcat(directory, "/journal", NULL);
     store->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     store->changed = g_ptr_array_new();
@@ -82,9 +81,6 @@ int store_open(struct store **out, const char *directory, const struct host *hos
     }
     if (rc == 0) {
         rc = make_directory(host, store->cache, error);
-    }
-    if (rc == 0) {
-        rc = make_directory(host, store->spool, error);
     }
     if (rc == 0) {
         rc = make_directory(host, store->journal, error);
@@ -101,7 +97,6 @@ int store_open(struct store **out, const char *directory, const struct host *hos
         return rc;
     }
     remove_leftovers(store->mail, TEMPORARY_PREFIX);
-    remove_leftovers(store->spool, "");
     *out = store;
     return 0;
 }
@@ -123,14 +118,8 @@ void store_close(struct store *store)
     g_hash_table_unref(store->accounts);
     g_free(store->mail);
     g_free(store->cache);
-    g_free(store->spool);
     g_free(store->journal);
     g_free(store);
-}
-
-const char *store_spool_directory(const struct store *store)
-{
-    return store->spool;
 }
 
 static char *repository_path(const struct store *store, const char *user)

@@ -2,7 +2,6 @@
  *
  * DATA/mail/USER.git   the user's bare repository
  * DATA/cache/USER/     derived state, deletable at any time
- * DATA/spool/          messages on their way in; emptied at start
  * DATA/journal/N       changes on their way into the repositories (store_open_journal())
  *
  * A struct store belongs to one thread; several threads (and processes) may each open one on the
@@ -28,7 +27,6 @@ struct store;
 int store_open(struct store **out, const char *directory, const struct host *host,
                struct store_error *error);
 void store_close(struct store *store); /* accepts NULL; accounts must be closed before */
-const char *store_spool_directory(const struct store *store);
 
 struct store_journal {
     uint64_t size; /* octets; at least JOURNAL_SIZE_MIN; 0: the default */

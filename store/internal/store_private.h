@@ -13,7 +13,6 @@ struct store {
     const struct host *host;
     char *mail;
     char *cache;
-    char *spool;
     char *journal;
     GHashTable *accounts;            /* user -> struct account *, not referenced */
     GPtrArray *changed;              /* struct account *, referenced: not yet durable */
