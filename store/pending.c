@@ -49,7 +49,7 @@ void pending_forget_versions(struct pending_changes *pending)
 bool pending_any(const struct account *account)
 {
     return account->pending.batch != NULL || account->pending.packed->len > 0 ||
-           g_hash_table_size(account->pending.refs) > 0;
+           account->pending.merging != NULL || g_hash_table_size(account->pending.refs) > 0;
 }
 
 static void put_ref(struct account *account, const char *name, const struct object_id *git,
@@ -133,8 +133,12 @@ static int settle(struct account *account, const char *name, const struct object
         return 0;
     }
     if (outside != NULL) {
+        struct ref_update merging = {name, ref.git, ref.ours};
+
         g_hash_table_remove(account->pending.refs, name);
+        account->pending.merging = &merging;
         rc = mailbox_merge(account, name, &ref.git, &ref.ours, outside, &other, error);
+        account->pending.merging = NULL;
         if (rc < 0 || other) {
             put_ref(account, name, &ref.git, &ref.ours);
         }
@@ -211,6 +215,9 @@ void pending_updates(const struct account *account, GArray *out)
         struct ref_update update = {name, ref->git, ref->ours};
 
         g_array_append_val(out, update);
+    }
+    if (account->pending.merging != NULL) {
+        g_array_append_val(out, *account->pending.merging);
     }
 }
 
@@ -350,6 +357,10 @@ int pending_materialize(struct account *account, struct store_error *error)
 
 static bool depends(const struct account *account, const struct ref_update *update)
 {
+    /* A merge comes after ours: the journal may say ours until it is forgotten. */
+    if (account->pending.merging != NULL) {
+        return false;
+    }
     return g_hash_table_contains(account->pending.refs, update->name) ||
            (g_str_has_prefix(update->name, HEADS_PREFIX) && !object_id_is_zero(&update->before) &&
             journaling_holds(account->store, account));

@@ -26,6 +26,7 @@ struct pending_changes {
     int64_t since;              /* host.now() of the first of them */
     struct journal_versions *versions; /* of metadata, in the journal; NULL: none */
     uint64_t frame;                    /* of the journal, with the account's last record; 0: none */
+    const struct ref_update *merging;  /* what is being merged: the journal must not forget it */
 };
 
 void pending_init(struct pending_changes *pending);
@@ -59,7 +60,8 @@ int pending_yield(struct account *account, const struct ref_update *updates, siz
  * What can't be moved now (STORE_CONFLICT) stays pending. The journal has been synced before. */
 int pending_materialize(struct account *account, struct store_error *error);
 
-/* The references that have yet to move, as struct ref_update with borrowed names. */
+/* The references that have yet to move or to be merged, as struct ref_update with borrowed names.
+ */
 void pending_updates(const struct account *account, GArray *out);
 
 /* For the replay: ours is what the branch has to become; base is git's value it followed. */
