@@ -12,7 +12,7 @@
 #include "store/internal/derived.h"
 
 #define FILE_NAME   "derived"
-#define FILE_HEADER "annal-derived 2\n"
+#define FILE_HEADER "annal-derived 3\n"
 
 enum {
     HEADER_SIZE = sizeof(FILE_HEADER) - 1,
@@ -20,6 +20,7 @@ enum {
     TABLE_ENTRY = 8,
     READ_AHEAD = 128 * 1024, /* when records are read in their order */
     READ_ONE = 4096,         /* most records whole */
+    LANES = 4,               /* of the checksum */
 };
 
 static uint64_t mix(uint64_t state, const uint8_t *bytes)
@@ -33,19 +34,22 @@ static uint64_t mix(uint64_t state, const uint8_t *bytes)
 
 uint64_t derived_checksum(const uint8_t *bytes, size_t length)
 {
-    uint64_t even = UINT64_C(0x243f6a8885a308d3) ^ length;
-    uint64_t odd = UINT64_C(0x13198a2e03707344);
-    uint8_t tail[16] = {0};
-    size_t whole = length & ~(size_t)15;
+    uint64_t lanes[LANES] = {UINT64_C(0x243f6a8885a308d3) ^ length, UINT64_C(0x13198a2e03707344),
+                             UINT64_C(0xa4093822299f31d0), UINT64_C(0x082efa98ec4e6c89)};
+    uint8_t tail[8 * LANES] = {0};
+    size_t whole = length - length % sizeof(tail);
+    uint64_t sum = 0;
 
-    for (size_t i = 0; i < whole; i += 16) {
-        even = mix(even, bytes + i);
-        odd = mix(odd, bytes + i + 8);
+    for (size_t i = 0; i < whole; i += sizeof(tail)) {
+        for (size_t lane = 0; lane < LANES; lane++) {
+            lanes[lane] = mix(lanes[lane], bytes + i + 8 * lane);
+        }
     }
     memcpy(tail, bytes + whole, length - whole);
-    even = mix(even, tail);
-    odd = mix(odd, tail + 8);
-    return even * UINT64_C(0xc2b2ae3d27d4eb4f) + (odd ^ odd >> 32);
+    for (size_t lane = 0; lane < LANES; lane++) {
+        sum += mix(lanes[lane], tail + 8 * lane) * UINT64_C(0xc2b2ae3d27d4eb4f);
+    }
+    return sum ^ sum >> 32;
 }
 
 /* Fills the window from offset on; how much of length it then has. */
@@ -113,7 +117,7 @@ static void seal_batch(struct derived_file *file)
     size_t records = file->batch->len - BATCH_HEAD;
     uint8_t *covered = g_malloc(16 + (size_t)file->table->len);
 
-    memcpy(head, "ADB2", 4);
+    memcpy(head, "ADB3", 4);
     derived_put32(head + 4, file->table->len / TABLE_ENTRY);
     derived_put32(head + 8, (uint32_t)records);
     memcpy(covered, head, 16);
@@ -164,7 +168,7 @@ static bool scan_batch(struct derived_file *file, uint64_t *at, uint64_t size,
 {
     const uint8_t *head = derived_file_view(file, *at, BATCH_HEAD);
 
-    if (head == NULL || memcmp(head, "ADB2", 4) != 0) {
+    if (head == NULL || memcmp(head, "ADB3", 4) != 0) {
         return false;
     }
     uint32_t count = derived_get32(head + 4);

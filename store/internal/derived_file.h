@@ -3,9 +3,9 @@
  *
  * The file:
  *
- *   "annal-derived 2\n"
+ *   "annal-derived 3\n"
  *   batches, one after the other without a gap; numbers are big-endian
- *      0   4  "ADB2"
+ *      0   4  "ADB3"
  *      4   4  count of records, at least 1
  *      8   4  octets of the records, at most DERIVED_BATCH_MAX
  *     12   4  0
@@ -75,7 +75,7 @@ void derived_file_rest(struct derived_file *file);
 /* Begins anew. */
 bool derived_file_clear(struct derived_file *file);
 
-/* Two lanes of eight octets. Each step can be undone, so a change within one lane never goes
+/* Four lanes of eight octets. Each step can be undone, so a change within one lane never goes
  * unseen, and any other one time in 2^64; several times as fast as a CRC. */
 uint64_t derived_checksum(const uint8_t *bytes, size_t length);
 
