@@ -287,11 +287,16 @@ bool account_mailbox_exists(struct account *account, const char *name)
 {
     g_autofree char *canonical = NULL;
     g_autofree char *ref = NULL;
+    const struct mailbox *open;
     struct store_error ignored;
     struct object_id tip;
 
-    return account_name(&canonical, &ref, name, &ignored) == 0 &&
-           refs_read(account->refs, ref, &tip, &ignored) == 0;
+    if (account_name(&canonical, &ref, name, &ignored) < 0) {
+        return false;
+    }
+    /* Whoever goes on to use it looks again. */
+    open = g_hash_table_lookup(account->mailboxes, canonical);
+    return (open != NULL && !open->deleted) || refs_read(account->refs, ref, &tip, &ignored) == 0;
 }
 
 /* INBOX is always there (RFC 3501 5.1), whatever was done to its branch. */

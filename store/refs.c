@@ -193,9 +193,9 @@ static void forget(struct refs *refs, const char *name)
 }
 
 void refs_note_own(struct refs *refs, const char *name, const struct object_id *id,
-                   const struct ref_stamp *stamp)
+                   const struct ref_stamp *stamp, bool settled)
 {
-    struct loose_ref loose = {.stamp = *stamp, .id = *id, .settled = false};
+    struct loose_ref loose = {.stamp = *stamp, .id = *id, .settled = settled};
 
     if (object_id_is_zero(id)) {
         forget(refs, name);

@@ -329,7 +329,7 @@ static int apply_delete(struct commit *commit, struct move *move)
         result = refs->host->unlink(refs->host->data, path);
     }
     if (result == 0) {
-        refs_note_own(refs, name, &move->update->after, &move->stamp);
+        refs_note_own(refs, name, &move->update->after, &move->stamp, false);
         refs_mark_parent_dirty(refs, path);
         close_lock(commit, move);
         ref_lock_drop(refs, name);
@@ -351,7 +351,7 @@ static int apply_set(struct commit *commit, struct move *move)
     if (result == 0) {
         move->locked = false;
         ref_lock_renamed(refs, name);
-        refs_note_own(refs, name, &move->update->after, &move->stamp);
+        refs_note_own(refs, name, &move->update->after, &move->stamp, commit->lazy);
         if (!commit->lazy) {
             refs_mark_parent_dirty(refs, path);
         }

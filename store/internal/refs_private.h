@@ -89,9 +89,10 @@ int ref_current(struct refs *refs, const char *name, struct object_id *out,
 /* Reads packed-refs again if it may have changed. ours: a change is not somebody else's. */
 int refs_load_packed(struct refs *refs, bool ours, struct store_error *error);
 
-/* We ourselves wrote (or, with a zero id, deleted) the loose file. */
+/* We ourselves wrote (or, with a zero id, deleted) the loose file. settled: the stamp is trusted at
+ * once, since who moves the reference next compares it with the file itself. */
 void refs_note_own(struct refs *refs, const char *name, const struct object_id *id,
-                   const struct ref_stamp *stamp);
+                   const struct ref_stamp *stamp, bool settled);
 
 void refs_mark_dirty(struct refs *refs, const char *directory);
 /* The directory of the file at path, whose name has changed. */
