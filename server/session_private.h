@@ -153,9 +153,10 @@ void session_drop_input(struct session *session);
 GString *session_out(struct session *session);
 /* Appends a piece without copying it: takes the reference. */
 void session_out_take(struct session *session, GBytes *piece);
-/* Puts out length octets of the stream from offset on, all within the stream, as a literal's content:
- * as much as the output takes at once, the rest in later steps. session_should_yield() is true until
- * it is done, and the command gives way before it writes on. A failure breaks the session off. */
+/* Puts out length octets of the stream from offset on, all within the stream, as a literal's
+ * content: as much as the output takes at once, the rest in later steps. session_should_yield() is
+ * true until it is done, and the command gives way before it writes on. A failure breaks the
+ * session off. */
 void session_out_stream(struct session *session, struct message_stream *stream, uint32_t uid,
                         uint64_t offset, uint64_t length);
 /* Goes on with the literal until it is done or the output is high. */
