@@ -32,12 +32,12 @@ enum {
     UPKEEP_SMALL_SIZE = 256 * 1024, /* octets: the lowest tier's packs are smaller */
     UPKEEP_FANOUT = 4,              /* packs of a higher tier, each of which is 4 times as big */
     UPKEEP_BRIEF_MAX = 32 * 1024 * 1024, /* octets of a brief merge */
-    UPKEEP_HIDE_SECONDS = 5,
+    UPKEEP_HIDE_SECONDS = 30,            /* a running fsck opens indexes late */
     UPKEEP_RETIRE_SECONDS = 600,
     /* With more of them, or where they are bigger than UPKEEP_RETIRED_OCTETS and than all packs
      * that are in use: UPKEEP_RETIRE_SECONDS_SHORT. */
     UPKEEP_RETIRED_MAX = 2000,
-    UPKEEP_RETIRE_SECONDS_SHORT = 20,
+    UPKEEP_RETIRE_SECONDS_SHORT = 60,
     UPKEEP_LEFTOVER_SECONDS = 600, /* temporary and .keep files older than this are a crash's */
     UPKEEP_SETTLED_SECONDS = 60,   /* packs as young as this are not yet listed for git */
     UPKEEP_PAUSE_SECONDS = 60,     /* after a failure */
