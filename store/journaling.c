@@ -22,6 +22,7 @@ struct journaling {
     int64_t relaxed_since; /* host.now() of the first that may; 0: none */
     struct delta_encoder encoder;
     uint64_t forgotten;         /* the last frame that was let go */
+    GHashTable *frames;         /* char *user -> uint64_t *: the last one about the account */
     uint64_t target;            /* the last frame that the checkpoint under way covers */
     int64_t last;               /* host.now() of the last checkpoint */
     struct store_error trouble; /* of what is done between turns; code 0: none */
@@ -108,7 +109,8 @@ size_t journaling_record_max(const struct store *store)
 
 bool journaling_holds(const struct store *store, const struct account *account)
 {
-    return store->journaling != NULL && account->pending.frame > store->journaling->forgotten;
+    return store->journaling != NULL &&
+           g_hash_table_contains(store->journaling->frames, account->user);
 }
 
 /* What the journal gets of a batch: versions of metadata as deltas of the one before. These deltas
@@ -171,8 +173,12 @@ static int append_record(struct journaling *journaling, enum record_kind kind,
 
     g_free(pieces);
     g_byte_array_unref(head);
-    if (rc == 0) {
-        account->pending.frame = journal_written(journaling->journal) + 1;
+    /* A note alone is nothing that a replay would need. */
+    if (rc == 0 && kind != RECORD_PACKED) {
+        uint64_t frame = journal_written(journaling->journal) + 1;
+
+        g_hash_table_replace(journaling->frames, g_strdup(account->user),
+                             g_memdup2(&frame, sizeof(frame)));
     }
     return rc;
 }
@@ -208,14 +214,11 @@ static int append_note(struct journaling *journaling, enum record_kind kind,
 void journaling_note_packed(struct store *store, struct account *account)
 {
     struct store_error ignored;
-    uint64_t frame = account->pending.frame;
 
-    if (store->journaling == NULL) {
-        return;
+    /* JOURNAL_RESERVE has room for it. */
+    if (store->journaling != NULL) {
+        append_note(store->journaling, RECORD_PACKED, account, &ignored);
     }
-    /* JOURNAL_RESERVE has room for it. A note alone is nothing that a replay would need. */
-    append_note(store->journaling, RECORD_PACKED, account, &ignored);
-    account->pending.frame = frame;
 }
 
 static void mark(struct journaling *journaling, bool relaxed)
@@ -261,7 +264,11 @@ static int sync_now(struct journaling *journaling, struct store_error *error)
     if (!journaling->urgent && journaling->relaxed_since == 0) {
         return 0;
     }
-    int rc = journal_sync(journaling->journal, error);
+    /* What the changes follow may have gone past the journal. */
+    int rc = store_sync_references(journaling->store, error);
+    if (rc == 0) {
+        rc = journal_sync(journaling->journal, error);
+    }
     if (rc == 0) {
         journaling->urgent = false;
         journaling->relaxed_since = 0;
@@ -383,6 +390,12 @@ static int prepare(struct journaling *journaling, struct store_error *error)
     return rc;
 }
 
+static gboolean is_forgotten(void *user, void *frame, void *forgotten)
+{
+    (void)user;
+    return *(const uint64_t *)frame <= *(const uint64_t *)forgotten;
+}
+
 static int finish(struct journaling *journaling, int result, struct store_error *error)
 {
     journaling->last = now_of(journaling);
@@ -392,6 +405,7 @@ static int finish(struct journaling *journaling, int result, struct store_error 
     int rc = journal_checkpoint(journaling->journal, journaling->target, error);
     if (rc == 0) {
         journaling->forgotten = journaling->target;
+        g_hash_table_foreach_remove(journaling->frames, is_forgotten, &journaling->forgotten);
     }
     return rc;
 }
@@ -492,7 +506,7 @@ int journaling_flush(struct store *store, struct account *account, struct store_
             rc = journal_sync(journaling->journal, error);
         }
         if (rc == 0) {
-            account->pending.frame = 0;
+            g_hash_table_remove(journaling->frames, account->user);
         }
     }
     if (rc == 0 && journaling != NULL) {
@@ -579,6 +593,7 @@ int journaling_new(struct journaling **out, struct store *store, struct journal 
     journaling->settings = *settings;
     journaling->host = host;
     journaling->accounts = g_ptr_array_new();
+    journaling->frames = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     journaling->forgotten = journal_written(journal);
     journaling->last = now_of(journaling);
     pthread_mutex_init(&journaling->mutex, NULL);
@@ -626,6 +641,7 @@ void journaling_free(struct journaling *journaling)
     }
     journal_close(journaling->journal);
     g_ptr_array_unref(journaling->accounts);
+    g_hash_table_unref(journaling->frames);
     delta_encoder_release(&journaling->encoder);
     pthread_mutex_destroy(&journaling->mutex);
     pthread_cond_destroy(&journaling->news);

@@ -1,7 +1,7 @@
 /* Moving references.
  *
  * One reference: lock, compare, write the lock file, fsync, rename. Several: every lock first, in
- * the order of names, then
+ * the order of names, and what has moved before becomes durable; then
  *
  *   1. annal-transaction is written, fsynced, and its directory: from here on the change happens
  *   2. packed-refs is renamed into place (deletions), then each lock file, or the file unlinked
@@ -667,6 +667,11 @@ static int commit_many(struct refs *refs, const struct ref_update *updates, size
     commit_init(&commit, refs, updates, count);
     if (result == 0) {
         result = prepare(&commit, error);
+    }
+    /* The values before must not be lost when the record of the change is not: a reference at
+     * neither value would be taken for somebody else's. */
+    if (result == 0) {
+        result = refs_sync(refs, error);
     }
     if (result == 0) {
         result = apply_together(&commit, updates, error);

@@ -178,7 +178,7 @@ void store_mark_changed(struct store *store, struct account *account)
     }
 }
 
-int store_sync(struct store *store, struct store_error *error)
+int store_sync_references(struct store *store, struct store_error *error)
 {
     while (store->changed->len > 0) {
         struct account *account = g_ptr_array_index(store->changed, store->changed->len - 1);
@@ -190,7 +190,14 @@ int store_sync(struct store *store, struct store_error *error)
         g_ptr_array_set_size(store->changed, (gint)store->changed->len - 1);
         account_unref(account);
     }
-    return store->journaling != NULL ? journaling_sync(store->journaling, error) : 0;
+    return 0;
+}
+
+int store_sync(struct store *store, struct store_error *error)
+{
+    int rc = store_sync_references(store, error);
+
+    return rc == 0 && store->journaling != NULL ? journaling_sync(store->journaling, error) : rc;
 }
 
 int store_open_journal(struct store *store, const struct store_journal *settings,

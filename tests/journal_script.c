@@ -182,10 +182,10 @@ struct step machine_random_step(struct machine *machine)
 {
     static const unsigned sizes[] = {0, 1, 500, 4000, 30000, 100000, 1000000};
     static const enum step_kind kinds[] = {
-        STEP_APPEND, STEP_APPEND, STEP_APPEND,  STEP_APPEND, STEP_FLAG,      STEP_FLAG,
-        STEP_FLAG,   STEP_FLAG,   STEP_EXPUNGE, STEP_COPY,   STEP_COPY,      STEP_MOVE,
-        STEP_MOVE,   STEP_CREATE, STEP_RENAME,  STEP_DELETE, STEP_SUBSCRIBE, STEP_SYNC,
-        STEP_SYNC,   STEP_SYNC,   STEP_WORK,    STEP_WORK,   STEP_WORK,      STEP_FLUSH,
+        STEP_APPEND, STEP_APPEND,  STEP_APPEND,    STEP_APPEND, STEP_FLAG, STEP_FLAG, STEP_FLAG,
+        STEP_FLAG,   STEP_EXPUNGE, STEP_COPY,      STEP_COPY,   STEP_MOVE, STEP_MOVE, STEP_CREATE,
+        STEP_RENAME, STEP_DELETE,  STEP_SUBSCRIBE, STEP_SYNC,   STEP_SYNC, STEP_SYNC, STEP_WORK,
+        STEP_WORK,   STEP_WORK,    STEP_FLUSH,     STEP_LOGIN,
     };
     struct step step = {
         .kind = kinds[power_random(&machine->random) % G_N_ELEMENTS(kinds)],
@@ -332,6 +332,17 @@ static void change_account(struct machine *machine, const struct step *step)
     }
 }
 
+static void log_in_again(struct machine *machine, unsigned user)
+{
+    struct store_error error;
+
+    account_unref(machine->accounts[user]);
+    if (store_open_account(machine->store, machine_users[user], &machine->accounts[user], &error) <
+        0) {
+        ck_abort_msg("opening %s: %s", machine_users[user], error.detail);
+    }
+}
+
 static void sync_all(struct machine *machine, bool flush)
 {
     struct store_error error;
@@ -368,6 +379,9 @@ void machine_step(struct machine *machine, const struct step *step)
     case STEP_WORK:
         power_host_wait(machine->power, (int64_t)step->n * 1000);
         store_work(machine->store, step->n % 2 == 0);
+        return;
+    case STEP_LOGIN:
+        log_in_again(machine, step->user);
         return;
     case STEP_REOPEN:
         machine_close(machine);
@@ -450,20 +464,6 @@ static const char *value_at(const struct machine *machine, guint state, const ch
     return g_hash_table_lookup(machine->states->pdata[state], name);
 }
 
-/* The first state from acknowledged on in which the name has the value; -1: none. */
-static int find_state(const struct machine *machine, GHashTable *state, const char *name,
-                      guint acknowledged)
-{
-    const char *value = g_hash_table_lookup(state, name);
-
-    for (guint i = acknowledged; i < machine->states->len; i++) {
-        if (g_strcmp0(value, value_at(machine, i, name)) == 0) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
 static void add_names(GHashTable *names, GHashTable *state)
 {
     GHashTableIter iterator;
@@ -475,33 +475,47 @@ static void add_names(GHashTable *names, GHashTable *state)
     }
 }
 
+static bool is_at(const struct machine *machine, GHashTable *state, const char *name, guint first,
+                  guint end)
+{
+    const char *value = g_hash_table_lookup(state, name);
+
+    for (guint i = first; i < end; i++) {
+        if (g_strcmp0(value, value_at(machine, i, name)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whatever step i changed is changed, or none of it. */
-static void check_whole(const struct machine *machine, GHashTable *found, GHashTable *names,
-                        guint i, const char *what)
+static void check_whole(const struct machine *machine, GHashTable *state, GHashTable *names,
+                        guint acknowledged, guint i, const char *what)
 {
     GHashTableIter iterator;
     void *name;
-    const char *first = NULL;
-    bool done = false;
+    const char *done = NULL;
+    const char *undone = NULL;
 
     g_hash_table_iter_init(&iterator, names);
     while (g_hash_table_iter_next(&iterator, &name, NULL)) {
         if (g_strcmp0(value_at(machine, i, name), value_at(machine, i - 1, name)) == 0) {
             continue;
         }
-        bool this = GPOINTER_TO_UINT(g_hash_table_lookup(found, name)) >= i;
-        ck_assert_msg(first == NULL || this == done, "%s: step %u is half done: %s and %s", what, i,
-                      first, (char *)name);
-        first = name;
-        done = this;
+        if (!is_at(machine, state, name, acknowledged, i)) {
+            done = name;
+        } else if (!is_at(machine, state, name, i, machine->states->len)) {
+            undone = name;
+        }
     }
+    ck_assert_msg(done == NULL || undone == NULL, "%s: step %u is half done: %s, but not %s", what,
+                  i, done, undone);
 }
 
 void machine_check_state(const struct machine *machine, GHashTable *state, guint acknowledged,
                          const char *what)
 {
     g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
-    g_autoptr(GHashTable) found = g_hash_table_new(g_str_hash, g_str_equal);
     GHashTableIter iterator;
     void *name;
 
@@ -511,16 +525,14 @@ void machine_check_state(const struct machine *machine, GHashTable *state, guint
     }
     g_hash_table_iter_init(&iterator, names);
     while (g_hash_table_iter_next(&iterator, &name, NULL)) {
-        int at = find_state(machine, state, name, acknowledged);
-
-        ck_assert_msg(at >= 0, "%s: %s is %s, acknowledged (%u) was %s, last (%u) %s", what,
-                      (char *)name, (char *)g_hash_table_lookup(state, name), acknowledged,
+        ck_assert_msg(is_at(machine, state, name, acknowledged, machine->states->len),
+                      "%s: %s is %s, acknowledged (%u) was %s, last (%u) %s", what, (char *)name,
+                      (char *)g_hash_table_lookup(state, name), acknowledged,
                       value_at(machine, acknowledged, name), machine->states->len - 1,
                       value_at(machine, machine->states->len - 1, name));
-        g_hash_table_insert(found, name, GUINT_TO_POINTER((guint)at));
     }
     for (guint i = acknowledged + 1; i < machine->states->len; i++) {
-        check_whole(machine, found, names, i, what);
+        check_whole(machine, state, names, acknowledged, i, what);
     }
 }
 

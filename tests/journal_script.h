@@ -48,6 +48,7 @@ enum step_kind {
     STEP_SYNC,
     STEP_WORK, /* n: milliseconds that have passed; idle */
     STEP_FLUSH,
+    STEP_LOGIN,  /* the account is closed and opened */
     STEP_REOPEN, /* the store */
     STEP_KINDS,
 };

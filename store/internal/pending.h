@@ -25,7 +25,6 @@ struct pending_changes {
     uint64_t size;              /* octets of batch */
     int64_t since;              /* host.now() of the first of them */
     struct journal_versions *versions; /* of metadata, in the journal; NULL: none */
-    uint64_t frame;                    /* of the journal, with the account's last record; 0: none */
     const struct ref_update *merging;  /* what is being merged: the journal must not forget it */
 };
 

@@ -29,6 +29,11 @@ void store_share_budget(struct store *store, struct account *account);
 /* A round of what cache_budget.h says. */
 void store_trim_caches(struct store *store);
 
+/* --- store.c --- */
+
+/* Makes the references durable that moved past the journal. */
+int store_sync_references(struct store *store, struct store_error *error);
+
 /* --- recovery.c --- */
 
 /* Replays every journal in the directory that nobody else has. */
