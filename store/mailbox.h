@@ -111,6 +111,24 @@ int mailbox_copy(struct mailbox *from, const uint32_t *uids, size_t count, struc
 int mailbox_move(struct mailbox *from, const uint32_t *uids, size_t count, struct mailbox *to,
                  const struct origin *origin, struct uid_pairs *pairs, struct store_error *error);
 
+struct uid_range {
+    uint32_t first;
+    uint32_t last; /* at least first */
+};
+
+/* The UIDs that a client which knew the mailbox at the MODSEQ since may have and that are not in
+ * now (a state of this mailbox, not necessarily the newest), for VANISHED of RFC 7162: those that
+ * were there at since, and those that came later and went again, which count as expunged since,
+ * too. A new array of struct uid_range, ascending, neither overlapping nor touching, all below
+ * UIDNEXT.
+ *
+ * Taken from the history, at any age. Where that can't tell (it was cut off or set back by others,
+ * or since is above HIGHESTMODSEQ; or too much of it would have to be read, which a later call will
+ * find done), *exact is false and they are all UIDs below UIDNEXT that now does not have: more than
+ * need be, as the RFC allows, never less. Reads at most some thousand commits. */
+int mailbox_vanished(struct mailbox *mailbox, const struct snapshot *now, uint64_t since,
+                     GArray **ranges, bool *exact, struct store_error *error);
+
 /* A message's exact octets. Owned by the caller; released with message_bytes_release(). */
 struct message_bytes {
     const uint8_t *data;

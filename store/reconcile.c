@@ -5,13 +5,17 @@
 #include <string.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/lineage.h"
 #include "store/internal/snapshot_load.h"
+
+enum { LINEAGE_LOOK_MAX = 4096 }; /* commits between a known state and what others made of it */
 
 struct findings {
     const struct snapshot *known;
     GArray *renumber; /* UIDs of loaded that must not stand under them */
     GArray *touch;    /* UIDs of loaded that changed without a higher MODSEQ */
     bool differs;
+    bool follows; /* known is in the history of loaded, without a gap in the MODSEQs between */
 };
 
 static void look_at(const struct message *known, const struct message *loaded, size_t index,
@@ -44,14 +48,16 @@ static void look_at(const struct message *known, const struct message *loaded, s
     }
 }
 
-/* The state that restores the promises. */
+/* The state that restores the promises. Where known is not in its history the MODSEQs have a gap,
+ * so that nobody takes that history for what clients were told. */
 static struct snapshot_builder *mend(const struct findings *findings, const struct snapshot *loaded)
 {
     const struct snapshot *known = findings->known;
     struct snapshot_builder *builder = snapshot_builder_new(loaded);
 
     builder->uid_next = MAX(known->uid_next, loaded->uid_next);
-    builder->modseq = MAX(known->highest_modseq, loaded->highest_modseq) + 1;
+    builder->modseq =
+        MAX(known->highest_modseq, loaded->highest_modseq) + (findings->follows ? 1 : 2);
     for (guint i = 0; i < findings->touch->len; i++) {
         snapshot_builder_touch(builder, g_array_index(findings->touch, uint32_t, i));
     }
@@ -104,7 +110,7 @@ static bool keeps_promises(const struct findings *findings, const struct snapsho
     const struct snapshot *known = findings->known;
 
     return findings->renumber->len == 0 && findings->touch->len == 0 && !keywords_moved &&
-           loaded->uid_next >= known->uid_next &&
+           findings->follows && loaded->uid_next >= known->uid_next &&
            (loaded->highest_modseq > known->highest_modseq ||
             (loaded->highest_modseq == known->highest_modseq && !findings->differs));
 }
@@ -143,6 +149,8 @@ int mailbox_reconcile(struct mailbox *mailbox, const struct object_id *tip,
     findings.renumber = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     findings.touch = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     snapshot_walk_both(findings.known, loaded, look_at, &findings);
+    findings.follows =
+        lineage_leads(mailbox->account->objects, loaded, findings.known, LINEAGE_LOOK_MAX);
     if (keeps_promises(&findings, loaded, keywords_moved)) {
         mailbox_adopt(mailbox, loaded);
     } else {
