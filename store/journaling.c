@@ -327,8 +327,9 @@ static bool is_due(const struct account *account, int64_t now, int64_t allowed)
     return age < 0 || age >= allowed || account->pending.size >= PENDING_SIZE_MAX;
 }
 
-/* Those that are due; all of them: with a time at the end of all days. */
-static int materialize(struct journaling *journaling, int64_t now, bool idle,
+/* Those that are due; all of them: with a time at the end of all days. Those left when the slice
+ * (microseconds) is over are still due. */
+static int materialize(struct journaling *journaling, int64_t now, bool idle, int64_t slice,
                        struct store_error *error)
 {
     int64_t allowed = age_allowed(journaling, idle);
@@ -347,6 +348,9 @@ static int materialize(struct journaling *journaling, int64_t now, bool idle,
         if (result < 0) {
             *error = one;
             rc = result;
+        }
+        if (account->pending.since - now >= slice) {
+            break;
         }
     }
     forget_accounts(journaling);
@@ -383,7 +387,7 @@ static int prepare(struct journaling *journaling, struct store_error *error)
 
     if (rc == 0) {
         /* What stays behind is said again; what it was stopped by shows there. */
-        materialize(journaling, INT64_MAX, false, error);
+        materialize(journaling, INT64_MAX, false, INT64_MAX, error);
         journaling->target = journal_written(journaling->journal);
         rc = say_again(journaling, error);
     }
@@ -549,7 +553,7 @@ int64_t journaling_work(struct journaling *journaling, bool idle)
         tried = true;
     }
     if (rc == 0 && journaling->accounts->len > 0) {
-        rc = materialize(journaling, now, idle, &error);
+        rc = materialize(journaling, now, idle, MATERIALIZE_SLICE, &error);
         tried = true;
     }
     if (is_checkpoint_due(journaling, now) && !is_running(journaling)) {
