@@ -323,7 +323,11 @@ static int64_t age_allowed(const struct journaling *journaling, bool idle)
 static bool is_due(const struct account *account, int64_t now, int64_t allowed)
 {
     int64_t age = now - account->pending.since;
+    int64_t wait = account->pending.not_before - now;
 
+    if (wait > 0 && wait <= MATERIALIZE_AGAIN) {
+        return false;
+    }
     return age < 0 || age >= allowed || account->pending.size >= PENDING_SIZE_MAX;
 }
 
@@ -343,8 +347,8 @@ static int materialize(struct journaling *journaling, int64_t now, bool idle, in
             continue;
         }
         int result = pending_materialize(account, &one);
-        /* Also the time of the next attempt. */
         account->pending.since = now_of(journaling);
+        account->pending.not_before = result < 0 ? account->pending.since + MATERIALIZE_AGAIN : 0;
         if (result < 0) {
             *error = one;
             rc = result;
@@ -528,7 +532,8 @@ static int64_t next_time(struct journaling *journaling)
     for (guint i = 0; i < journaling->accounts->len; i++) {
         const struct account *account = g_ptr_array_index(journaling->accounts, i);
 
-        next = MIN(next, account->pending.since + MATERIALIZE_SOON);
+        next =
+            MIN(next, MAX(account->pending.since + MATERIALIZE_SOON, account->pending.not_before));
     }
     if (journaling->relaxed_since != 0) {
         next = MIN(next, journaling->relaxed_since + journaling->settings.relaxed);

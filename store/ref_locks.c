@@ -181,7 +181,7 @@ static int create_lock_file(struct refs *refs, const char *name, const char *pat
     for (;;) {
         int fd = host->open(host->data, path, O_WRONLY | O_CREAT | O_EXCL, 0644);
 
-        if (fd == -EEXIST && waited < REF_LOCK_WAIT_MSEC) {
+        if (fd == -EEXIST && waited < (refs->lazy ? REF_LOCK_LAZY_MSEC : REF_LOCK_WAIT_MSEC)) {
             g_usleep(LOCK_POLL_MSEC * 1000);
             waited += LOCK_POLL_MSEC;
             if (waited == LOOK_FOR_DEAD_MSEC) {

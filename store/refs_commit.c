@@ -759,7 +759,12 @@ int refs_commit_lazily(struct refs *refs, const struct ref_update *update,
     assert(!object_id_is_zero(&update->before) && !object_id_is_zero(&update->after));
     int result = begin(refs, error);
 
-    return result < 0 ? result : commit_single(refs, update, true, error);
+    if (result == 0) {
+        refs->lazy = true;
+        result = commit_single(refs, update, true, error);
+        refs->lazy = false;
+    }
+    return result;
 }
 
 static int mend(struct commit *commit, struct store_error *error)

@@ -21,7 +21,8 @@ enum {
     MATERIALIZE_LIGHT = 150 * 1000, /* the same otherwise, for few accounts */
     MATERIALIZE_LATE = 700 * 1000,  /* and for many */
     LIGHT_ACCOUNTS = 4,
-    MATERIALIZE_SLICE = 4 * 1000, /* of a turn, about */
+    MATERIALIZE_SLICE = 4 * 1000,    /* of a turn, about */
+    MATERIALIZE_AGAIN = 1000 * 1000, /* after a failure: a lock that stays, a full disk */
     CHECKPOINT_EVERY = 5 * 1000 * 1000,
     CHECKPOINT_FRACTION = 3,     /* one at the latest when this part of the ring is taken */
     JOURNAL_RESERVE = 64 * 1024, /* octets that changes leave for notes */

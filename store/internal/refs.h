@@ -45,7 +45,7 @@ struct ref_update {
 int refs_commit(struct refs *refs, const struct ref_update *updates, size_t count,
                 struct store_error *error);
 /* The same for one reference that exists and goes on existing, but durable only by what the caller
- * does: for whoever can move it again after a crash. */
+ * does: for whoever can move it again after a crash, and try again soon when it is locked. */
 int refs_commit_lazily(struct refs *refs, const struct ref_update *update,
                        struct store_error *error);
 /* Gives this value to a reference whose file says none (STORE_CORRUPT), in one step: at no moment

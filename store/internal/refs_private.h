@@ -26,6 +26,7 @@ enum {
     PACKED_REFS_MAX = 64 * 1024 * 1024,     /* octets of packed-refs */
     REF_TRANSACTION_MAX = 16 * 1024 * 1024, /* octets of annal-transaction */
     REF_LOCK_WAIT_MSEC = 1000,              /* for somebody else's lock */
+    REF_LOCK_LAZY_MSEC = 100,               /* the same when it can be tried again */
     REF_LOCK_STALE_SECONDS = 600,           /* nobody holds a lock for so long */
 };
 
@@ -57,6 +58,7 @@ struct refs {
     GPtrArray *locks;    /* struct ref_lock, owned */
     char *locks_path;    /* of annal-locks.XXXXXXXX; NULL: none yet */
     int locks_fd;        /* -1: none yet */
+    bool lazy;           /* refs_commit_lazily() is under way */
     GArray *interrupted; /* struct ref_change: must be taken back first; NULL: none */
 };
 
