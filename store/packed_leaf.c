@@ -177,6 +177,41 @@ bool packed_leaf_valid(const uint8_t *packed, size_t length, size_t count, size_
     return length == PACKED_LEAF_HEAD + count * each && columns_valid(packed, count, keywords);
 }
 
+/* Marks where the values of one column differ. */
+static void compare_column(const uint8_t *a, const uint8_t *b, size_t width, size_t count,
+                           bool *differs)
+{
+    if (memcmp(a, b, width * count) == 0) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        differs[i] = differs[i] || memcmp(a + i * width, b + i * width, width) != 0;
+    }
+}
+
+bool packed_leaf_compare(const uint8_t *a, const uint8_t *b, bool differs[LEAF_MESSAGES])
+{
+    size_t count = a[0];
+    size_t at = PACKED_LEAF_HEAD + count;
+
+    /* Heads and UIDs. */
+    if (memcmp(a, b, PACKED_LEAF_HEAD) != 0 ||
+        memcmp(a + PACKED_LEAF_HEAD, b + PACKED_LEAF_HEAD, count) != 0) {
+        return false;
+    }
+    memset(differs, 0, count * sizeof(*differs));
+    compare_column(a + at, b + at, 1, count, differs);
+    at += count;
+    for (int k = 0; k < COLUMN_COUNT; k++) {
+        size_t width = a[WIDTHS_AT + k];
+
+        compare_column(a + at, b + at, width, count, differs);
+        at += width * count;
+    }
+    compare_column(a + at, b + at, OBJECT_ID_SIZE, count, differs);
+    return true;
+}
+
 void packed_leaf_message(struct message *out, const uint8_t *packed, uint32_t number, size_t index)
 {
     size_t count = packed[0];

@@ -8,6 +8,29 @@ struct walk {
     size_t after_index; /* of what comes next in after */
 };
 
+/* Two leaves with the same UIDs: only what differs is decoded. False: they can't be compared so. */
+static bool walk_alike(struct walk *walk, const struct leaf *before, const struct leaf *after)
+{
+    const uint8_t *old = leaf_packed(before);
+    const uint8_t *new = leaf_packed(after);
+    bool differs[LEAF_MESSAGES];
+
+    if (!packed_leaf_compare(old, new, differs)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < after->node.count; i++) {
+        struct message a, b;
+
+        if (differs[i]) {
+            packed_leaf_message(&a, old, before->node.number, i);
+            packed_leaf_message(&b, new, after->node.number, i);
+            walk->visit(&a, &b, walk->after_index + i, walk->data);
+        }
+    }
+    walk->after_index += after->node.count;
+    return true;
+}
+
 /* One leaf on either side; NULL: none. */
 static void walk_leaves(struct walk *walk, const struct leaf *before, const struct leaf *after)
 {
@@ -54,6 +77,9 @@ static void walk_nodes(struct walk *walk, struct node *before, struct node *afte
 
     if (before == after) {
         walk->after_index += after->count;
+    } else if (depth == LEAF_DEPTH && before != NULL && after != NULL &&
+               walk_alike(walk, node_leaf(before), node_leaf(after))) {
+        return;
     } else if (depth == LEAF_DEPTH) {
         walk_leaves(walk, before != NULL ? node_leaf(before) : NULL,
                     after != NULL ? node_leaf(after) : NULL);

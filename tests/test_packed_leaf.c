@@ -91,6 +91,87 @@ START_TEST(test_packed_leaf__round_trips_random_messages)
 }
 END_TEST
 
+static bool is_same(const struct message *a, const struct message *b)
+{
+    return memcmp(a->blob.bytes, b->blob.bytes, OBJECT_ID_SIZE) == 0 && a->size == b->size &&
+           a->modseq == b->modseq && a->keywords == b->keywords &&
+           a->internal_date == b->internal_date && a->zone == b->zone && a->flags == b->flags;
+}
+
+/* Changes one value of a message, mostly a little. */
+static void alter(struct message *message, unsigned *seed)
+{
+    switch (rand_r(seed) % 6) {
+    case 0:
+        message->flags ^= MESSAGE_SEEN;
+        break;
+    case 1:
+        message->modseq++;
+        break;
+    case 2:
+        message->keywords ^= 2;
+        break;
+    case 3:
+        message->size ^= 1;
+        break;
+    case 4:
+        message->internal_date++;
+        break;
+    default:
+        message->blob.bytes[rand_r(seed) % OBJECT_ID_SIZE] ^= 1;
+        break;
+    }
+}
+
+START_TEST(test_packed_leaf__compares_without_decoding)
+{
+    unsigned seed = 12;
+    unsigned compared = 0;
+
+    for (int round = 0; round < 500; round++) {
+        struct message before[LEAF_MESSAGES], after[LEAF_MESSAGES];
+        uint8_t a[PACKED_LEAF_MAX], b[PACKED_LEAF_MAX];
+        bool differs[LEAF_MESSAGES];
+        size_t count = 0;
+
+        for (uint32_t pair = 0; pair < LEAF_MESSAGES; pair += 1 + (uint32_t)rand_r(&seed) % 3) {
+            before[count++] = random_message(NUMBER * LEAF_MESSAGES + pair, &seed);
+        }
+        memcpy(after, before, sizeof(after));
+        for (int changes = rand_r(&seed) % 4; changes > 0; changes--) {
+            alter(&after[(size_t)rand_r(&seed) % count], &seed);
+        }
+        packed_leaf_encode(a, before, count);
+        packed_leaf_encode(b, after, count);
+        if (!packed_leaf_compare(a, b, differs)) {
+            continue;
+        }
+        compared++;
+        for (size_t i = 0; i < count; i++) {
+            ck_assert(differs[i] == !is_same(&before[i], &after[i]));
+        }
+    }
+    ck_assert_uint_gt(compared, 100);
+}
+END_TEST
+
+START_TEST(test_packed_leaf__tells_leaves_that_are_not_alike)
+{
+    unsigned seed = 13;
+    struct message messages[2] = {random_message(NUMBER * LEAF_MESSAGES + 4, &seed),
+                                  random_message(NUMBER * LEAF_MESSAGES + 7, &seed)};
+    uint8_t a[PACKED_LEAF_MAX], b[PACKED_LEAF_MAX];
+    bool differs[LEAF_MESSAGES];
+
+    packed_leaf_encode(a, messages, 2);
+    packed_leaf_encode(b, messages, 1);
+    ck_assert(!packed_leaf_compare(a, b, differs));
+    messages[1].uid++;
+    packed_leaf_encode(b, messages, 2);
+    ck_assert(!packed_leaf_compare(a, b, differs));
+}
+END_TEST
+
 START_TEST(test_packed_leaf__holds_the_extremes)
 {
     struct message messages[LEAF_MESSAGES];
@@ -181,6 +262,8 @@ int main(void)
     int failed;
 
     tcase_add_test(cases, test_packed_leaf__round_trips_random_messages);
+    tcase_add_test(cases, test_packed_leaf__compares_without_decoding);
+    tcase_add_test(cases, test_packed_leaf__tells_leaves_that_are_not_alike);
     tcase_add_test(cases, test_packed_leaf__holds_the_extremes);
     tcase_add_test(cases, test_packed_leaf__finds_by_uid_and_the_first_unseen);
     tcase_add_test(cases, test_packed_leaf__is_valid_in_one_form_only);

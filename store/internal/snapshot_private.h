@@ -28,8 +28,9 @@ struct snapshot {
 struct snapshot *snapshot_new(struct inner *root);
 
 /* Walks two snapshots side by side, skipping what they share: called for each message that is in
- * only one of them (the other NULL) or whose copies are not in the same leaf object. after_index
- * is the index in after, of b or of where it would stand. a and b are valid during the call. */
+ * only one of them (the other NULL) or whose copies differ, and maybe for some others whose copies
+ * are not in the same leaf object. after_index is the index in after, of b or of where it would
+ * stand. a and b are valid during the call. */
 typedef void (*snapshot_walk)(const struct message *a, const struct message *b, size_t after_index,
                               void *data);
 void snapshot_walk_both(const struct snapshot *before, const struct snapshot *after,
