@@ -177,6 +177,11 @@ bool packed_leaf_valid(const uint8_t *packed, size_t length, size_t count, size_
     return length == PACKED_LEAF_HEAD + count * each && columns_valid(packed, count, keywords);
 }
 
+bool packed_leaf_same_uids(const uint8_t *a, const uint8_t *b)
+{
+    return a[0] == b[0] && memcmp(a + PACKED_LEAF_HEAD, b + PACKED_LEAF_HEAD, a[0]) == 0;
+}
+
 /* Marks where the values of one column differ. */
 static void compare_column(const uint8_t *a, const uint8_t *b, size_t width, size_t count,
                            bool *differs)
@@ -194,9 +199,7 @@ bool packed_leaf_compare(const uint8_t *a, const uint8_t *b, bool differs[LEAF_M
     size_t count = a[0];
     size_t at = PACKED_LEAF_HEAD + count;
 
-    /* Heads and UIDs. */
-    if (memcmp(a, b, PACKED_LEAF_HEAD) != 0 ||
-        memcmp(a + PACKED_LEAF_HEAD, b + PACKED_LEAF_HEAD, count) != 0) {
+    if (memcmp(a, b, PACKED_LEAF_HEAD) != 0 || !packed_leaf_same_uids(a, b)) {
         return false;
     }
     memset(differs, 0, count * sizeof(*differs));

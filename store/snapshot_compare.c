@@ -162,6 +162,10 @@ static struct node *merge_nodes(struct node *told, struct node *newest)
     if (told == NULL || told == newest) {
         return node_ref(newest);
     }
+    if (newest->depth == LEAF_DEPTH &&
+        packed_leaf_same_uids(leaf_packed(node_leaf(told)), leaf_packed(node_leaf(newest)))) {
+        return node_ref(newest);
+    }
     if (newest->depth == LEAF_DEPTH) {
         walk_leaves(&walk, node_leaf(told), node_leaf(newest));
         return merged.kept ? &leaf_new(newest->number, merged.messages, merged.count)->node

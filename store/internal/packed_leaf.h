@@ -43,6 +43,8 @@ void packed_leaf_message(struct message *out, const uint8_t *packed, uint32_t nu
 size_t packed_leaf_decode(struct message out[LEAF_MESSAGES], const uint8_t *packed,
                           uint32_t number);
 
+/* Whether two leaves have the same UIDs. */
+bool packed_leaf_same_uids(const uint8_t *a, const uint8_t *b);
 /* For two leaves that have the same UIDs and are packed alike: which messages differ in anything.
  * False: they are not, and there is no saying without decoding them. */
 bool packed_leaf_compare(const uint8_t *a, const uint8_t *b, bool differs[LEAF_MESSAGES]);
