@@ -47,6 +47,14 @@ static void release_append(struct append_arguments *append)
     g_free(append->mailbox);
 }
 
+static void release_select(struct select_arguments *select)
+{
+    sequence_set_release(&select->qresync.known);
+    sequence_set_release(&select->qresync.match_numbers);
+    sequence_set_release(&select->qresync.match_uids);
+    g_free(select->mailbox);
+}
+
 static void release_fetch(struct fetch_arguments *fetch)
 {
     for (size_t i = 0; fetch->items != NULL && i < fetch->items->len; i++) {
@@ -111,7 +119,7 @@ static void release_arguments(struct command *command)
         break;
     case COMMAND_SELECT:
     case COMMAND_EXAMINE:
-        g_free(command->select.mailbox);
+        release_select(&command->select);
         break;
     case COMMAND_CREATE:
         g_free(command->create.mailbox);

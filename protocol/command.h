@@ -93,9 +93,22 @@ struct list_arguments {
     GPtrArray *patterns; /* char *, UTF-8; at least one */
 };
 
+/* RFC 7162 3.2.5. Sets hold no "*". */
+struct qresync_arguments {
+    uint32_t uid_validity;
+    uint64_t modseq;           /* at least 1 */
+    struct sequence_set known; /* UIDs; ranges NULL: not given */
+    /* Message numbers and their UIDs; ranges NULL: not given. Both are ascending, without
+     * overlaps, each range too, and name equally many. */
+    struct sequence_set match_numbers;
+    struct sequence_set match_uids;
+};
+
 struct select_arguments {
     char *mailbox;
     bool condstore;
+    bool has_qresync;
+    struct qresync_arguments qresync;
 };
 
 struct append_message {
@@ -154,6 +167,7 @@ struct fetch_arguments {
     GArray *items; /* struct fetch_item, macros (ALL, FAST, FULL) expanded, duplicates dropped */
     bool has_changed_since;
     uint64_t changed_since;
+    bool vanished; /* RFC 7162 3.2.6: only of UID FETCH, with changed_since */
 };
 
 enum store_mode { STORE_MODE_REPLACE, STORE_MODE_ADD, STORE_MODE_REMOVE };

@@ -121,6 +121,84 @@ static bool convert_id(struct conversion *conversion)
     return convert_end(conversion, &conversion->cursor);
 }
 
+/* sequence-set without "*" */
+static bool convert_take_known(struct conversion *conversion, struct argument_cursor *cursor,
+                               struct sequence_set *out)
+{
+    if (!convert_take_set(conversion, cursor, out))
+        return false;
+    for (guint i = 0; i < out->ranges->len; i++) {
+        struct sequence_range range = g_array_index(out->ranges, struct sequence_range, i);
+
+        if (range.low == 0 || range.high == 0)
+            return convert_fail(conversion, "A set without * is expected");
+    }
+    return true;
+}
+
+/* How many numbers the set names; 0: it does not ascend. */
+static uint64_t count_ascending(const struct sequence_set *set)
+{
+    uint64_t count = 0;
+    uint32_t last = 0;
+
+    for (guint i = 0; i < set->ranges->len; i++) {
+        struct sequence_range range = g_array_index(set->ranges, struct sequence_range, i);
+
+        if (range.low <= last || range.high < range.low)
+            return 0;
+        count += (uint64_t)range.high - range.low + 1;
+        last = range.high;
+    }
+    return count;
+}
+
+/* seq-match-data = "(" known-sequence-set SP known-uid-set ")" */
+static bool convert_match(struct conversion *conversion, struct argument_cursor *cursor,
+                          struct qresync_arguments *qresync)
+{
+    struct argument_cursor elements;
+    uint64_t count;
+
+    if (!convert_take_list(conversion, cursor, &elements) ||
+        !convert_take_known(conversion, &elements, &qresync->match_numbers) ||
+        !convert_take_known(conversion, &elements, &qresync->match_uids) ||
+        !convert_end(conversion, &elements))
+        return false;
+    count = count_ascending(&qresync->match_numbers);
+    if (count == 0 || count != count_ascending(&qresync->match_uids))
+        return convert_fail(conversion, "Numbers and UIDs must ascend and be equally many");
+    return true;
+}
+
+/* "QRESYNC" SP "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP seq-match-data] ")" */
+static bool convert_qresync(struct conversion *conversion, struct argument_cursor *cursor)
+{
+    struct select_arguments *select = &conversion->command->select;
+    struct qresync_arguments *qresync = &select->qresync;
+    struct argument_cursor elements;
+    const struct argument *argument;
+    uint64_t uid_validity;
+
+    if (select->has_qresync)
+        return convert_fail(conversion, "QRESYNC is given twice");
+    select->has_qresync = true;
+    if (!convert_take_list(conversion, cursor, &elements) ||
+        !convert_take_number(conversion, &elements, UINT32_MAX, &uid_validity) ||
+        !convert_take_number(conversion, &elements, INT64_MAX, &qresync->modseq))
+        return false;
+    if (uid_validity == 0 || qresync->modseq == 0)
+        return convert_fail(conversion, "UIDVALIDITY and mod-sequence are at least 1");
+    qresync->uid_validity = (uint32_t)uid_validity;
+    argument = argument_peek(&elements);
+    if (argument != NULL && argument->kind != ARGUMENT_LIST &&
+        !convert_take_known(conversion, &elements, &qresync->known))
+        return false;
+    if (argument_peek(&elements) != NULL && !convert_match(conversion, &elements, qresync))
+        return false;
+    return convert_end(conversion, &elements);
+}
+
 /* select-params = SP "(" select-param *(SP select-param) ")" */
 static bool convert_select(struct conversion *conversion)
 {
@@ -137,11 +215,12 @@ static bool convert_select(struct conversion *conversion)
     if (argument_peek(&elements) == NULL)
         return convert_fail(conversion, "The list of parameters is empty");
     while ((argument = argument_next(&elements)) != NULL) {
-        if (argument_is_word(elements.tree, argument, "QRESYNC"))
-            return convert_fail(conversion, "QRESYNC is not offered");
-        if (!argument_is_word(elements.tree, argument, "CONDSTORE"))
+        if (argument_is_word(elements.tree, argument, "CONDSTORE"))
+            select->condstore = true;
+        else if (!argument_is_word(elements.tree, argument, "QRESYNC"))
             return convert_fail(conversion, "Unknown parameter");
-        select->condstore = true;
+        else if (!convert_qresync(conversion, &elements))
+            return false;
     }
     return convert_end(conversion, &conversion->cursor);
 }

@@ -285,7 +285,8 @@ static bool convert_items(struct conversion *conversion)
     return true;
 }
 
-/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")" */
+/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")"
+ * fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" */
 static bool convert_modifiers(struct conversion *conversion)
 {
     struct fetch_arguments *fetch = &conversion->command->fetch;
@@ -296,14 +297,18 @@ static bool convert_modifiers(struct conversion *conversion)
     do {
         const struct argument *argument = argument_next(&elements);
 
-        if (argument_is_word(elements.tree, argument, "VANISHED"))
-            return convert_fail(conversion, "VANISHED needs QRESYNC, which is not offered");
+        if (argument_is_word(elements.tree, argument, "VANISHED")) {
+            fetch->vanished = true;
+            continue;
+        }
         if (!argument_is_word(elements.tree, argument, "CHANGEDSINCE"))
             return convert_fail(conversion, "Unknown FETCH modifier");
         if (!convert_take_number(conversion, &elements, INT64_MAX, &fetch->changed_since))
             return false;
         fetch->has_changed_since = true;
     } while (argument_peek(&elements) != NULL);
+    if (fetch->vanished && !(conversion->command->uid && fetch->has_changed_since))
+        return convert_fail(conversion, "VANISHED belongs to UID FETCH with CHANGEDSINCE");
     return true;
 }
 

@@ -321,15 +321,19 @@ enum run_status run_authenticate(struct session *session, struct run *run)
 enum run_status run_enable(struct session *session, struct run *run)
 {
     bool condstore = false;
+    bool qresync = false;
     bool utf8 = false;
     for (guint i = 0; i < run->command->enable->len; i++) {
         const char *name = g_ptr_array_index(run->command->enable, i);
         condstore = condstore || strcmp(name, "CONDSTORE") == 0;
+        qresync = qresync || strcmp(name, "QRESYNC") == 0;
         utf8 = utf8 || strcmp(name, "UTF8=ACCEPT") == 0;
     }
-    g_string_append_printf(session_out(session), "* ENABLED%s%s\r\n", condstore ? " CONDSTORE" : "",
+    g_string_append_printf(session_out(session), "* ENABLED%s%s%s\r\n",
+                           condstore ? " CONDSTORE" : "", qresync ? " QRESYNC" : "",
                            utf8 ? " UTF8=ACCEPT" : "");
-    if (condstore)
+    session->qresync = session->qresync || qresync;
+    if (condstore || qresync)
         session_enable_condstore(session);
     if (utf8) {
         session->utf8 = true;

@@ -38,6 +38,7 @@ enum run_status run_expunge(struct session *session, struct run *run)
         session_origin(session, run, &origin);
         result = mailbox_expunge(session->mailbox, (const uint32_t *)(void *)uids->data, uids->len,
                                  true, &origin, &error);
+        session->modseq_due = result == 0;
     }
     g_array_unref(uids);
     if (result != 0) {

@@ -5,6 +5,7 @@
 
 #include "protocol/response.h"
 #include "server/fetch_item.h"
+#include "server/resync.h"
 #include "server/session_message.h"
 
 /* Where the answer is at hand the clock costs as much as a message: it is asked once in so many. */
@@ -34,6 +35,7 @@ struct fetch_state {
     bool first;         /* nothing follows the parenthesis yet */
     bool unreadable;
     struct session_message message;
+    struct resync *resync; /* with VANISHED, else NULL */
 
     struct store_error error; /* the first failure to read a message */
     size_t failures;
@@ -47,6 +49,7 @@ static void fetch_state_free(void *data)
     g_clear_pointer(&state->items, g_array_unref);
     g_clear_pointer(&state->seen, g_array_unref);
     session_message_release(&state->message);
+    resync_free(state->resync);
     g_free(state);
 }
 
@@ -152,6 +155,11 @@ static bool fetch_begin(struct session *session, struct run *run)
     fetch_collect_items(state, command);
     if (state->has_modseq) {
         session_enable_condstore(session);
+    }
+    if (command->fetch.vanished && resync_begin(&state->resync, session, &command->fetch.set, 0,
+                                                command->fetch.changed_since, &state->error) != 0) {
+        state->failures++;
+        g_array_set_size(state->indexes, 0);
     }
     if (command->fetch.has_changed_since) {
         fetch_keep_changed(session, state->indexes, command->fetch.changed_since);
@@ -315,10 +323,16 @@ static bool fetch_message(struct session *session, const struct run *run, struct
 
 enum run_status run_fetch(struct session *session, struct run *run)
 {
+    if (run->command->fetch.vanished && !session->qresync) {
+        return session_finish(session, run, "BAD", NULL, "VANISHED needs ENABLE QRESYNC");
+    }
     if (run->state == NULL && !fetch_begin(session, run)) {
         return session_finish_bad_set(session, run);
     }
     struct fetch_state *state = run->state;
+    if (state->resync != NULL && !resync_tell_vanished(state->resync, run)) {
+        return RUN_AGAIN;
+    }
     while (state->position < state->indexes->len) {
         if (!fetch_message(session, run, state)) {
             return RUN_AGAIN;

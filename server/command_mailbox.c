@@ -1,7 +1,7 @@
 /* Commands on mailboxes: SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE NAMESPACE
  * STATUS CLOSE UNSELECT. */
 #include "protocol/response.h"
-#include "server/session_private.h"
+#include "server/resync.h"
 
 /* --- SELECT and EXAMINE --- */
 
@@ -43,17 +43,47 @@ static int open_fresh(struct session *session, const char *name, struct mailbox 
     return code;
 }
 
-/* A SELECT that fails leaves no mailbox selected (RFC 3501 6.3.1). */
-enum run_status run_select(struct session *session, struct run *run)
+static void close_selected(struct session *session)
+{
+    if (session->mailbox != NULL)
+        g_string_append(session_out(session), "* OK [CLOSED] The mailbox before is closed\r\n");
+    session_unselect(session);
+}
+
+static void free_resync(void *resync)
+{
+    resync_free(resync);
+}
+
+/* RFC 7162 3.2.5: with another UIDVALIDITY the client's knowledge is of no use. */
+static int begin_resync(struct session *session, struct run *run, struct store_error *error)
+{
+    const struct qresync_arguments *qresync = &run->command->select.qresync;
+    if (!run->command->select.has_qresync ||
+        qresync->uid_validity != snapshot_uid_validity(session->view))
+        return STORE_OK;
+    uint32_t told = 0;
+    if (qresync->match_uids.ranges != NULL)
+        told = resync_match(session, &qresync->match_numbers, &qresync->match_uids);
+    struct resync *resync = NULL;
+    int code =
+        resync_begin(&resync, session, qresync->known.ranges != NULL ? &qresync->known : NULL, told,
+                     qresync->modseq, error);
+    run->state = resync;
+    run->state_free = free_resync;
+    return code;
+}
+
+static int select_mailbox(struct session *session, struct run *run, struct store_error *error)
 {
     const struct select_arguments *arguments = &run->command->select;
-    session_unselect(session);
-    struct store_error error = {STORE_OK, ""};
     struct mailbox *mailbox = NULL;
-    if (open_fresh(session, arguments->mailbox, &mailbox, &error) != 0)
-        return session_fail(session, run, &error, false);
+    int code = open_fresh(session, arguments->mailbox, &mailbox, error);
+    if (code != STORE_OK)
+        return code;
     session->mailbox = mailbox;
     session->view = snapshot_ref(mailbox_snapshot(mailbox));
+    session->told_modseq = snapshot_highest_modseq(session->view);
     session->read_only = run->command->kind == COMMAND_EXAMINE;
     if (arguments->condstore)
         session->condstore = true;
@@ -62,6 +92,26 @@ enum run_status run_select(struct session *session, struct run *run)
     session_add_recent(session, recent, snapshot_uid_next(session->view));
     session_set_state(session, SESSION_STATE_SELECTED);
     describe_mailbox(session);
+    code = begin_resync(session, run, error);
+    if (code != STORE_OK)
+        session_unselect(session);
+    return code;
+}
+
+/* A SELECT that fails leaves no mailbox selected (RFC 3501 6.3.1). */
+enum run_status run_select(struct session *session, struct run *run)
+{
+    struct store_error error = {STORE_OK, ""};
+    if (run->command->select.has_qresync && !session->qresync)
+        return session_finish(session, run, "BAD", NULL, "QRESYNC needs ENABLE QRESYNC");
+    if (run->state == NULL) {
+        close_selected(session);
+        if (select_mailbox(session, run, &error) != 0)
+            return session_fail(session, run, &error, false);
+    }
+    struct resync *resync = run->state;
+    if (resync != NULL && (!resync_tell_vanished(resync, run) || !resync_tell_flags(resync, run)))
+        return RUN_AGAIN;
     return session_finish(session, run, "OK", session->read_only ? "READ-ONLY" : "READ-WRITE",
                           session->read_only ? "Mailbox open for reading" : "Mailbox open");
 }

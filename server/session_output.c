@@ -120,11 +120,44 @@ void session_log(const struct session *session, enum session_log_level level, co
     g_free(line);
 }
 
+/* RFC 7162 3.2.10.2: expunges must not come where a UID SEARCH asks for message numbers. */
+static bool searches_numbers(const struct command *command)
+{
+    if (command->kind != COMMAND_SEARCH)
+        return false;
+    const GArray *program = command->search.program;
+    for (guint i = 0; program != NULL && i < program->len; i++) {
+        if (g_array_index(program, struct search_key, i).kind == SEARCH_SEQUENCE)
+            return true;
+    }
+    return false;
+}
+
+/* HIGHESTMODSEQ where a client of QRESYNC could not conclude it from MODSEQs (RFC 7162 3.2, 3.2.7).
+ * Returns the tagged response's code: a new string, or NULL for that of the command. */
+static char *tell_modseq(struct session *session, bool has_code)
+{
+    if (!session->qresync || session->mailbox == NULL || !(session->held || session->modseq_due))
+        return NULL;
+    char *code = g_strdup_printf("HIGHESTMODSEQ %" G_GUINT64_FORMAT, session_told_modseq(session));
+    session->modseq_due = session->held;
+    if (!has_code && !session->held)
+        return code;
+    g_string_append_printf(session_out(session), "* OK [%s] Highest told\r\n", code);
+    g_free(code);
+    return NULL;
+}
+
 static void write_tagged(struct session *session, const struct run *run, const char *status,
                          const char *code, const char *text)
 {
     const struct command_spec *spec = run->spec;
-    session_sync(session, run->command->uid ? spec->uid_sync : spec->sync);
+    bool by_uid = run->command->uid && !searches_numbers(run->command);
+    session_sync(session, by_uid ? spec->uid_sync : spec->sync);
+    bool has_code = code != NULL || strcmp(status, "OK") != 0;
+    char *modseq = tell_modseq(session, has_code);
+    if (modseq != NULL)
+        code = modseq;
     GString *out = session_out(session);
     g_string_append_printf(out, "%s %s ", run->command->tag, status);
     if (code != NULL) {
@@ -134,6 +167,7 @@ static void write_tagged(struct session *session, const struct run *run, const c
     }
     response_text(out, text, session->utf8);
     g_string_append(out, "\r\n");
+    g_free(modseq);
 }
 
 enum run_status session_finish(struct session *session, struct run *run, const char *status,
@@ -234,7 +268,7 @@ void session_write_capabilities(const struct session *session, GString *out)
     }
     g_string_append(out, "IMAP4rev1 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
                          "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
-                         "STATUS=SIZE ESEARCH CONDSTORE WITHIN UTF8=ACCEPT MULTIAPPEND");
+                         "STATUS=SIZE ESEARCH CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND");
     g_string_append_printf(out, " APPENDLIMIT=%" G_GUINT64_FORMAT, session->settings->append_limit);
     if (!session->compressed)
         g_string_append(out, " COMPRESS=DEFLATE");

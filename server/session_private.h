@@ -124,10 +124,14 @@ struct session {
     struct account *account;
     bool utf8;      /* ENABLE UTF8=ACCEPT */
     bool condstore; /* ENABLE CONDSTORE or a CONDSTORE enabling command (RFC 7162 3.1) */
+    bool qresync;   /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 
     struct mailbox *mailbox; /* NULL: none selected */
     struct snapshot *view;   /* what the client has been told of */
     bool read_only;          /* EXAMINE */
+    bool held;               /* the view has messages that were expunged, to be told of later */
+    bool modseq_due;         /* HIGHESTMODSEQ belongs into the next tagged response (QRESYNC) */
+    uint64_t told_modseq;    /* every change up to this one has been told */
     GArray *recent;          /* struct sequence_range of UIDs, ascending: \Recent here */
     size_t keywords_told;    /* of the mailbox, in the last FLAGS response */
 };
@@ -197,6 +201,8 @@ void session_write_flags(struct session *session, GString *out, const struct sna
 bool session_is_recent(const struct session *session, const struct message *message);
 /* Emits untagged FLAGS and PERMANENTFLAGS if the mailbox has keywords not told of yet. */
 void session_tell_keywords(struct session *session, const struct snapshot *snapshot);
+/* "* n FETCH (...)" with the flags of the message at index, and UID and MODSEQ with CONDSTORE. */
+void session_write_fetch(struct session *session, const struct snapshot *snapshot, size_t index);
 /* The messages of a set in the view: a new GArray of uint32_t indexes, ascending. With uid,
  * missing UIDs are skipped; without, a number beyond the last message makes it NULL: BAD. */
 GArray *session_resolve(struct session *session, const struct sequence_set *set, bool uid);
@@ -207,6 +213,9 @@ void session_unselect(struct session *session);
 void session_enable_condstore(struct session *session);
 /* The untagged lines that SELECT and a change of keywords share: FLAGS and PERMANENTFLAGS. */
 void session_write_mailbox_flags(struct session *session, const struct snapshot *snapshot);
+/* The MODSEQ that a client which knows all that it was told of may keep (RFC 7162 3.2): below the
+ * view's while expunges are held back. */
+uint64_t session_told_modseq(const struct session *session);
 /* EXISTS and RECENT of the view. */
 void session_write_exists(struct session *session);
 /* Messages with a UID in [first, end) become \Recent in this session. */

@@ -2,7 +2,8 @@
  *
  * The view is the snapshot that the client knows. Bringing it up to date is the difference to the
  * newest snapshot, told in an order that keeps sequence numbers right: EXPUNGE from the last to
- * the first, so that none moves another; then EXISTS; then flags, by the new numbers.
+ * the first, so that none moves another (or one VANISHED); then EXISTS; then flags, by the new
+ * numbers.
  *
  * A mailbox that was deleted stays readable here as it was; its changes fail with NONEXISTENT. So
  * does one that was deleted and made again: the new one has another UIDVALIDITY, which a session
@@ -126,7 +127,7 @@ void session_tell_keywords(struct session *session, const struct snapshot *snaps
         session_write_mailbox_flags(session, snapshot);
 }
 
-static void write_fetch(struct session *session, const struct snapshot *snapshot, size_t index)
+void session_write_fetch(struct session *session, const struct snapshot *snapshot, size_t index)
 {
     struct message message = snapshot_message(snapshot, index);
     GString *out = session_out(session);
@@ -167,7 +168,16 @@ static bool looks_the_same(const struct snapshot *before, const struct message *
 static void tell_expunged(struct session *session, const struct snapshot *before,
                           const GArray *uids)
 {
+    if (uids->len == 0)
+        return;
     GString *out = session_out(session);
+    if (session->qresync) {
+        g_string_append(out, "* VANISHED ");
+        sequence_set_format(out, (const uint32_t *)(void *)uids->data, uids->len);
+        g_string_append(out, "\r\n");
+        session->modseq_due = true;
+        return;
+    }
     for (guint i = uids->len; i-- > 0;) {
         size_t index = 0;
         if (snapshot_find(before, g_array_index(uids, uint32_t, i), &index))
@@ -187,7 +197,7 @@ static void tell_changed(struct session *session, const struct snapshot *before,
         if (contains_uid(told, told_count, message.uid))
             continue;
         if (session->condstore || !looks_the_same(before, &message))
-            write_fetch(session, after, index);
+            session_write_fetch(session, after, index);
     }
 }
 
@@ -226,6 +236,9 @@ void session_sync_quiet(struct session *session, const uint32_t *told, size_t co
     assert(snapshot_uid_validity(newest) == snapshot_uid_validity(session->view));
     struct snapshot *after =
         mode == SYNC_FULL ? snapshot_ref(newest) : snapshot_keep_expunged(session->view, newest);
+    session->held = after != newest;
+    if (!session->held)
+        session->told_modseq = snapshot_highest_modseq(newest);
     advance(session, after, told, count);
 }
 
@@ -299,8 +312,15 @@ void session_unselect(struct session *session)
     session->recent = NULL;
     session->keywords_told = 0;
     session->read_only = false;
+    session->held = false;
+    session->modseq_due = false;
     if (session->state == SESSION_STATE_SELECTED)
         session_set_state(session, SESSION_STATE_AUTHENTICATED);
+}
+
+uint64_t session_told_modseq(const struct session *session)
+{
+    return session->held ? session->told_modseq : snapshot_highest_modseq(session->view);
 }
 
 void session_enable_condstore(struct session *session)
@@ -311,5 +331,5 @@ void session_enable_condstore(struct session *session)
     if (session->mailbox != NULL)
         g_string_append_printf(session_out(session),
                                "* OK [HIGHESTMODSEQ %" G_GUINT64_FORMAT "] Highest\r\n",
-                               snapshot_highest_modseq(session->view));
+                               session_told_modseq(session));
 }

@@ -89,6 +89,7 @@ static void add_fetch(GString *out, const struct fetch_arguments *fetch)
         add_item(out, &g_array_index(fetch->items, struct fetch_item, i));
     if (fetch->has_changed_since)
         g_string_append_printf(out, " since=%" G_GUINT64_FORMAT, fetch->changed_since);
+    g_string_append(out, fetch->vanished ? " vanished" : "");
 }
 
 static void add_store(GString *out, const struct store_arguments *store)
@@ -156,6 +157,26 @@ static void add_id(GString *out, const GArray *fields)
     }
 }
 
+static void add_select(GString *out, const struct select_arguments *select)
+{
+    const struct qresync_arguments *qresync = &select->qresync;
+
+    add_string(out, "mailbox", select->mailbox);
+    g_string_append(out, select->condstore ? " condstore" : "");
+    if (!select->has_qresync)
+        return;
+    g_string_append_printf(out, " qresync=%u,%" G_GUINT64_FORMAT, qresync->uid_validity,
+                           qresync->modseq);
+    if (qresync->known.ranges != NULL)
+        add_set(out, &qresync->known);
+    if (qresync->match_numbers.ranges != NULL) {
+        g_string_append(out, " (");
+        add_set(out, &qresync->match_numbers);
+        add_set(out, &qresync->match_uids);
+        g_string_append_c(out, ')');
+    }
+}
+
 static void add_create(GString *out, const struct command *command)
 {
     add_string(out, "mailbox", command->create.mailbox);
@@ -187,8 +208,7 @@ static void add_arguments(GString *out, const struct command *command)
         break;
     case COMMAND_SELECT:
     case COMMAND_EXAMINE:
-        add_string(out, "mailbox", command->select.mailbox);
-        g_string_append(out, command->select.condstore ? " condstore" : "");
+        add_select(out, &command->select);
         break;
     case COMMAND_CREATE:
         add_create(out, command);

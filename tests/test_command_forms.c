@@ -50,6 +50,18 @@ static const struct form {
     {"a SELECT {6}\r\nDrafts\r\n", "CONTINUE\na SELECT mailbox=\"Drafts\"\n"},
     {"a SELECT INBOX (CONDSTORE)\r\n", "a SELECT mailbox=\"INBOX\" condstore\n"},
     {"a EXAMINE a/b (condstore)\r\n", "a EXAMINE mailbox=\"a/b\" condstore\n"},
+    {"a SELECT INBOX (QRESYNC (67890007 20050715194045000))\r\n",
+     "a SELECT mailbox=\"INBOX\" qresync=67890007,20050715194045000\n"},
+    {"a SELECT INBOX (QRESYNC (67890007 20050715194045000 41,43:211,214:541))\r\n",
+     "a SELECT mailbox=\"INBOX\" qresync=67890007,20050715194045000 "
+     "41:41,43:211,214:541\n"},
+    {"a EXAMINE x (CondStore qresync (1 9223372036854775807 1:29997 (5000,7500,9990:9992 15000,"
+     "22500,29970,29973,29976)))\r\n",
+     "a EXAMINE mailbox=\"x\" condstore qresync=1,9223372036854775807 1:29997 ("
+     " 5000:5000,7500:7500,9990:9992 15000:15000,22500:22500,29970:29970,29973:29973,"
+     "29976:29976)\n"},
+    {"a SELECT x (QRESYNC (4294967295 1 (1:4294967295 1:4294967295)) CONDSTORE)\r\n",
+     "a SELECT mailbox=\"x\" condstore qresync=4294967295,1 ( 1:4294967295 1:4294967295)\n"},
     {"a EXAMINE Gr&APYA3w-er\r\n", "a EXAMINE mailbox=\"Gr\303\266\303\237er\"\n"},
     {"a SELECT \"&ZeVnLIqe-\"\r\n", "a SELECT mailbox=\"\346\227\245\346\234\254\350\252\236\"\n"},
     {"a SELECT \"Gr\303\266\303\237er\"\r\n", "a SELECT mailbox=\"Gr\303\266\303\237er\"\n"},
@@ -184,6 +196,9 @@ static const struct form {
      "names=[SUBJECT|X-LONG]] SECTION.PEEK[1.] SECTION.PEEK[1.MIME] MODSEQ\n"},
     {"a UID FETCH 1 BODY[HEADER.FIELDS ({7+}\r\nSubject {4}\r\nFrom \"To\" a]b)]<3.4>\r\n",
      "CONTINUE\na UID FETCH 1:1 SECTION[HEADER.FIELDS names=[Subject|From|To|a]b]]<3.4>\n"},
+    {"a UID FETCH 300:500 (FLAGS) (CHANGEDSINCE 12345 VANISHED)\r\n",
+     "a UID FETCH 300:500 FLAGS since=12345 vanished\n"},
+    {"a uid fetch 1:* uid (vanished changedsince 1)\r\n", "a UID FETCH 1:0 UID since=1 vanished\n"},
     {"a FETCH 1:* (UID FLAGS MODSEQ) (CHANGEDSINCE 12345)\r\n",
      "a FETCH 1:0 UID FLAGS MODSEQ since=12345\n"},
     {"a UID FETCH 1:* UID (changedsince 1)\r\n", "a UID FETCH 1:0 UID since=1\n"},
