@@ -3,9 +3,12 @@
  * wholly or not at all; and the packs are those that there were.
  */
 #include <check.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/journal_script.h"
 #include "tests/store_fixture.h"
@@ -266,6 +269,120 @@ START_TEST(test_store_journal__survives_cuts_in_random_histories)
 }
 END_TEST
 
+/* --- the same packs --- */
+
+/* That the octets are the same, too, machine_check_directory() knows. */
+static GHashTable *pack_names(const char *directory)
+{
+    GHashTable *names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    for (unsigned u = 0; u < MACHINE_USERS; u++) {
+        g_autofree char *path =
+            g_strdup_printf("%s/mail/%s.git/objects/pack", directory, machine_users[u]);
+        DIR *handle = opendir(path);
+        const struct dirent *entry;
+
+        ck_assert_ptr_nonnull(handle);
+        while ((entry = readdir(handle)) != NULL) {
+            if (g_str_has_suffix(entry->d_name, ".pack")) {
+                g_hash_table_add(names, g_strdup_printf("%s/%s", machine_users[u], entry->d_name));
+            }
+        }
+        closedir(handle);
+    }
+    return names;
+}
+
+static void check_same_packs(void)
+{
+    g_autofree char *copy = machine_copy_name(&machine);
+    g_autoptr(GHashTable) expected = pack_names(machine.directory);
+    GHashTableIter iterator;
+    void *name;
+
+    power_host_cut(machine.power, copy, POWER_LOST, &machine.random);
+    g_autoptr(GHashTable) state = machine_recover(copy, machine_later());
+    g_autoptr(GHashTable) found = pack_names(copy);
+    machine_check_equal(machine.states->pdata[machine.states->len - 1], state, "all of it");
+    g_hash_table_iter_init(&iterator, expected);
+    while (g_hash_table_iter_next(&iterator, &name, NULL)) {
+        ck_assert_msg(g_hash_table_contains(found, name), "%s was not made again", (char *)name);
+    }
+    ck_assert_uint_eq(g_hash_table_size(expected), g_hash_table_size(found));
+    machine_check_directory(&machine, copy, false);
+    fixture_remove(strdup(copy));
+}
+
+/* So short that nothing is merged meanwhile. */
+START_TEST(test_store_journal__makes_the_same_packs_in_a_replay)
+{
+    struct store_journal settings = {.size = 4 * 1024 * 1024};
+
+    machine_init(&machine, &settings, 300 + (uint32_t)_i);
+    for (unsigned i = 0; i < 50; i++) {
+        struct step step = machine_random_step(&machine);
+
+        machine_step(&machine, &step);
+        if (i % 10 == 9) {
+            machine_step(&machine, &(struct step)SYNC);
+            machine_step(&machine, &(struct step)WORK(800));
+            check_same_packs();
+        }
+    }
+    machine_release(&machine);
+}
+END_TEST
+
+/* --- a journal that is damaged --- */
+
+/* What it says from the damage on is lost; nothing else, and nothing is made of what is left. */
+static void check_damaged(const char *copy, guint durable)
+{
+    g_autofree char *damaged = machine_copy_name(&machine);
+    g_autofree char *path = g_strconcat(damaged, "/journal/0", NULL);
+    struct power_host *source = power_host_new(copy);
+    uint8_t octet;
+    int fd;
+
+    power_host_cut(source, damaged, POWER_WRITTEN, &machine.random);
+    power_host_free(source);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    /* The headers are two for that reason; frames begin behind them. */
+    off_t at = (off_t)(power_random(&machine.random) % (20 * POWER_BLOCK));
+    ck_assert_int_eq(pread(fd, &octet, 1, at), 1);
+    octet ^= (uint8_t)(1 << power_random(&machine.random) % 8);
+    ck_assert_int_eq(pwrite(fd, &octet, 1, at), 1);
+    close(fd);
+    g_autoptr(GHashTable) state = machine_recover(damaged, machine_later());
+    machine_check_state(&machine, state, durable, "damaged");
+    machine_check_directory(&machine, damaged, false);
+    fixture_remove(strdup(damaged));
+}
+
+START_TEST(test_store_journal__loses_no_more_than_what_is_damaged)
+{
+    struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
+
+    machine_init(&machine, &settings, 900 + (uint32_t)_i);
+    for (unsigned round = 0; round < 4; round++) {
+        machine_step(&machine, &(struct step){STEP_FLUSH, 0, 0, 0, 0});
+        guint durable = machine.states->len - 1;
+        for (unsigned i = 0; i < 5; i++) {
+            machine_step(&machine, &(struct step){STEP_APPEND, i % 2, i % 3 == 0, 0, 10});
+            machine_step(&machine, &(struct step){STEP_MOVE, i % 2, 0, 1, 1});
+            machine_step(&machine, &(struct step)SYNC);
+        }
+        g_autofree char *copy = machine_copy_name(&machine);
+        power_host_cut(machine.power, copy, POWER_LOST, &machine.random);
+        for (unsigned i = 0; i < 30; i++) {
+            check_damaged(copy, durable);
+        }
+        fixture_remove(strdup(copy));
+    }
+    machine_release(&machine);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store_journal");
@@ -275,6 +392,8 @@ int main(void)
     tcase_add_loop_test(tests, test_store_journal__survives_a_cut_at_every_call, 0,
                         G_N_ELEMENTS(scripts) * CUT_KINDS);
     tcase_add_loop_test(tests, test_store_journal__survives_cuts_in_random_histories, 0, 6);
+    tcase_add_loop_test(tests, test_store_journal__makes_the_same_packs_in_a_replay, 0, 8);
+    tcase_add_loop_test(tests, test_store_journal__loses_no_more_than_what_is_damaged, 0, 2);
     suite_add_tcase(suite, tests);
 
     SRunner *runner = srunner_create(suite);
