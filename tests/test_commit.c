@@ -65,7 +65,8 @@ START_TEST(test_commit__can_not_be_forged_from_outside)
     struct origin origin = {"x\nUser: bob\n\ntree", "\033]0;title\a", "", -5};
     g_autoptr(GString) out = g_string_new(NULL);
 
-    commit_encode(out, &tree, NULL, NULL, "al<i>ce@example.org", &origin, "a\nparent b\n\nUser: bob");
+    commit_encode(out, &tree, NULL, NULL, "al<i>ce@example.org", &origin,
+                  "a\nparent b\n\nUser: bob");
     ck_assert_str_eq(out->str, "tree 0000000000000000000000000000000000000000\n"
                                "author al_i_ce@example.org <al_i_ce@example.org> 0 +0000\n"
                                "committer al_i_ce@example.org <al_i_ce@example.org> 0 +0000\n"

@@ -6,9 +6,9 @@
  * delta against an object of another pack, a longer chain or larger object than the limits here, a
  * tag.
  *
- * Nothing in the files is believed. Offsets and sizes are checked before use. The entry of an object
- * that is whole has to have the CRC-32 which the index, itself bound to its pack by the pack's
- * checksum, has for it; what is made of deltas has to hash to its name. So damage gives
+ * Nothing in the files is believed. Offsets and sizes are checked before use. The entry of an
+ * object that is whole has to have the CRC-32 which the index, itself bound to its pack by the
+ * pack's checksum, has for it; what is made of deltas has to hash to its name. So damage gives
  * STORE_CORRUPT, never other octets. The CRC is most of what reading a stored message of 4 kB
  * costs, 0.7 us of 0.9 (SHA-1 would take 2.1, zlib's own Adler-32 1.1, and libgit2 takes 1.8 in
  * all); an answer that sends it takes ten times as much.
