@@ -442,7 +442,11 @@ struct power_host *power_host_new(const char *directory)
     power->ever = names_new();
     power->namings = g_ptr_array_new_with_free_func(naming_free);
     power->open = g_hash_table_new(g_direct_hash, g_direct_equal);
-    pthread_mutex_init(&power->mutex, NULL);
+    pthread_mutexattr_t recursive; /* a watch may cut */
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&power->mutex, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     power->time = host_system()->now(NULL) - (int64_t)HOUR * MICROSECONDS;
     power->random = 2463534242;
     load(power, directory);
@@ -484,9 +488,11 @@ void power_host_wait(struct power_host *power, int64_t microseconds)
     power->time += microseconds;
 }
 
-const void *power_host_content(const struct power_host *power, const char *path, size_t *length)
+const void *power_host_content(struct power_host *power, const char *path, size_t *length)
 {
+    pthread_mutex_lock(&power->mutex);
     const struct node *node = g_hash_table_lookup(power->ever, path);
+    pthread_mutex_unlock(&power->mutex);
 
     if (node == NULL || node->now == NULL) {
         return NULL;
@@ -603,7 +609,8 @@ static void copy_cache(const char *from, const char *to)
     }
 }
 
-void power_host_cut(struct power_host *power, const char *to, enum power_cut cut, uint32_t *random)
+static void cut_to(const struct power_host *power, const char *to, enum power_cut cut,
+                   uint32_t *random)
 {
     g_autoptr(GHashTable) names = names_after(power, cut, random);
     guint count;
@@ -634,4 +641,11 @@ void power_host_cut(struct power_host *power, const char *to, enum power_cut cut
 
         copy_cache(cache, copy);
     }
+}
+
+void power_host_cut(struct power_host *power, const char *to, enum power_cut cut, uint32_t *random)
+{
+    pthread_mutex_lock(&power->mutex);
+    cut_to(power, to, cut, random);
+    pthread_mutex_unlock(&power->mutex);
 }

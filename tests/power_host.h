@@ -48,7 +48,7 @@ void power_host_cut(struct power_host *power, const char *to, enum power_cut cut
 
 /* A file as it was last written, though it may be gone; NULL when there never was one. path is
  * relative to the directory. */
-const void *power_host_content(const struct power_host *power, const char *path, size_t *length);
+const void *power_host_content(struct power_host *power, const char *path, size_t *length);
 
 /* A xorshift generator; the state is not 0. */
 uint32_t power_random(uint32_t *state);

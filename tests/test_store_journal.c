@@ -391,8 +391,8 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_store_journal__survives_a_cut_at_every_call, 0,
                         G_N_ELEMENTS(scripts) * CUT_KINDS);
-    tcase_add_loop_test(tests, test_store_journal__survives_cuts_in_random_histories, 0, 6);
-    tcase_add_loop_test(tests, test_store_journal__makes_the_same_packs_in_a_replay, 0, 8);
+    tcase_add_loop_test(tests, test_store_journal__survives_cuts_in_random_histories, 0, 4);
+    tcase_add_loop_test(tests, test_store_journal__makes_the_same_packs_in_a_replay, 0, 5);
     tcase_add_loop_test(tests, test_store_journal__loses_no_more_than_what_is_damaged, 0, 2);
     suite_add_tcase(suite, tests);
 
