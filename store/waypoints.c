@@ -76,8 +76,8 @@ static bool decode(struct waypoints *out, const uint8_t *bytes, size_t length,
         return false;
     }
     g_array_append_vals(out->list, bytes + sizeof(head), head.count);
-    for (guint i = 1; i < out->list->len; i++) {
-        if (waypoint_at(out, i)->modseq <= waypoint_at(out, i - 1)->modseq) {
+    for (guint i = 0; i < out->list->len; i++) {
+        if (waypoint_at(out, i)->modseq <= (i > 0 ? waypoint_at(out, i - 1)->modseq : 0)) {
             return false;
         }
     }
