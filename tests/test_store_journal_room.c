@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/faulty_host.h"
 #include "tests/journal_script.h"
 #include "tests/mail_fixture.h"
 #include "tests/store_fixture.h"
@@ -50,6 +51,7 @@ static void open_with_journal(const struct store_journal *settings)
 static void close_all(void)
 {
     mailbox_unref(inbox);
+    inbox = NULL;
     mail_fixture_close(&fixture);
 }
 
@@ -227,6 +229,60 @@ START_TEST(test_store_journal_room__random_histories_with_checkpoints_in_the_bac
 }
 END_TEST
 
+/* --- calls that fail --- */
+
+static void take_turns(struct faulty_host *faulty, unsigned *count)
+{
+    for (unsigned turn = 0; turn < 2; turn++) {
+        if (append_numbered(*count) == 0) {
+            ++*count;
+        }
+        flag(&fixture, inbox, 1, turn == 0 ? FLAG_MODE_ADD : FLAG_MODE_REMOVE, MESSAGE_SEEN, NULL);
+        store_sync(fixture.store, &error);
+        faulty->time_offset += INT64_C(2000) * 1000;
+        store_work(fixture.store, true);
+    }
+    store_flush(fixture.store, &error);
+}
+
+/* Fails the call with this number; false when there are not so many. */
+static bool fail_call(unsigned call, int number)
+{
+    struct faulty_host faulty;
+    unsigned count = 1;
+
+    faulty_host_init(&faulty);
+    host = faulty.host;
+    mail_fixture_init(&fixture, &host);
+    inbox = NULL;
+    reopen();
+    ck_assert_int_eq(append_numbered(0), 0);
+    ck_assert_int_eq(store_flush(fixture.store, &error), 0);
+    faulty_host_arm(&faulty, call, false, number);
+    take_turns(&faulty, &count);
+    bool failed = faulty.failed;
+    faulty_host_arm(&faulty, 0, false, 0);
+    /* Whatever it was, it works again, and nothing that was done is undone. */
+    check_numbered(count);
+    ck_assert_msg(store_flush(fixture.store, &error) == 0, "after call %u: %s", call, error.detail);
+    reopen();
+    check_numbered(count);
+    mailbox_unref(inbox);
+    mail_fixture_release(&fixture);
+    return failed;
+}
+
+START_TEST(test_store_journal_room__works_again_after_any_call_failed)
+{
+    unsigned call = 1;
+
+    while (fail_call(call, _i == 0 ? EIO : ENOSPC)) {
+        call++;
+    }
+    ck_assert_uint_gt(call, 20);
+}
+END_TEST
+
 /* --- changes of flags that may wait --- */
 
 enum { WINDOW = 2000 }; /* milliseconds */
@@ -300,6 +356,7 @@ int main(void)
     tcase_add_loop_test(machines,
                         test_store_journal_room__relaxed_flags_are_lost_at_most_within_the_window,
                         0, G_N_ELEMENTS(relaxed_steps));
+    tcase_add_loop_test(machines, test_store_journal_room__works_again_after_any_call_failed, 0, 2);
     suite_add_tcase(suite, machines);
 
     SRunner *runner = srunner_create(suite);
