@@ -62,13 +62,13 @@ static int begin_resync(struct session *session, struct run *run, struct store_e
     if (!run->command->select.has_qresync ||
         qresync->uid_validity != snapshot_uid_validity(session->view))
         return STORE_OK;
-    uint32_t told = 0;
+    uint32_t match = 0;
     if (qresync->match_uids.ranges != NULL)
-        told = resync_match(session, &qresync->match_numbers, &qresync->match_uids);
+        match = resync_match(session, &qresync->match_numbers, &qresync->match_uids);
     struct resync *resync = NULL;
     int code =
-        resync_begin(&resync, session, qresync->known.ranges != NULL ? &qresync->known : NULL, told,
-                     qresync->modseq, error);
+        resync_begin(&resync, session, qresync->known.ranges != NULL ? &qresync->known : NULL,
+                     match, qresync->modseq, error);
     run->state = resync;
     run->state_free = free_resync;
     return code;

@@ -5,11 +5,14 @@
 enum {
     RESYNC_LINE_RANGES = 500,  /* ranges of UIDs in one response */
     RESYNC_CHECK_EVERY = 1000, /* messages between two looks at the clock */
+    RESYNC_TRIES = 1024,       /* to get to the end of a long history */
 };
 
 struct resync {
     struct session *session;
     uint64_t since;
+    uint32_t match;   /* all that vanished up to this UID is known */
+    unsigned tries;   /* left to find out exactly what vanished; 0: done */
     GArray *known;    /* struct sequence_range, ascending */
     GArray *vanished; /* struct uid_range, ascending: to be told */
     guint told;       /* of vanished */
@@ -26,8 +29,8 @@ void resync_free(struct resync *resync)
     g_free(resync);
 }
 
-/* What both lists have, above told. */
-static GArray *intersect(const GArray *known, const GArray *vanished, uint32_t told)
+/* What both lists have, above match. */
+static GArray *intersect(const GArray *known, const GArray *vanished, uint32_t match)
 {
     GArray *out = g_array_new(FALSE, FALSE, sizeof(struct uid_range));
     guint i = 0;
@@ -36,8 +39,8 @@ static GArray *intersect(const GArray *known, const GArray *vanished, uint32_t t
         struct sequence_range a = g_array_index(known, struct sequence_range, i);
         struct uid_range b = g_array_index(vanished, struct uid_range, k);
         struct uid_range both = {MAX(a.low, b.first), MIN(a.high, b.last)};
-        if (both.last > told && both.first <= both.last) {
-            both.first = MAX(both.first, told + 1);
+        if (both.last > match && both.first <= both.last) {
+            both.first = MAX(both.first, match + 1);
             g_array_append_val(out, both);
         }
         if (a.high < b.last)
@@ -61,29 +64,55 @@ static GArray *resolve_known(const struct session *session, const struct sequenc
     return all;
 }
 
-int resync_begin(struct resync **out, struct session *session, const struct sequence_set *known,
-                 uint32_t told, uint64_t since, struct store_error *error)
+/* On failure what was found before stays: it is more than need be told, never less. */
+static int find_vanished(struct resync *resync, struct store_error *error)
 {
+    struct session *session = resync->session;
+    enum vanished answer = VANISHED_MORE;
     GArray *vanished = NULL;
-    bool exact = false;
-    int code = mailbox_vanished(session->mailbox, session->view, since, &vanished, &exact, error);
+    int code =
+        mailbox_vanished(session->mailbox, session->view, resync->since, &vanished, &answer, error);
+    resync->tries = code == STORE_OK && answer == VANISHED_UNFINISHED ? resync->tries - 1 : 0;
     if (code != STORE_OK)
         return code;
+    g_clear_pointer(&resync->vanished, g_array_unref);
+    resync->vanished = intersect(resync->known, vanished, resync->match);
+    g_array_unref(vanished);
+    if (resync->tries == 0)
+        session_log(session, SESSION_LOG_DEBUG,
+                    "event=resync since=%" PRIu64 " exact=%s vanished-ranges=%u", resync->since,
+                    answer == VANISHED_EXACT ? "yes" : "no", resync->vanished->len);
+    return STORE_OK;
+}
+
+int resync_begin(struct resync **out, struct session *session, const struct sequence_set *known,
+                 uint32_t match, uint64_t since, struct store_error *error)
+{
     struct resync *resync = g_new0(struct resync, 1);
     resync->session = session;
     resync->since = since;
+    resync->match = match;
+    resync->tries = RESYNC_TRIES;
     resync->known = resolve_known(session, known);
-    resync->vanished = intersect(resync->known, vanished, told);
-    g_array_unref(vanished);
-    session_log(session, SESSION_LOG_DEBUG,
-                "event=resync since=%" PRIu64 " exact=%s vanished-ranges=%u", since,
-                exact ? "yes" : "no", resync->vanished->len);
+    int code = find_vanished(resync, error);
+    if (code != STORE_OK) {
+        resync_free(resync);
+        return code;
+    }
     *out = resync;
     return STORE_OK;
 }
 
 bool resync_tell_vanished(struct resync *resync, const struct run *run)
 {
+    struct store_error error;
+    while (resync->tries > 0) {
+        if (session_should_yield(resync->session, run))
+            return false;
+        if (find_vanished(resync, &error) != STORE_OK)
+            session_log(resync->session, SESSION_LOG_WARNING, "event=resync detail=\"%s\"",
+                        error.detail);
+    }
     while (resync->told < resync->vanished->len) {
         GString *out = session_out(resync->session);
         guint end = MIN(resync->told + RESYNC_LINE_RANGES, resync->vanished->len);

@@ -7,10 +7,10 @@
 
 struct resync;
 
-/* Finds what vanished from the view since a MODSEQ, among the UIDs known (NULL: all) above told, of
- * which the client knows all that there is to know. The view stays as it is until resync_free(). */
+/* Finds what vanished from the view since a MODSEQ, among the UIDs known (NULL: all) above match,
+ * up to which the client knows what there is. The view stays as it is until resync_free(). */
 int resync_begin(struct resync **out, struct session *session, const struct sequence_set *known,
-                 uint32_t told, uint64_t since, struct store_error *error);
+                 uint32_t match, uint64_t since, struct store_error *error);
 void resync_free(struct resync *resync); /* accepts NULL */
 
 /* Writes VANISHED (EARLIER) responses. False: to be called again in the next slice. */

@@ -116,6 +116,13 @@ struct uid_range {
     uint32_t last; /* at least first */
 };
 
+enum vanished {
+    VANISHED_EXACT,
+    VANISHED_MORE,       /* the UIDs told are all below UIDNEXT that are not there */
+    VANISHED_UNFINISHED, /* the same, but call again: the next call finds more of the history read
+                          */
+};
+
 /* The UIDs that a client which knew the mailbox at the MODSEQ since may have and that are not in
  * now (a state of this mailbox, not necessarily the newest), for VANISHED of RFC 7162: those that
  * were there at since, and those that came later and went again, which count as expunged since,
@@ -123,11 +130,11 @@ struct uid_range {
  * UIDNEXT.
  *
  * Taken from the history, at any age. Where that can't tell (it was cut off or set back by others,
- * or since is above HIGHESTMODSEQ; or too much of it would have to be read, which a later call will
- * find done), *exact is false and they are all UIDs below UIDNEXT that now does not have: more than
- * need be, as the RFC allows, never less. Reads at most some thousand commits. */
+ * or since is above HIGHESTMODSEQ) they are more than need be, as the RFC allows, never less. One
+ * call reads at most some thousand commits, a few milliseconds' work, and then the trees that
+ * differ. */
 int mailbox_vanished(struct mailbox *mailbox, const struct snapshot *now, uint64_t since,
-                     GArray **ranges, bool *exact, struct store_error *error);
+                     GArray **ranges, enum vanished *answer, struct store_error *error);
 
 /* A message's exact octets. Owned by the caller; released with message_bytes_release(). */
 struct message_bytes {

@@ -9,7 +9,7 @@
 #include "store/internal/snapshot_load.h"
 #include "store/internal/waypoints.h"
 
-enum { STEPS_MAX = 16 * 1024 }; /* commits that one call reads; the next one goes on from there */
+enum { STEPS_MAX = 2048 }; /* commits that one call reads; the next one goes on from there */
 
 /* --- the states at a MODSEQ --- */
 
@@ -22,6 +22,7 @@ struct search {
     bool joined;    /* the walk has come upon a known one */
     guint join;     /* which that was */
     bool ended;     /* the walk came to the end of what can be known */
+    bool tired;     /* or to the end of its steps */
     size_t steps;   /* left */
 };
 
@@ -103,11 +104,12 @@ static int walk_to(struct search *search, uint64_t since, struct store_error *er
             rc = pass(search, since, error);
             last = *lineage_top(&search->lineage);
         }
-        if (rc == 0 && (is_at_end(search) || search->steps-- == 0)) {
-            search->steps = 0;
+        search->tired = search->steps == 0;
+        if (rc == 0 && (is_at_end(search) || search->tired)) {
             return store_error_set(error, STORE_NOT_FOUND, "the history does not reach back");
         }
         if (rc == 0) {
+            search->steps--;
             rc = lineage_step(&search->lineage, error);
         }
     }
@@ -195,14 +197,16 @@ static char *table_path(const struct account *account, const struct snapshot *sn
 }
 
 /* Appends the commits (struct object_id) that were the mailbox at since: of a history that was
- * never merged just one. STORE_NOT_FOUND: that is not known. */
-static int find_states(GArray *out, struct account *account, const struct snapshot *now,
-                       uint64_t since, struct store_error *error)
+ * never merged just one. STORE_NOT_FOUND: that is not known, unless *again. */
+static int find_states(GArray *out, bool *again, struct account *account,
+                       const struct snapshot *now, uint64_t since, struct store_error *error)
 {
     g_autofree char *path = table_path(account, now, false);
     struct search search = {.steps = STEPS_MAX};
+    bool tired;
     int rc = lineage_begin(&search.lineage, account->objects, now, error);
 
+    *again = false;
     if (rc < 0) {
         lineage_release(&search.lineage);
         return rc;
@@ -214,11 +218,13 @@ static int find_states(GArray *out, struct account *account, const struct snapsh
     for (guint i = 0; rc == 0 && i < search.lineage.abreast->len; i++) {
         g_array_append_val(out, g_array_index(search.lineage.abreast, struct ancestor, i).commit);
     }
+    tired = rc == STORE_NOT_FOUND && search.tired;
     walk_to_known(&search, snapshot_highest_modseq(now));
     if (learn(&search, snapshot_highest_modseq(now))) {
         g_free(path);
         path = table_path(account, now, true);
         waypoints_save(&search.known, path, now);
+        *again = tired;
     }
     g_array_unref(search.passed);
     g_array_unref(search.below);
@@ -301,35 +307,36 @@ static int load_gone(struct gone *gone, struct account *account, const struct sn
 
 /* What can't be read of the past is no reason to fail. */
 static int load_states(struct gone *gone, struct account *account, const struct snapshot *now,
-                       uint64_t since, bool *exact, struct store_error *error)
+                       uint64_t since, enum vanished *answer, struct store_error *error)
 {
     g_autoptr(GArray) states = g_array_new(FALSE, FALSE, sizeof(struct object_id));
-    int rc = find_states(states, account, now, since, error);
+    bool again = false;
+    int rc = find_states(states, &again, account, now, since, error);
 
     for (guint i = 0; rc == 0 && i < states->len; i++) {
         rc = load_gone(gone, account, now, &g_array_index(states, struct object_id, i), error);
     }
-    *exact = rc == 0;
+    *answer = rc == 0 ? VANISHED_EXACT : again ? VANISHED_UNFINISHED : VANISHED_MORE;
     return rc == STORE_NOT_FOUND || rc == STORE_CORRUPT || rc == STORE_UNSUPPORTED ? 0 : rc;
 }
 
 int mailbox_vanished(struct mailbox *mailbox, const struct snapshot *now, uint64_t since,
-                     GArray **ranges, bool *exact, struct store_error *error)
+                     GArray **ranges, enum vanished *answer, struct store_error *error)
 {
     struct gone gone = {.next = snapshot_uid_next(now)};
     uint64_t highest = snapshot_highest_modseq(now);
     int rc = 0;
 
     *ranges = g_array_new(FALSE, FALSE, sizeof(struct uid_range));
-    *exact = since == highest;
+    *answer = since == highest ? VANISHED_EXACT : VANISHED_MORE;
     if (since == highest) {
         return 0;
     }
     gone.uids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     if (since < highest) {
-        rc = load_states(&gone, mailbox->account, now, since, exact, error);
+        rc = load_states(&gone, mailbox->account, now, since, answer, error);
     }
-    if (rc == 0 && *exact) {
+    if (rc == 0 && *answer == VANISHED_EXACT) {
         g_array_sort(gone.uids, compare_uids);
         for (guint i = 0; i < gone.uids->len; i++) {
             uint32_t uid = g_array_index(gone.uids, uint32_t, i);

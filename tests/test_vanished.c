@@ -153,11 +153,11 @@ enum wanted { EXACTLY, AT_LEAST, ALL_ABSENT };
 static void check_state(const struct state *state, enum wanted wanted)
 {
     const struct snapshot *now = mailbox_snapshot(inbox);
+    enum vanished answer;
     GArray *ranges;
-    bool exact;
 
-    ck_assert_int_eq(mailbox_vanished(inbox, now, state->modseq, &ranges, &exact, &error), 0);
-    ck_assert(wanted == AT_LEAST || exact == (wanted == EXACTLY));
+    ck_assert_int_eq(mailbox_vanished(inbox, now, state->modseq, &ranges, &answer, &error), 0);
+    ck_assert(wanted == AT_LEAST || answer == (wanted == EXACTLY ? VANISHED_EXACT : VANISHED_MORE));
     check_form(ranges, now);
     for (uint32_t uid = 1; uid < snapshot_uid_next(now); uid++) {
         bool present = has_message(inbox, uid);
@@ -214,8 +214,8 @@ END_TEST
 START_TEST(test_vanished__asks_of_a_state_that_is_not_the_newest)
 {
     struct snapshot *old;
+    enum vanished answer;
     GArray *ranges;
-    bool exact;
 
     append_many(&fixture, inbox, 10);
     remember();
@@ -223,8 +223,9 @@ START_TEST(test_vanished__asks_of_a_state_that_is_not_the_newest)
     old = snapshot_ref(mailbox_snapshot(inbox));
     live(200);
     check_state(state_at(0), EXACTLY);
-    ck_assert_int_eq(mailbox_vanished(inbox, old, state_at(0)->modseq, &ranges, &exact, &error), 0);
-    ck_assert(exact);
+    ck_assert_int_eq(mailbox_vanished(inbox, old, state_at(0)->modseq, &ranges, &answer, &error),
+                     0);
+    ck_assert_int_eq(answer, VANISHED_EXACT);
     ck_assert_uint_eq(ranges->len, 1);
     ck_assert_uint_eq(g_array_index(ranges, struct uid_range, 0).first, 3);
     ck_assert_uint_eq(g_array_index(ranges, struct uid_range, 0).last, 3);
@@ -298,6 +299,63 @@ START_TEST(test_vanished__tells_all_that_is_absent_of_what_it_cannot_know)
     check_state(&never, ALL_ABSENT);
     check_all(EXACTLY, 1);
     g_array_unref(future.uids);
+}
+END_TEST
+
+/* From now on changes go through a journal, which takes less time. */
+static void open_with_journal(void)
+{
+    struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
+
+    mailbox_unref(inbox);
+    mail_fixture_close(&fixture);
+    ck_assert_int_eq(store_open(&fixture.store, fixture.directory, fixture.host, &error), 0);
+    ck_assert_int_eq(store_open_journal(fixture.store, &settings, &error), 0);
+    ck_assert_int_eq(store_open_account(fixture.store, "alice", &fixture.account, &error), 0);
+    inbox = open_mailbox(&fixture, "INBOX");
+}
+
+static void flag_often(unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        ck_assert_int_eq(flag(&fixture, inbox, 1, i % 2 == 0 ? FLAG_MODE_ADD : FLAG_MODE_REMOVE,
+                              MESSAGE_SEEN, NULL),
+                         0);
+        if (i % 100 == 0) {
+            ck_assert_int_eq(store_flush(fixture.store, &error), 0);
+        }
+    }
+}
+
+START_TEST(test_vanished__a_long_history_takes_several_calls)
+{
+    unsigned calls = 0;
+
+    open_with_journal();
+    append_many(&fixture, inbox, 20);
+    remember();
+    for (uint32_t uid = 2; uid < 8; uid++) {
+        ck_assert_int_eq(expunge(&fixture, inbox, uid), 0);
+        remember();
+    }
+    flag_often(7000);
+    for (enum vanished answer = VANISHED_UNFINISHED; answer == VANISHED_UNFINISHED; calls++) {
+        const struct snapshot *now = mailbox_snapshot(inbox);
+        GArray *ranges;
+
+        ck_assert_int_eq(
+            mailbox_vanished(inbox, now, state_at(0)->modseq, &ranges, &answer, &error), 0);
+        check_form(ranges, now);
+        ck_assert(in_ranges(ranges, 2));
+        g_array_unref(ranges);
+        flag_often(1);
+    }
+    ck_assert_uint_ge(calls, 3);
+    ck_assert_uint_le(calls, 6);
+    check_all(EXACTLY, 1);
+    flag_often(500);
+    check_all(EXACTLY, 1);
+    ck_assert_int_eq(store_flush(fixture.store, &error), 0);
 }
 END_TEST
 
@@ -442,6 +500,7 @@ int main(void)
     tcase_add_test(cases, test_vanished__needs_no_table_and_believes_no_bad_one);
     tcase_add_test(cases, test_vanished__a_table_of_other_commits_makes_no_difference);
     tcase_add_test(cases, test_vanished__tells_all_that_is_absent_of_what_it_cannot_know);
+    tcase_add_test(cases, test_vanished__a_long_history_takes_several_calls);
     tcase_add_test(cases, test_vanished__a_renamed_mailbox_keeps_its_past);
     tcase_add_test(cases, test_vanished__a_shallow_clone_tells_more);
     tcase_add_loop_test(cases, test_vanished__never_tells_less_whatever_others_do, 0, 6);
