@@ -4,6 +4,7 @@
  * session.c        the state machine, input, greeting, time-outs
  * session_output.c output, the end of a command, errors of the store as responses
  * session_sync.c   the one place that tells of EXISTS, EXPUNGE, FETCH flags
+ * resync.c         what a client of QRESYNC missed while it was away
  * command_table.c  which command may run when, and what it does to sequence numbers
  * command_*.c      the commands by family
  *
