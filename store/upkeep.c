@@ -1,4 +1,5 @@
 #include "store/internal/upkeep.h"
+#include "store/internal/git_readers.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -9,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "store/internal/git_readers.h"
 #include "store/internal/multi_pack_index.h"
 #include "store/internal/pack.h"
 #include "store/internal/pack_copy.h"
@@ -419,6 +421,19 @@ static void hide(const struct upkeep *upkeep, const char *name, struct retired *
     retired->hidden = true;
 }
 
+/* Nobody may be in the middle of reading, but for ever they don't wait. */
+static bool may_hide(const struct upkeep *upkeep, const GPtrArray *due)
+{
+    int64_t oldest = now_seconds(upkeep);
+
+    for (guint i = 0; i < due->len; i++) {
+        const struct retired *retired = g_hash_table_lookup(upkeep->retired, due->pdata[i]);
+
+        oldest = MIN(oldest, retired->since);
+    }
+    return now_seconds(upkeep) - oldest >= UPKEEP_RETIRE_SECONDS || !git_readers_any(upkeep->path);
+}
+
 /* Hides those that are due, once git's list is without them. */
 static void hide_due(struct upkeep *upkeep, const GPtrArray *packs, GHashTable *listed,
                      int64_t seconds)
@@ -446,7 +461,8 @@ static void hide_due(struct upkeep *upkeep, const GPtrArray *packs, GHashTable *
         g_ptr_array_add(due, name);
         in_list = in_list || g_hash_table_contains(listed, name);
     }
-    if (due->len > 0 && (!in_list || renew_list(upkeep, packs, listed, true))) {
+    if (due->len > 0 && may_hide(upkeep, due) &&
+        (!in_list || renew_list(upkeep, packs, listed, true))) {
         for (guint i = 0; i < due->len; i++) {
             hide(upkeep, due->pdata[i], g_hash_table_lookup(upkeep->retired, due->pdata[i]));
         }

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/internal/git_readers.h"
 #include "store/internal/multi_pack_index.h"
 #include "store/internal/objects.h"
 #include "store/internal/pack.h"
@@ -345,6 +347,57 @@ static uint64_t write_pack(size_t size)
     g_free(octets);
     return size;
 }
+
+/* A git that reads the repository until the descriptor is closed. */
+static pid_t start_reader(int *input)
+{
+    int ends[2];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        dup2(ends[0], STDIN_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execlp("git", "git", "-C", repository, "cat-file", "--batch", (char *)NULL);
+        _exit(127);
+    }
+    close(ends[0]);
+    *input = ends[1];
+    for (int i = 0; i < 2000 && !git_readers_any(repository); i++) {
+        g_usleep(5000);
+    }
+    return child;
+}
+
+START_TEST(test_upkeep__hides_nothing_while_git_reads)
+{
+    enum { PACKS = 40 };
+    struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
+    int status;
+    int input;
+
+    ck_assert(!git_readers_any(repository));
+    for (int i = 0; i < PACKS; i++) {
+        write_pack(100);
+    }
+    merge_all(upkeep);
+    int before = count_files(".idx");
+    ck_assert_int_gt(before, PACKS);
+    pid_t reader = start_reader(&input);
+    faulty.time_offset += (int64_t)(UPKEEP_HIDE_SECONDS + 1) * 1000000;
+    merge_all(upkeep);
+    ck_assert_int_eq(count_files(".idx"), before);
+    close(input);
+    ck_assert_int_eq(waitpid(reader, &status, 0), reader);
+    ck_assert_int_eq(status, 0);
+    merge_all(upkeep);
+    ck_assert_int_lt(count_files(".idx"), PACKS);
+    upkeep_free(upkeep);
+    check_repository();
+}
+END_TEST
 
 /* Hours of light load in little: a pack comes ten times a second of the clock that upkeep sees. */
 START_TEST(test_upkeep__leaves_few_packs_and_copies_each_octet_few_times)
@@ -882,6 +935,7 @@ int main(void)
         tests, test_pack_copy__takes_an_object_once_though_others_build_on_its_copies, 0, 2);
     tcase_add_loop_test(tests, test_pack_copy__of_chosen_objects_has_what_their_deltas_need, 0, 2);
     tcase_add_test(tests, test_pack_copy__never_copies_damage);
+    tcase_add_test(tests, test_upkeep__hides_nothing_while_git_reads);
     tcase_add_test(tests, test_upkeep__leaves_few_packs_and_copies_each_octet_few_times);
     tcase_add_loop_test(tests, test_upkeep__merged_packs_leave_the_disk_sooner_where_they_are_many,
                         0, 2);

@@ -5,8 +5,9 @@
  * It works on files alone, like a `git gc` beside the server: whoever reads or writes the
  * repository, in whatever thread or process, need not know of it. Belongs to one thread.
  *
- * A merged pack goes in three steps: the new one is durable; after UPKEEP_HIDE_SECONDS, and not in
- * the multi-pack-index any more, its index is unlinked (nobody new finds it); after
+ * A merged pack goes in three steps: the new one is durable; after UPKEEP_HIDE_SECONDS, not in the
+ * multi-pack-index any more, and when no git process is seen in the repository (or after
+ * UPKEEP_RETIRE_SECONDS), its index is unlinked (nobody new finds it); after
  * UPKEEP_RETIRE_SECONDS the pack itself (a running clone may still read it).
  *
  * Packs are merged by tiers: UPKEEP_SMALL_COUNT packs of the lowest, or UPKEEP_FANOUT of any other,
@@ -32,7 +33,7 @@ enum {
     UPKEEP_SMALL_SIZE = 256 * 1024, /* octets: the lowest tier's packs are smaller */
     UPKEEP_FANOUT = 4,              /* packs of a higher tier, each of which is 4 times as big */
     UPKEEP_BRIEF_MAX = 32 * 1024 * 1024, /* octets of a brief merge */
-    UPKEEP_HIDE_SECONDS = 30,            /* a running fsck opens indexes late */
+    UPKEEP_HIDE_SECONDS = 10,
     UPKEEP_RETIRE_SECONDS = 600,
     /* With more of them, or where they are bigger than UPKEEP_RETIRED_OCTETS and than all packs
      * that are in use: UPKEEP_RETIRE_SECONDS_SHORT. */
