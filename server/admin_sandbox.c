@@ -27,7 +27,11 @@ static const char USAGE[] =
     "or SIGINT. Passwords are hashed cheaply: not for real mail.\n";
 
 /* A login of a test should cost no noticeable time. */
-enum { SANDBOX_HASH_COST = 1, SANDBOX_WALK_DESCRIPTORS = 32 };
+enum {
+    SANDBOX_HASH_COST = 1,
+    SANDBOX_WALK_DESCRIPTORS = 32,
+    SANDBOX_JOURNAL = 8 * 1024 * 1024, /* octets; made anew at each start */
+};
 
 struct sandbox {
     const char *data;     /* as given; NULL: its own */
@@ -268,6 +272,7 @@ static bool configure(struct sandbox *sandbox, const char *data)
     /* Enough for tests; they should not use all of a machine. */
     config->workers = 2;
     config->mime_workers = 2;
+    config->journal_size = SANDBOX_JOURNAL;
     config->connections_per_user = 1000;
     config->connections_per_address = 1000;
     config_resolve(config);

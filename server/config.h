@@ -23,7 +23,7 @@ struct config {
     char *private_key;      /* PEM; NULL: DATA/tls/key.pem */
     char *users;            /* password file; NULL: DATA/users */
     bool cleartext_login;   /* allow LOGIN without TLS from loopback addresses (default false) */
-    unsigned workers;       /* threads that own accounts; 0: one a processor, 2 to 16 */
+    unsigned workers;       /* threads that own accounts; 0: two a processor, 2 to 16 */
     unsigned mime_workers;  /* confined processes that parse messages; 0: one a processor */
     uint64_t append_limit;  /* octets of one message */
     uint64_t journal_size;  /* octets of each worker's journal */

@@ -23,7 +23,8 @@
 #include "server/worker.h"
 
 enum {
-    SHUT_DOWN_SECONDS = 4, /* for running commands and for clients to take what is theirs */
+    SHUT_DOWN_SECONDS = 4,   /* for running commands and for clients to take what is theirs */
+    WORKERS_A_PROCESSOR = 2, /* one waits for the disk while another works */
     WORKERS_MIN = 2,
     WORKERS_MAX = 16,
     RELAXED_FLAGS = 1000 * 1000, /* microseconds within which flags are durable all the same */
@@ -173,7 +174,7 @@ static bool start_workers(struct server *server, char **problem)
     unsigned count = config->workers;
 
     if (count == 0)
-        count = CLAMP(processors(), WORKERS_MIN, WORKERS_MAX);
+        count = CLAMP(WORKERS_A_PROCESSOR * processors(), WORKERS_MIN, WORKERS_MAX);
     server->maintenance = maintenance_new(&(struct maintenance_settings){
         .host = host_system(),
         .compress_after = config->compress_days * INT64_C(86400),
