@@ -95,7 +95,8 @@ class Outside(Case):
             run("git", "clone", "--quiet", "--branch", "INBOX", self.repository, work)
             (pathlib.Path(work) / path).write_text("\n".join(lines) + "\n")
             (pathlib.Path(work) / properties).write_text(root)
-            git(work, "commit", "--quiet", "--all", "--message", "outside: flag a message")
+            git(work, "-c", "maintenance.auto=false", "commit", "--quiet", "--all",
+                "--message", "outside: flag a message")
             git(work, "push", "--quiet", "origin", "INBOX")
         return tip, git(self.repository, "rev-parse", "INBOX").decode().strip()
 
