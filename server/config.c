@@ -27,6 +27,7 @@ enum {
     WORKERS_MAX = 64,
     COMPRESS_DAYS_MAX = 36500,
     LISTENERS_MAX = 32,
+    IDLE_EXIT_MAX = 7 * 86400,
     CONFIG_FILE_MAX = 1024 * 1024,
 };
 
@@ -169,6 +170,7 @@ static const struct number_option number_options[] = {
     {"cold_compression_days", 0, COMPRESS_DAYS_MAX},
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
+    {"idle_exit", 0, IDLE_EXIT_MAX},
     {"connections", 1, 1000000},
     {"connections_per_user", 1, 1000000},
     {"connections_per_address", 1, 1000000},
@@ -294,6 +296,7 @@ static void take_values(struct config *config, cfg_t *cfg)
     take_number(&config->compress_days, cfg, "cold_compression_days");
     take_number(&config->idle_minutes, cfg, "idle_minutes");
     take_number(&config->login_seconds, cfg, "login_seconds");
+    take_number(&config->idle_exit, cfg, "idle_exit");
     take_number(&config->connections, cfg, "connections");
     take_number(&config->connections_per_user, cfg, "connections_per_user");
     take_number(&config->connections_per_address, cfg, "connections_per_address");
@@ -375,6 +378,7 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("cold_compression_days", 0, CFGF_NODEFAULT),
         CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),
         CFG_INT("login_seconds", 0, CFGF_NODEFAULT),
+        CFG_INT("idle_exit", 0, CFGF_NODEFAULT),
         CFG_INT("connections", 0, CFGF_NODEFAULT),
         CFG_INT("connections_per_user", 0, CFGF_NODEFAULT),
         CFG_INT("connections_per_address", 0, CFGF_NODEFAULT),

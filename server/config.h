@@ -32,6 +32,8 @@ struct config {
     unsigned compress_days; /* until mail that rests is compressed; 0: never */
     unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */
     unsigned login_seconds; /* until login must have happened */
+    unsigned idle_exit;     /* seconds without a connection after which a server that was started by
+                             * socket activation ends; 0: never */
     unsigned connections;   /* in all */
     unsigned connections_per_user;
     unsigned connections_per_address;

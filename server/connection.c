@@ -550,6 +550,16 @@ void connections_open(struct connections *connections, int fd, const struct sock
     pump(connection, true);
 }
 
+unsigned connections_count(const struct connections *connections)
+{
+    return connections->all.length;
+}
+
+uint64_t connections_opened(const struct connections *connections)
+{
+    return connections->counter;
+}
+
 void connections_shut_down(struct connections *connections)
 {
     GList *next;

@@ -48,6 +48,10 @@ void connections_free(struct connections *connections);
 void connections_open(struct connections *connections, int fd, const struct sockaddr *peer,
                       bool tls, bool cleartext_login);
 
+unsigned connections_count(const struct connections *connections);
+/* How many there have ever been. */
+uint64_t connections_opened(const struct connections *connections);
+
 /* Lets every session end its command, say BYE and go. */
 void connections_shut_down(struct connections *connections);
 

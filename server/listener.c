@@ -22,6 +22,7 @@ struct listener {
     struct event *resume;
     bool tls;
     bool cleartext_login;
+    char *address; /* of an adopted socket */
 };
 
 static void on_connection(struct evconnlistener *socket, evutil_socket_t fd, struct sockaddr *peer,
@@ -107,14 +108,9 @@ static int open_socket(struct config_listen *listen, char **problem)
     return fd;
 }
 
-struct listener *listener_new(struct event_base *base, struct connections *connections,
-                              struct config_listen *listen, bool tls, bool cleartext_login,
-                              char **problem)
+static struct listener *listener_over(struct event_base *base, struct connections *connections,
+                                      int fd, bool tls, bool cleartext_login, char **problem)
 {
-    int fd = open_socket(listen, problem);
-
-    if (fd < 0)
-        return NULL;
     struct listener *listener = g_new0(struct listener, 1);
 
     listener->connections = connections;
@@ -134,6 +130,45 @@ struct listener *listener_new(struct event_base *base, struct connections *conne
     return listener;
 }
 
+struct listener *listener_new(struct event_base *base, struct connections *connections,
+                              struct config_listen *listen, bool tls, bool cleartext_login,
+                              char **problem)
+{
+    int fd = open_socket(listen, problem);
+
+    if (fd < 0)
+        return NULL;
+    return listener_over(base, connections, fd, tls, cleartext_login, problem);
+}
+
+static char *address_of(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    char host[NI_MAXHOST];
+
+    if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+        address.ss_family != AF_UNIX &&
+        getnameinfo((struct sockaddr *)&address, length, host, sizeof host, NULL, 0,
+                    NI_NUMERICHOST) == 0)
+        return g_strdup(host);
+    return g_strdup("local");
+}
+
+struct listener *listener_adopt(struct event_base *base, struct connections *connections, int fd,
+                                struct config_listen *listen, bool tls, bool cleartext_login,
+                                char **problem)
+{
+    struct listener *listener = listener_over(base, connections, fd, tls, cleartext_login, problem);
+
+    if (listener == NULL)
+        return NULL;
+    listener->address = address_of(fd);
+    *listen = (struct config_listen){.address = listener->address};
+    read_port(fd, listen);
+    return listener;
+}
+
 void listener_free(struct listener *listener)
 {
     if (listener == NULL)
@@ -142,5 +177,6 @@ void listener_free(struct listener *listener)
         event_free(listener->resume);
     if (listener->socket != NULL)
         evconnlistener_free(listener->socket);
+    g_free(listener->address);
     g_free(listener);
 }

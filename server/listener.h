@@ -14,6 +14,11 @@ struct listener;
 struct listener *listener_new(struct event_base *base, struct connections *connections,
                               struct config_listen *listen, bool tls, bool cleartext_login,
                               char **problem);
+/* The same over a socket that listens already; takes fd, whatever happens. *listen becomes what it
+ * is bound to; its address is borrowed until the listener is freed. */
+struct listener *listener_adopt(struct event_base *base, struct connections *connections, int fd,
+                                struct config_listen *listen, bool tls, bool cleartext_login,
+                                char **problem);
 void listener_free(struct listener *listener); /* accepts NULL */
 
 #endif

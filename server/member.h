@@ -19,6 +19,9 @@ struct worker {
     pthread_t thread;
     bool started;
     atomic_bool stopped;
+    atomic_uint turns;
+    unsigned turns_seen; /* these two belong to workers_alive() */
+    bool was_asked;
 
     GPtrArray *members;  /* struct member *, owned */
     GPtrArray *runnable; /* struct member *, to step in the next turn */

@@ -14,10 +14,13 @@
 
 #include "server/authenticator.h"
 #include "server/connection.h"
+#include "server/inherited.h"
 #include "server/limits.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/mime_pool.h"
+#include "server/notify.h"
+#include "server/service.h"
 #include "server/tls.h"
 #include "server/users.h"
 #include "server/worker.h"
@@ -32,6 +35,9 @@ enum {
 
 struct server {
     const struct config *config;
+    struct notify *notify;
+    struct inherited *inherited;
+    struct service *service;
     struct event_base *base;
     struct event *signals[3];
     struct event *limit; /* of a shut-down */
@@ -48,6 +54,7 @@ struct server {
     GArray *imaps; /* struct config_listen, with the real ports; the strings are the config's */
     GArray *imap;
     bool stopping;
+    bool activated; /* by sockets that were handed over */
 };
 
 /* --- signals --- */
@@ -69,19 +76,32 @@ static void on_limit(evutil_socket_t fd, short events, void *data)
     event_base_loopexit(server->base, NULL);
 }
 
-static void on_stop(evutil_socket_t number, short events, void *data)
+static void begin_stop(struct server *server)
 {
-    struct server *server = data;
     const struct timeval time = {.tv_sec = SHUT_DOWN_SECONDS};
 
-    (void)events;
     if (server->stopping)
         return;
     server->stopping = true;
-    log_line(LOG_LEVEL_INFO, NULL, "event=stopping signal=%d", (int)number);
+    service_stopping(server->service);
     g_ptr_array_set_size(server->listeners, 0);
     event_add(server->limit, &time);
     connections_shut_down(server->connections);
+}
+
+static void on_stop(evutil_socket_t number, short events, void *data)
+{
+    (void)events;
+    log_line(LOG_LEVEL_INFO, NULL, "event=stopping signal=%d", (int)number);
+    begin_stop(data);
+}
+
+/* Whoever connects from here on waits in the socket's queue, which the service manager has open,
+ * too, and is served by the next process. */
+static void on_idle(void *data)
+{
+    log_line(LOG_LEVEL_INFO, NULL, "event=stopping reason=idle");
+    begin_stop(data);
 }
 
 static void on_reload(evutil_socket_t number, short events, void *data)
@@ -243,8 +263,40 @@ static bool listen_all(struct server *server, const GArray *from, GArray *to, bo
     return true;
 }
 
+/* False if a socket can't be used. */
+static bool adopt_all(struct server *server, const char *name, GArray *to, bool tls, char **problem)
+{
+    struct config_listen listen;
+    int fd;
+
+    while ((fd = inherited_take(server->inherited, name)) >= 0) {
+        struct listener *listener = listener_adopt(server->base, server->connections, fd, &listen,
+                                                   tls, server->config->cleartext_login, problem);
+
+        if (listener == NULL)
+            return false;
+        g_ptr_array_add(server->listeners, listener);
+        g_array_append_val(to, listen);
+        server->activated = true;
+        log_line(LOG_LEVEL_INFO, NULL, "event=listen address=%s port=%u tls=%s socket=inherited",
+                 listen.address, (unsigned)listen.port, tls ? "yes" : "no");
+    }
+    return true;
+}
+
 static bool start_listeners(struct server *server, char **problem)
 {
+    if (!adopt_all(server, "imaps", server->imaps, true, problem) ||
+        !adopt_all(server, "imap", server->imap, false, problem))
+        return false;
+    if (inherited_left(server->inherited) != NULL) {
+        *problem = g_strdup_printf("a socket that was handed over is called %s, which is neither "
+                                   "imaps nor imap: set FileDescriptorName=",
+                                   inherited_left(server->inherited));
+        return false;
+    }
+    if (server->activated)
+        return true;
     return listen_all(server, server->config->imaps, server->imaps, true, problem) &&
            listen_all(server, server->config->imap, server->imap, false, problem);
 }
@@ -264,8 +316,42 @@ static bool start_threads(struct server *server, char **problem)
     return started;
 }
 
+/* Before descriptors are opened and threads are started. */
+static bool take_over(struct server *server, char **problem)
+{
+    server->notify = notify_new();
+    return inherited_new(&server->inherited, problem);
+}
+
+static bool start_service(struct server *server, char **problem)
+{
+    unsigned idle_exit = server->config->idle_exit;
+
+    server->service = service_new(&(struct service_settings){
+        .base = server->base,
+        .notify = server->notify,
+        .workers = server->workers,
+        .connections = server->connections,
+        .idle = on_idle,
+        .data = server,
+    });
+    if (server->service == NULL) {
+        *problem = g_strdup("event loop: out of memory");
+        return false;
+    }
+    if (server->activated)
+        service_set_idle_exit(server->service, idle_exit);
+    else if (idle_exit > 0)
+        log_line(LOG_LEVEL_WARNING, NULL,
+                 "event=idle-exit-unused reason=\"nobody would start the server again: its sockets "
+                 "were not handed over\"");
+    return true;
+}
+
 static bool start(struct server *server, char **problem)
 {
+    if (!take_over(server, problem))
+        return false;
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     server->base = event_base_new();
@@ -277,11 +363,13 @@ static bool start(struct server *server, char **problem)
         return false;
     server->users = users_open(server->config->users, problem);
     return server->users != NULL && start_threads(server, problem) &&
-           start_connections(server, problem) && start_listeners(server, problem);
+           start_connections(server, problem) && start_listeners(server, problem) &&
+           start_service(server, problem);
 }
 
 static void stop(struct server *server)
 {
+    service_free(server->service);
     g_ptr_array_unref(server->listeners);
     connections_close(server->connections);
     /* What a worker may be waiting for ends before the worker, and is there until it has ended. */
@@ -308,6 +396,8 @@ static void stop(struct server *server)
         event_free(server->limit);
     if (server->base != NULL)
         event_base_free(server->base);
+    inherited_free(server->inherited);
+    notify_free(server->notify);
 }
 
 int server_run(const struct config *config, void (*ready)(const struct server_ready *, void *),

@@ -14,9 +14,10 @@ struct server_ready {
 };
 
 /* Runs until SIGTERM or SIGINT; SIGHUP reads the certificate again. ready (may be NULL) is called
- * once, on the calling thread, when connections are accepted. Accounts of users that log in for the
- * first time are created. Returns the process's exit status. The configuration is checked
- * (config_check()). */
+ * once, on the calling thread, when connections are accepted. Sockets that were handed over
+ * (inherited.h) by the names imaps and imap take the place of both lists of the configuration.
+ * Accounts of users that log in for the first time are created. Returns the process's exit status.
+ * The configuration is checked (config_check()). */
 int server_run(const struct config *config, void (*ready)(const struct server_ready *, void *),
                void *data);
 

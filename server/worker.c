@@ -351,6 +351,7 @@ static void *work(void *data)
     while (!worker->stopped) {
         wait_for_news(worker);
         turn(worker);
+        worker->turns++;
     }
     while (worker->members->len > 0)
         member_free(g_ptr_array_index(worker->members, 0));
@@ -472,6 +473,22 @@ void workers_add(struct workers *workers, struct link *link)
     unsigned next = workers->next++ % workers->settings.count;
 
     link_assign(link, workers->workers[next].queue);
+}
+
+bool workers_alive(struct workers *workers)
+{
+    bool alive = true;
+
+    for (unsigned i = 0; i < workers->settings.count; i++) {
+        struct worker *worker = &workers->workers[i];
+        unsigned turns = worker->turns;
+
+        alive = alive && (turns != worker->turns_seen || !worker->was_asked);
+        worker->turns_seen = turns;
+        worker->was_asked = true;
+        link_queue_wake(worker->queue);
+    }
+    return alive;
 }
 
 void workers_free(struct workers *workers)

@@ -39,6 +39,10 @@ struct workers *workers_new(const struct workers_settings *settings, char **prob
 /* Gives a new link to a worker; its session's greeting comes back as output. */
 void workers_add(struct workers *workers, struct link *link);
 
+/* Whether every worker has ended a turn since the last call (true at the first one); makes each
+ * have one until the next. One thread. */
+bool workers_alive(struct workers *workers);
+
 /* Ends all sessions without a word and all threads. Accepts NULL. */
 void workers_free(struct workers *workers);
 
