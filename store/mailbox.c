@@ -214,6 +214,7 @@ static int continue_from(struct mailbox *mailbox, const struct remembered *remem
                          struct store_error *error)
 {
     uint32_t uid_validity;
+    bool had_uids;
     int rc = snapshot_cache_load(&mailbox->snapshot, mailbox, &remembered->commit, error);
 
     if (rc < 0) {
@@ -225,13 +226,14 @@ static int continue_from(struct mailbox *mailbox, const struct remembered *remem
         return rc;
     }
     uid_validity = mailbox->snapshot->uid_validity;
+    had_uids = mailbox->snapshot->uid_next > 1;
     mailbox->deleted = false;
     g_clear_pointer(&mailbox->snapshot, snapshot_unref);
     rc = load_tip(mailbox, error);
     if (rc == 0) {
         mailbox->recent_from = 1;
     }
-    if (rc == 0 && mailbox->snapshot->uid_validity <= uid_validity) {
+    if (rc == 0 && had_uids && mailbox->snapshot->uid_validity <= uid_validity) {
         rc = renew_uid_validity(mailbox, error);
     }
     return rc;

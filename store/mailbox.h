@@ -63,14 +63,25 @@ struct append {
     int64_t internal_date;       /* seconds since the epoch */
     int16_t zone;                /* minutes east of UTC */
     bool binary;                 /* NUL octets are allowed (literal8, RFC 3516) */
+    uint32_t uid;                /* 0: the next one; else at least UIDNEXT, and ascending */
 };
 
 /* Appends all of the messages or none. *first_uid gets the first one's UID; the others follow
- * on without a gap. STORE_BAD_MESSAGE (NUL, a keyword that is no atom, a date outside the years 1
+ * on without a gap unless uid says otherwise (STORE_EXISTS where it is below UIDNEXT). A UID is
+ * given only where another server's are taken over. STORE_BAD_MESSAGE (NUL, a keyword that is no atom, a date outside the years 1
  * to 9999), STORE_TOO_BIG, STORE_LIMIT (keywords, UIDs used up, count not 1 to STORE_APPEND_MAX).
  * This and every other change may fail with STORE_CONFLICT when a reference stays locked. */
 int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
                    const struct origin *origin, uint32_t *first_uid, struct store_error *error);
+
+/* Gives an empty mailbox the UIDVALIDITY that it had on another server, and raises UIDNEXT to
+ * uid_next if it is lower; HIGHESTMODSEQ becomes higher than any that clients know from there. Does
+ * nothing where both are so already; UIDNEXT alone may be raised at any time. STORE_FORBIDDEN:
+ * there are messages, or there were and the UIDVALIDITY would fall. STORE_EXISTS: another mailbox
+ * of the account has it, or a deleted one of this name had it. STORE_LIMIT: too high a number.
+ * Other processes see another mailbox in the place of this one. */
+int mailbox_take_over(struct mailbox *mailbox, uint32_t uid_validity, uint32_t uid_next,
+                      const struct origin *origin, struct store_error *error);
 
 enum flag_mode { FLAG_MODE_REPLACE, FLAG_MODE_ADD, FLAG_MODE_REMOVE };
 

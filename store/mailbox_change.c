@@ -72,8 +72,22 @@ static int check_append(const struct append *append, struct store_error *error)
     return 0;
 }
 
+/* The builder's next UID: the one asked for, or (0) whichever is next. */
+static int choose_uid(struct snapshot_builder *builder, uint32_t uid, struct store_error *error)
+{
+    if (uid != 0 && uid < builder->uid_next) {
+        return store_error_set(error, STORE_EXISTS,
+                               "UID %" G_GUINT32_FORMAT " is below UIDNEXT %" G_GUINT32_FORMAT, uid,
+                               builder->uid_next);
+    }
+    builder->uid_next = MAX(builder->uid_next, uid);
+    return snapshot_builder_room(builder) > 0
+               ? 0
+               : store_error_set(error, STORE_LIMIT, "the mailbox has no UIDs left");
+}
+
 static int append_one(struct transaction *transaction, struct snapshot_builder *builder,
-                      const struct append *append, struct store_error *error)
+                      const struct append *append, uint32_t *uid, struct store_error *error)
 {
     struct message message = {.internal_date = append->internal_date,
                               .zone = append->zone,
@@ -86,23 +100,30 @@ static int append_one(struct transaction *transaction, struct snapshot_builder *
     if (rc < 0) {
         return rc;
     }
+    rc = choose_uid(builder, append->uid, error);
+    if (rc < 0) {
+        return rc;
+    }
     message.blob = *spool_id(append->spool);
     message.size = (uint32_t)spool_size(append->spool);
-    snapshot_builder_append(builder, &message);
+    *uid = snapshot_builder_append(builder, &message);
     return object_batch_add_spool(transaction->batch, append->spool, error);
 }
 
-static void append_subject(GString *subject, const struct append_task *task, uint32_t first)
+/* UIDs: of those appended. */
+static void append_subject(GString *subject, const struct append_task *task, const uint32_t *uids)
 {
     size_t length;
 
     if (task->count > 1) {
-        g_string_printf(subject,
-                        "APPEND uid %" G_GUINT32_FORMAT ":%" G_GUINT32_FORMAT " (%zu messages)",
-                        first, first + (uint32_t)task->count - 1, task->count);
+        g_string_assign(subject, "APPEND uid ");
+        subject_append_uids(subject, uids, task->count);
+        if (!g_str_has_suffix(subject->str, ")")) {
+            g_string_append_printf(subject, " (%zu messages)", task->count);
+        }
         return;
     }
-    g_string_printf(subject, "APPEND uid %" G_GUINT32_FORMAT ": ", first);
+    g_string_printf(subject, "APPEND uid %" G_GUINT32_FORMAT ": ", uids[0]);
     const uint8_t *data = spool_head(task->messages[0].spool, &length);
     subject_append_from_message(subject, data, length);
     if (g_str_has_suffix(subject->str, ": ")) {
@@ -114,29 +135,28 @@ static int append_attempt(void *data, struct store_error *error)
 {
     struct append_task *task = data;
     g_autoptr(GString) subject = g_string_new(NULL);
+    g_autofree uint32_t *uids = g_new(uint32_t, task->count);
     struct snapshot_builder *builder;
     struct transaction transaction;
-    uint32_t first;
     int rc = mailbox_prepare(task->mailbox, error);
 
     if (rc < 0) {
         return rc;
     }
     builder = snapshot_builder_new(task->mailbox->snapshot);
-    first = builder->uid_next;
     rc = transaction_begin(&transaction, task->mailbox->account, task->origin, error);
     if (rc == 0 && snapshot_builder_room(builder) < task->count) {
         rc = store_error_set(error, STORE_LIMIT, "the mailbox has no UIDs left");
     }
     for (size_t i = 0; rc == 0 && i < task->count; i++) {
-        rc = append_one(&transaction, builder, &task->messages[i], error);
+        rc = append_one(&transaction, builder, &task->messages[i], &uids[i], error);
     }
     if (rc == 0) {
-        append_subject(subject, task, first);
+        append_subject(subject, task, uids);
         rc = commit_change(&transaction, task->mailbox, builder, subject->str, error);
     }
     if (rc == 0) {
-        *task->first_uid = first;
+        *task->first_uid = uids[0];
     }
     transaction_end(&transaction);
     snapshot_builder_free(builder);

@@ -1,0 +1,228 @@
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/internal/account_private.h"
+#include "tests/mail_fixture.h"
+#include "tests/store_fixture.h"
+
+static struct mail_fixture fixture;
+static struct mailbox *inbox;
+
+static void set_up(void)
+{
+    mail_fixture_init(&fixture, NULL);
+    inbox = open_mailbox(&fixture, "INBOX");
+}
+
+static void tear_down(void)
+{
+    mailbox_unref(inbox);
+    mail_fixture_release(&fixture);
+}
+
+static int take_over(struct mailbox *mailbox, uint32_t uid_validity, uint32_t uid_next)
+{
+    struct store_error error = {0};
+
+    return mailbox_take_over(mailbox, uid_validity, uid_next, &fixture.origin, &error);
+}
+
+/* Appends count messages under these UIDs. */
+static int append_uids(struct mailbox *mailbox, const uint32_t *uids, size_t count, uint32_t *first)
+{
+    struct append appends[8] = {0};
+    struct store_error error = {0};
+    int rc;
+
+    for (size_t i = 0; i < count; i++) {
+        char text[64];
+        int length = snprintf(text, sizeof(text), "Subject: %u\r\n\r\n", uids[i]);
+
+        appends[i].spool = spool_of(fixture.account, text, (size_t)length);
+        appends[i].uid = uids[i];
+    }
+    rc = mailbox_append(mailbox, appends, count, &fixture.origin, first, &error);
+    for (size_t i = 0; i < count; i++) {
+        spool_free(appends[i].spool);
+    }
+    return rc;
+}
+
+START_TEST(test_takeover__keeps_uidvalidity_and_uids)
+{
+    static const uint32_t uids[] = {3, 7, 8, 250, 0, 4000000000u};
+    static const uint32_t expected[] = {3, 7, 8, 250, 251, 4000000000u};
+    const struct snapshot *snapshot;
+    uint32_t first = 0;
+
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    ck_assert_int_eq(append_uids(inbox, uids, G_N_ELEMENTS(uids), &first), 0);
+    ck_assert_uint_eq(first, 3);
+    ck_assert_int_eq(take_over(inbox, 1275660208, 4000000123u), 0);
+    for (int i = 0; i < 2; i++) {
+        snapshot = mailbox_snapshot(inbox);
+        ck_assert_uint_eq(snapshot_uid_validity(snapshot), 1275660208);
+        ck_assert_uint_eq(snapshot_uid_next(snapshot), 4000000123u);
+        ck_assert_uint_eq(snapshot_count(snapshot), G_N_ELEMENTS(expected));
+        for (size_t j = 0; j < G_N_ELEMENTS(expected); j++) {
+            ck_assert_uint_eq(snapshot_message(snapshot, j).uid, expected[j]);
+        }
+        mailbox_unref(inbox);
+        mail_fixture_reopen(&fixture);
+        inbox = open_mailbox(&fixture, "INBOX");
+    }
+    ck_assert_uint_eq(append_text(&fixture, inbox, "next"), 4000000123u);
+}
+END_TEST
+
+START_TEST(test_takeover__modseqs_are_above_what_clients_know_from_elsewhere)
+{
+    uint64_t before = snapshot_highest_modseq(mailbox_snapshot(inbox));
+    uint32_t uid;
+
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    ck_assert_uint_gt(snapshot_highest_modseq(mailbox_snapshot(inbox)), before + 1000000000);
+    uid = append_text(&fixture, inbox, "one");
+    ck_assert_uint_gt(message_of(inbox, uid).modseq, before + 1000000000);
+}
+END_TEST
+
+START_TEST(test_takeover__says_so_in_the_history)
+{
+    char *log;
+
+    ck_assert_int_eq(take_over(inbox, 1275660208, 25), 0);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){30, 31, 35}, 3, &(uint32_t){0}), 0);
+    log = GIT_OUTPUT(fixture.path, "log", "--format=%s", "INBOX");
+    ck_assert_str_eq(log, "APPEND uid 30:31,35 (3 messages)\n"
+                          "IMPORT mailbox INBOX (UIDVALIDITY 1275660208, UIDNEXT 25)\n"
+                          "CREATE mailbox INBOX\n");
+    free(log);
+}
+END_TEST
+
+START_TEST(test_takeover__refuses_uids_below_uidnext)
+{
+    uint32_t first = 0;
+
+    append_text(&fixture, inbox, "one");
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){1}, 1, &first), STORE_EXISTS);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){5, 4}, 2, &first), STORE_EXISTS);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){5, 5}, 2, &first), STORE_EXISTS);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){UINT32_MAX}, 1, &first), STORE_LIMIT);
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 1);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){UINT32_MAX - 1}, 1, &first), 0);
+}
+END_TEST
+
+START_TEST(test_takeover__only_where_clients_lose_nothing)
+{
+    uint32_t own = snapshot_uid_validity(mailbox_snapshot(inbox));
+    uint32_t uid = append_text(&fixture, inbox, "one");
+
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), STORE_FORBIDDEN);
+    ck_assert_int_eq(take_over(inbox, own + 1000, 0), STORE_FORBIDDEN);
+    ck_assert_int_eq(take_over(inbox, own, 100), 0);
+    ck_assert_uint_eq(snapshot_uid_next(mailbox_snapshot(inbox)), 100);
+    ck_assert_int_eq(expunge(&fixture, inbox, uid), 0);
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), STORE_FORBIDDEN);
+    ck_assert_int_eq(take_over(inbox, own + 1000, 0), 0);
+    ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(inbox)), own + 1000);
+    ck_assert_uint_eq(snapshot_uid_next(mailbox_snapshot(inbox)), 100);
+}
+END_TEST
+
+START_TEST(test_takeover__impossible_numbers_are_refused)
+{
+    ck_assert_int_eq(take_over(inbox, 0, 0), STORE_LIMIT);
+    ck_assert_int_eq(take_over(inbox, UINT32_MAX, 0), STORE_LIMIT);
+}
+END_TEST
+
+START_TEST(test_takeover__no_two_mailboxes_share_a_uidvalidity)
+{
+    struct mailbox *drafts = open_mailbox(&fixture, "Drafts");
+    struct store_error error = {0};
+
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    ck_assert_int_eq(take_over(drafts, 1275660208, 0), STORE_EXISTS);
+    ck_assert_int_eq(take_over(drafts, 1275660209, 0), 0);
+    ck_assert_int_eq(account_delete_mailbox(fixture.account, "Drafts", &fixture.origin, &error), 0);
+    mailbox_unref(drafts);
+    ck_assert_int_eq(account_create_mailbox(fixture.account, "Drafts", SPECIAL_USE_NONE,
+                                            &fixture.origin, &error),
+                     0);
+    drafts = open_mailbox(&fixture, "Drafts");
+    ck_assert_int_eq(take_over(drafts, 1275660209, 0), STORE_EXISTS);
+    ck_assert_int_eq(take_over(drafts, 1275660210, 0), 0);
+    mailbox_unref(drafts);
+}
+END_TEST
+
+START_TEST(test_takeover__new_mailboxes_come_above_it)
+{
+    uint32_t own = snapshot_uid_validity(mailbox_snapshot(inbox));
+    struct store_error error = {0};
+    struct mailbox *mailbox;
+
+    ck_assert_int_eq(take_over(inbox, own + 5000000, 0), 0);
+    ck_assert_int_eq(
+        account_create_mailbox(fixture.account, "New", SPECIAL_USE_NONE, &fixture.origin, &error),
+        0);
+    mailbox = open_mailbox(&fixture, "New");
+    ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(mailbox)), own + 5000001);
+    mailbox_unref(mailbox);
+}
+END_TEST
+
+/* A server that has the mailbox open while another process takes over. */
+START_TEST(test_takeover__is_served_by_whoever_has_the_mailbox_open)
+{
+    struct store *store;
+    struct account *account;
+    struct mailbox *other;
+    struct store_error error = {0};
+
+    ck_assert_int_eq(store_open(&store, fixture.directory, host_system(), &error), 0);
+    ck_assert_int_eq(store_open_account(store, "alice", &account, &error), 0);
+    ck_assert_int_eq(account_open_mailbox(account, "INBOX", &other, &error), 0);
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){77}, 1, &(uint32_t){0}), 0);
+    ck_assert_int_eq(mailbox_refresh(other, &error), 0);
+    ck_assert(mailbox_is_deleted(other));
+    mailbox_unref(other);
+    ck_assert_int_eq(account_open_mailbox(account, "INBOX", &other, &error), 0);
+    ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(other)), 1275660208);
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(other)), 1);
+    mailbox_unref(other);
+    account_unref(account);
+    store_close(store);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("takeover");
+    TCase *tests = tcase_create("takeover");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, test_takeover__keeps_uidvalidity_and_uids);
+    tcase_add_test(tests, test_takeover__modseqs_are_above_what_clients_know_from_elsewhere);
+    tcase_add_test(tests, test_takeover__says_so_in_the_history);
+    tcase_add_test(tests, test_takeover__refuses_uids_below_uidnext);
+    tcase_add_test(tests, test_takeover__only_where_clients_lose_nothing);
+    tcase_add_test(tests, test_takeover__impossible_numbers_are_refused);
+    tcase_add_test(tests, test_takeover__no_two_mailboxes_share_a_uidvalidity);
+    tcase_add_test(tests, test_takeover__new_mailboxes_come_above_it);
+    tcase_add_test(tests, test_takeover__is_served_by_whoever_has_the_mailbox_open);
+    suite_add_tcase(suite, tests);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
