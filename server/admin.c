@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/privilege.h"
 
 void admin_complain(const char *format, ...)
 {
@@ -42,7 +43,11 @@ bool admin_read_config(struct config *config, const char *path, const char *data
         config->data = g_strdup(data);
     }
     config_resolve(config);
-    return true;
+    if (privilege_become_owner(config->data, &problem))
+        return true;
+    admin_complain("%s", problem);
+    g_free(problem);
+    return false;
 }
 
 struct users *admin_open_users(const struct config *config)

@@ -12,7 +12,7 @@
 
 static const char USAGE[] =
     "usage: annal serve [options]\n"
-    "  --config FILE         instead of /etc/annal/annal.conf\n"
+    "  --config FILE         instead of " ADMIN_CONFIG_PATH "\n"
     "  --check-config        say whether the configuration is good, and leave\n"
     "These override the configuration file:\n"
     "  --data DIR            the data directory\n"
