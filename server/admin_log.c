@@ -13,7 +13,7 @@ static const char USAGE[] =
     "usage: annal log USER MAILBOX [--limit N] [--data DIR] [--config FILE]\n"
     "Shows who changed what and when, newest first. MAILBOX is UTF-8 with '/' between levels.\n";
 
-static int print_entry(const struct history_entry *entry, void *data)
+static void print_entry(const struct history_entry *entry)
 {
     time_t shifted = (time_t)(entry->time + (int64_t)entry->zone * 60);
     char when[32] = "?";
@@ -21,7 +21,6 @@ static int print_entry(const struct history_entry *entry, void *data)
     int zone = abs(entry->zone);
     struct tm tm;
 
-    (void)data;
     if (gmtime_r(&shifted, &tm) != NULL)
         strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
     object_id_format(&entry->commit, commit);
@@ -30,14 +29,36 @@ static int print_entry(const struct history_entry *entry, void *data)
     if (entry->client[0] != '\0' || entry->session[0] != '\0')
         printf("%14s%s%s%s%s\n", "", entry->client[0] != '\0' ? "by " : "", entry->client,
                entry->session[0] != '\0' ? " in session " : "", entry->session);
-    /* A closed pipe ("| head") ends the walk. */
-    return ferror(stdout);
+}
+
+static int print_all(struct history *history, const char *mailbox, size_t limit,
+                     struct store_error *error)
+{
+    struct history_walk *walk = history_walk_new(history);
+    GPtrArray *branches = NULL;
+    struct history_entry entry;
+    bool more;
+    int result = history_find(history, mailbox, &branches, error);
+
+    if (result == 0)
+        result = history_walk_add(walk, g_ptr_array_index(branches, 0), true, error);
+    for (size_t i = 0; result == 0 && (limit == 0 || i < limit) && !ferror(stdout); i++) {
+        result = history_next(walk, &entry, &more, error);
+        if (result < 0 || !more)
+            break;
+        print_entry(&entry);
+    }
+    history_walk_free(walk);
+    if (branches != NULL)
+        g_ptr_array_unref(branches);
+    return result;
 }
 
 static int show(const char *config_path, const char *data, const char *user, const char *mailbox,
                 size_t limit)
 {
     struct store_error error = {0};
+    struct history *history = NULL;
     struct config config;
     char *repository;
     int result;
@@ -47,7 +68,10 @@ static int show(const char *config_path, const char *data, const char *user, con
         return ADMIN_FAILED;
     }
     repository = admin_repository(&config, user);
-    result = history_walk(repository, mailbox, limit, print_entry, NULL, &error);
+    result = history_open(&history, repository, &error);
+    if (result == 0)
+        result = print_all(history, mailbox, limit, &error);
+    history_close(history);
     if (result < 0)
         admin_complain("%s: %s: %s", mailbox, store_code_name(error.code), error.detail);
     g_free(repository);
