@@ -19,7 +19,9 @@
 #include "store/internal/reachable.h"
 #include "store/internal/refs.h"
 #include "store/internal/refs_pack.h"
+#include "store/internal/shallow.h"
 #include "store/internal/upkeep.h"
+#include "store/retention.h"
 
 #define GC_PID "gc.pid"
 
@@ -30,6 +32,8 @@ enum {
     REFS_AGE_SECONDS = 60,
     MICROSECONDS = 1000000,
     HOST_NAME_MAX_OCTETS = 256,
+    /* Of a pack in which a writer has found what retention let go: object_batch.c touches it. */
+    FRESH_SECONDS = 60,
 };
 
 struct collect {
@@ -42,12 +46,15 @@ struct collect {
     struct upkeep *upkeep;
     struct refs *refs;
     struct id_set wanted;
-    struct id_set seen; /* in any pack that is copied */
-    GPtrArray *packs;   /* struct upkeep_pack: as they were when it began */
-    GPtrArray *sources; /* char *: those that are copied, borrowed from packs */
-    GPtrArray *loose;   /* char *: paths of loose objects that are in a pack now, or not wanted */
-    char *loose_pack;   /* the pack they are in; NULL: none */
-    int64_t rest;       /* mtime of the newest file that keeps something only for the grace */
+    struct id_set seen;     /* in any pack that is copied */
+    struct id_set released; /* what only the past that retention let go has reached */
+    GArray *retired;        /* struct retired_root: what waits to be dropped */
+    int64_t released_until; /* those let go up to this second are */
+    GPtrArray *packs;       /* struct upkeep_pack: as they were when it began */
+    GPtrArray *sources;     /* char *: those that are copied, borrowed from packs */
+    GPtrArray *loose; /* char *: paths of loose objects that are in a pack now, or not wanted */
+    char *loose_pack; /* the pack they are in; NULL: none */
+    int64_t rest;     /* mtime of the newest file that keeps something only for the grace */
 };
 
 static int64_t now_seconds(const struct collect *collect)
@@ -136,9 +143,15 @@ static void drop_gc_pid(const struct collect *collect)
 
 /* ---- what is wanted ---- */
 
-static void report_walk(uint64_t seen, void *data)
+static bool go_on(const struct collect *collect)
+{
+    return collect->settings->go_on == NULL || collect->settings->go_on(collect->settings->data);
+}
+
+static bool report_walk(uint64_t seen, void *data)
 {
     report(data, COLLECT_WALKING, seen, 0);
+    return go_on(data);
 }
 
 static bool is_young(const struct collect *collect, int64_t mtime)
@@ -154,12 +167,65 @@ static void want_young(struct collect *collect, const struct upkeep_pack *pack)
     if (!pack_index_open(&index, collect->directory, pack->name)) {
         return;
     }
+    bool fresh = now_seconds(collect) - pack->mtime < FRESH_SECONDS;
     for (uint32_t i = 0; i < index.count; i++) {
-        if (id_set_add(&collect->wanted, pack_index_id(&index, i))) {
+        const struct object_id *id = pack_index_id(&index, i);
+
+        if ((fresh || !id_set_has(&collect->released, id)) && id_set_add(&collect->wanted, id)) {
             collect->rest = MAX(collect->rest, pack->mtime);
         }
     }
     pack_index_close(&index);
+}
+
+/* What retention let go a while ago is free to go; the rest is still wanted. */
+static int find_released(struct collect *collect, struct store_error *error)
+{
+    GArray *old = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    GArray *young = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    int result = retired_read(collect->retired, collect->path, error);
+
+    collect->released_until =
+        now_seconds(collect) - (collect->settings->history ? 0 : RETENTION_GRACE_SECONDS);
+    for (guint i = 0; i < collect->retired->len; i++) {
+        const struct retired_root *root = &g_array_index(collect->retired, struct retired_root, i);
+
+        g_array_append_val(root->since <= collect->released_until ? old : young, root->id);
+    }
+    if (result == 0) {
+        result = reachable_add_from(&collect->wanted, NULL, collect->path, young, report_walk,
+                                    collect, error);
+    }
+    if (result == 0) {
+        result = reachable_add_from(&collect->released, &collect->wanted, collect->path, old,
+                                    report_walk, collect, error);
+    }
+    g_array_unref(old);
+    g_array_unref(young);
+    return result;
+}
+
+/* They are gone, and the rest has yet to wait. Nobody else adds to it while the lock is ours. */
+static void forget_released(const struct collect *collect)
+{
+    GArray *roots = g_array_new(FALSE, FALSE, sizeof(struct retired_root));
+    struct shallow_lock lock;
+    struct store_error ignored;
+
+    /* What can't be forgotten now is looked for in vain the next time. */
+    if (collect->retired->len > 0 && !collect->result->incomplete &&
+        shallow_lock(&lock, collect->path, collect->host, &ignored) == 0) {
+        if (retired_read(roots, collect->path, &ignored) == 0) {
+            for (guint i = roots->len; i-- > 0;) {
+                if (g_array_index(roots, struct retired_root, i).since <= collect->released_until) {
+                    g_array_remove_index_fast(roots, i);
+                }
+            }
+            retired_replace(&lock, roots, &ignored);
+        }
+        shallow_unlock(&lock);
+    }
+    g_array_unref(roots);
 }
 
 static int find_wanted(struct collect *collect, struct store_error *error)
@@ -169,6 +235,9 @@ static int find_wanted(struct collect *collect, struct store_error *error)
                                report_walk, collect, error);
 
     collect->result->incomplete = missing > 0;
+    if (result == 0 && missing == 0) {
+        result = find_released(collect, error);
+    }
     for (guint i = 0; result == 0 && i < collect->packs->len; i++) {
         const struct upkeep_pack *pack = collect->packs->pdata[i];
 
@@ -215,7 +284,8 @@ static void find_loose_in(const struct collect *collect, const char *fan, GArray
             object.size = (uint64_t)status.st_size;
             object.mtime = status.st_mtime;
             object.wanted =
-                is_young(collect, status.st_mtime) || id_set_has(&collect->wanted, &object.id);
+                id_set_has(&collect->wanted, &object.id) ||
+                (is_young(collect, status.st_mtime) && !id_set_has(&collect->released, &object.id));
             g_array_append_val(out, object);
         } else {
             g_free(object.path);
@@ -257,8 +327,8 @@ static int write_loose(struct collect *collect, const GArray *loose, uint32_t co
     int result = git_odb_open(&odb, objects);
 
     result = result < 0 ? libgit2_fail(error, result, "object database")
-                        : pack_writer_open(&writer, collect->directory, &collect->gentle.host,
-                                           count, error);
+                        : pack_writer_open(&writer, collect->directory, collect->path,
+                                           &collect->gentle.host, count, error);
     for (guint i = 0; i < loose->len && result == 0; i++) {
         const struct loose_object *object = &g_array_index(loose, struct loose_object, i);
 
@@ -335,7 +405,8 @@ static bool is_wanted(const struct object_id *id, void *data)
 
 static struct pack_copy *open_copy(struct collect *collect, struct store_error *error, int *result)
 {
-    struct pack_copy *copy = pack_copy_new(collect->directory, &collect->gentle.host);
+    struct pack_copy *copy =
+        pack_copy_new(collect->directory, collect->path, &collect->gentle.host);
 
     pack_copy_only(copy, is_wanted, &collect->wanted);
     if (collect->settings->compress) {
@@ -370,7 +441,7 @@ static int copy_sources(struct collect *collect, struct pack_copy **out, struct 
         collect->result->objects = result == 0 ? pack_copy_objects(copy) : all;
         while (result == 0 && (result = pack_copy_step(copy, STEP, error)) == 1) {
             report(collect, COLLECT_COPYING, pack_copy_written(copy), total);
-            result = 0;
+            result = go_on(collect) ? 0 : store_error_set(error, STORE_CONFLICT, "given up");
         }
         const char *culprit = pack_copy_culprit(copy);
         guint index;
@@ -537,6 +608,7 @@ static int collect_all(struct collect *collect, struct store_error *error)
         result = merge_sources(collect, error);
     }
     if (result == 0) {
+        forget_released(collect);
         remove_loose(collect);
         count_after(collect);
         /* Somebody who has packed-refs locked does the same. */
@@ -570,6 +642,8 @@ int collect_repository(const char *path, const struct host *host,
     collect.loose = g_ptr_array_new_with_free_func(g_free);
     id_set_init(&collect.wanted);
     id_set_init(&collect.seen);
+    id_set_init(&collect.released);
+    collect.retired = g_array_new(FALSE, FALSE, sizeof(struct retired_root));
     code = take_gc_pid(&collect, error);
     if (code == 0) {
         code = collect_all(&collect, error);
@@ -584,6 +658,8 @@ int collect_repository(const char *path, const struct host *host,
     g_ptr_array_unref(collect.loose);
     id_set_release(&collect.wanted);
     id_set_release(&collect.seen);
+    id_set_release(&collect.released);
+    g_array_unref(collect.retired);
     g_free(collect.loose_pack);
     g_free(collect.directory);
     return code;

@@ -53,6 +53,29 @@ static bool works_in(const char *process, const char *directory)
     return is_in(target, directory);
 }
 
+/* As a clone that links the files of a directory. */
+static bool has_open(const char *process, const char *directory)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/fd", process);
+    DIR *files = opendir(path);
+    const struct dirent *file;
+    bool found = false;
+
+    while (files != NULL && !found && (file = readdir(files)) != NULL) {
+        char target[PATH_MAX];
+        ssize_t length = readlinkat(dirfd(files), file->d_name, target, sizeof(target) - 1);
+
+        if (length > 0) {
+            target[length] = '\0';
+            found = is_in(target, directory);
+        }
+    }
+    if (files != NULL) {
+        closedir(files);
+    }
+    return found;
+}
+
 static bool has_mapped(const char *process, const char *directory)
 {
     FILE *file = open_of(process, "maps");
@@ -81,7 +104,8 @@ bool git_readers_any(const char *repository)
 
     while (processes != NULL && !any && (process = readdir(processes)) != NULL) {
         any = g_ascii_isdigit(process->d_name[0]) && is_git(process->d_name) &&
-              (works_in(process->d_name, directory) || has_mapped(process->d_name, directory));
+              (works_in(process->d_name, directory) || has_open(process->d_name, directory) ||
+               has_mapped(process->d_name, directory));
     }
     if (processes != NULL) {
         closedir(processes);

@@ -340,7 +340,7 @@ static int put_all(const struct host *host, int fd, const struct table *table)
     return result;
 }
 
-/* A crash's lock is taken away. A descriptor, or a negative errno. */
+/* A crash's lock is taken away. 0, or a negative errno. */
 static int take_lock(const struct host *host, const char *lock)
 {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -352,7 +352,29 @@ static int take_lock(const struct host *host, const char *lock)
         host->unlink(host->data, lock);
         fd = host->open(host->data, lock, flags, 0444);
     }
-    return fd;
+    if (fd < 0) {
+        return fd;
+    }
+    int result = host->close(host->data, fd);
+    if (result < 0) {
+        host->unlink(host->data, lock);
+    }
+    return result;
+}
+
+static int write_file(const char *path, const struct host *host, const struct table *table)
+{
+    int fd = host->open(host->data, path, O_WRONLY | O_CREAT | O_EXCL, 0444);
+
+    if (fd < 0) {
+        return fd;
+    }
+    int result = put_all(host, fd, table);
+    if (result == 0) {
+        result = host->fsync(host->data, fd);
+    }
+    int closed = host->close(host->data, fd);
+    return result < 0 ? result : closed;
 }
 
 /* Bitmaps and the like are named after the checksum of the file that they belong to. */
@@ -374,31 +396,35 @@ static void remove_companions(const char *directory, const struct host *host)
     }
 }
 
-static int write_under_lock(const char *directory, const struct host *host, const char *lock,
+/* git writes into the lock file and renames that. Ours stays empty, and the file is written where a
+ * `git clone` of a path does not meet it while it grows. */
+static int write_under_lock(const char *directory, const char *scratch, const struct host *host,
                             const struct table *table)
 {
     char *path = g_strdup_printf("%s/" MULTI_PACK_INDEX, directory);
-    int fd = take_lock(host, lock);
+    char *lock = g_strconcat(path, LOCK_SUFFIX, NULL);
+    int result;
+    char *temporary = pack_temporary_path(scratch, host, &result);
 
-    if (fd < 0) {
-        g_free(path);
-        return fd;
-    }
-    int result = put_all(host, fd, table);
     if (result == 0) {
-        result = host->fsync(host->data, fd);
+        result = take_lock(host, lock);
     }
-    int closed = host->close(host->data, fd);
-    result = result < 0 ? result : closed;
     if (result == 0) {
-        result = host->rename(host->data, lock, path);
+        result = write_file(temporary, host, table);
+        if (result == 0) {
+            result = host->rename(host->data, temporary, path);
+        }
+        if (result < 0) {
+            host->unlink(host->data, temporary);
+        } else {
+            remove_companions(directory, host);
+            result = host->fsync_directory(host->data, directory);
+        }
+        int unlocked = host->unlink(host->data, lock);
+        result = result < 0 ? result : unlocked;
     }
-    if (result < 0) {
-        host->unlink(host->data, lock);
-    } else {
-        remove_companions(directory, host);
-        result = host->fsync_directory(host->data, directory);
-    }
+    g_free(temporary);
+    g_free(lock);
     g_free(path);
     return result;
 }
@@ -408,18 +434,17 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int multi_pack_index_write(const char *directory, const struct host *host, const GPtrArray *names,
-                           struct store_error *error)
+int multi_pack_index_write(const char *directory, const char *scratch, const struct host *host,
+                           const GPtrArray *names, struct store_error *error)
 {
     GPtrArray *sorted = g_ptr_array_copy((GPtrArray *)(uintptr_t)names, NULL, NULL);
-    char *lock = g_strdup_printf("%s/" MULTI_PACK_INDEX LOCK_SUFFIX, directory);
     struct table table;
 
     g_ptr_array_set_free_func(sorted, NULL);
     g_ptr_array_sort(sorted, compare_names);
     int result = table_init(&table, directory, sorted, error);
     if (result == 0) {
-        result = write_under_lock(directory, host, lock, &table);
+        result = write_under_lock(directory, scratch, host, &table);
         if (result == -EEXIST) {
             result = store_error_set(error, STORE_CONFLICT, "somebody writes " MULTI_PACK_INDEX);
         } else if (result < 0) {
@@ -428,7 +453,6 @@ int multi_pack_index_write(const char *directory, const struct host *host, const
     }
     table_release(&table);
     g_ptr_array_free(sorted, TRUE);
-    g_free(lock);
     return result;
 }
 

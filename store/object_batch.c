@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "store/internal/git_readers.h"
 #include "store/internal/object_cache.h"
 #include "store/internal/object_versions.h"
 #include "store/internal/objects_private.h"
@@ -12,8 +13,10 @@
 
 /* A batch given up because a reference moved is soon followed by another with most of the same
  * objects, which may find them in the first one's pack. Packs stay protected a little longer than
- * their batch lives, so that no `git gc` takes them away in between. */
-enum { KEPT_MAX = 16 };
+ * their batch lives, so that no `git gc` takes them away in between. Then their .keep files go many
+ * at a time, and not while git reads the repository: a `git clone` of a path that has just seen one
+ * fails when it is gone. */
+enum { KEPT_MIN = 16, KEPT_STEP = 32, KEPT_MAX = 512 };
 
 static void pending_free(void *data)
 {
@@ -70,7 +73,11 @@ static void release_later(struct objects *objects, char *name)
         g_ptr_array_remove_index(objects->kept, index);
     }
     g_ptr_array_add(objects->kept, name);
-    objects_release_kept(objects, KEPT_MAX);
+    guint more = objects->kept->len - MIN(objects->kept->len, KEPT_MIN);
+    if (more > 0 && more % KEPT_STEP == 0 &&
+        (more >= KEPT_MAX || !git_readers_any(objects->path))) {
+        objects_release_kept(objects, KEPT_MIN);
+    }
 }
 
 void object_batch_free(struct object_batch *batch)
@@ -253,8 +260,8 @@ int object_batch_write(struct object_batch *batch, bool durable, struct store_er
         batch->written = true;
         return 0;
     }
-    int result =
-        pack_writer_open(&writer, objects->pack_directory, objects->host, batch->order->len, error);
+    int result = pack_writer_open(&writer, objects->pack_directory, objects->path, objects->host,
+                                  batch->order->len, error);
     if (result == 0) {
         result = write_pack(batch, writer, durable, error);
     }

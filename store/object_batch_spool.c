@@ -6,7 +6,7 @@
 int objects_spool(struct objects *objects, uint64_t size, struct spool **out,
                   struct store_error *error)
 {
-    return spool_new(out, objects->pack_directory, objects->host, size, error);
+    return spool_new(out, objects->pack_directory, objects->path, objects->host, size, error);
 }
 
 int object_batch_add_spool(struct object_batch *batch, struct spool *spool,

@@ -130,13 +130,12 @@ static int put(struct pack_writer *writer, const void *bytes, size_t length)
     return 0;
 }
 
-static char *temporary_path(const struct host *host, const char *directory, int *result)
+char *pack_temporary_path(const char *scratch, const struct host *host, int *result)
 {
     uint64_t random = 0;
 
     *result = host->random(host->data, &random, sizeof(random));
-    return g_strdup_printf("%s/" PACK_TEMP_PREFIX "%016" PRIx64 PACK_TEMP_SUFFIX, directory,
-                           random);
+    return g_strdup_printf("%s/" PACK_TEMP_PREFIX "%016" PRIx64 PACK_TEMP_SUFFIX, scratch, random);
 }
 
 static int write_header(struct pack_writer *writer)
@@ -148,8 +147,8 @@ static int write_header(struct pack_writer *writer)
     return put(writer, header, sizeof(header));
 }
 
-int pack_writer_open(struct pack_writer **out, const char *directory, const struct host *host,
-                     uint32_t count, struct store_error *error)
+int pack_writer_open(struct pack_writer **out, const char *directory, const char *scratch,
+                     const struct host *host, uint32_t count, struct store_error *error)
 {
     struct pack_writer *writer = calloc(1, sizeof(*writer));
     int result = 0;
@@ -164,7 +163,7 @@ int pack_writer_open(struct pack_writer **out, const char *directory, const stru
     writer->delta = g_byte_array_new();
     sha1_init(&writer->sha1);
     writer->entries = g_array_sized_new(FALSE, FALSE, sizeof(struct pack_entry), MIN(count, 4096));
-    writer->temp = temporary_path(host, directory, &result);
+    writer->temp = pack_temporary_path(scratch, host, &result);
     if (result == 0) {
         result = host->open(host->data, writer->temp, O_WRONLY | O_CREAT | O_EXCL, 0444);
     }

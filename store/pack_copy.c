@@ -53,6 +53,7 @@ struct form {
 
 struct pack_copy {
     const char *directory;
+    const char *scratch;
     const struct host *host;
     pack_copy_wanted wanted;
     void *wanted_data;
@@ -79,11 +80,12 @@ static void source_clear(void *data)
     g_free(source->name);
 }
 
-struct pack_copy *pack_copy_new(const char *directory, const struct host *host)
+struct pack_copy *pack_copy_new(const char *directory, const char *scratch, const struct host *host)
 {
     struct pack_copy *copy = g_new0(struct pack_copy, 1);
 
     copy->directory = directory;
+    copy->scratch = scratch;
     copy->host = host;
     copy->sources = g_array_new(FALSE, TRUE, sizeof(struct source));
     copy->entries = g_array_new(FALSE, FALSE, sizeof(struct entry));
@@ -408,7 +410,8 @@ int pack_copy_begin(struct pack_copy *copy, struct store_error *error)
         copy->objects += entry_at(copy, i)->state == ENTRY_WAITING;
     }
     if (result == 0) {
-        result = pack_writer_open(&copy->writer, copy->directory, copy->host, copy->objects, error);
+        result = pack_writer_open(&copy->writer, copy->directory, copy->scratch, copy->host,
+                                  copy->objects, error);
     }
     copy->offset = HEADER;
     return result;

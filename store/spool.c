@@ -34,9 +34,10 @@ static void hash_header(struct sha1 *sha1, uint64_t size)
     sha1_update(sha1, header, (size_t)length + 1);
 }
 
-static int begin_pack(struct spool *spool, const struct host *host, struct store_error *error)
+static int begin_pack(struct spool *spool, const char *scratch, const struct host *host,
+                      struct store_error *error)
 {
-    int result = pack_writer_open(&spool->pack, spool->directory, host, 1, error);
+    int result = pack_writer_open(&spool->pack, spool->directory, scratch, host, 1, error);
 
     if (result == 0) {
         result = pack_writer_begin(spool->pack, OBJECT_BLOB, (size_t)spool->size, error);
@@ -44,8 +45,8 @@ static int begin_pack(struct spool *spool, const struct host *host, struct store
     return result;
 }
 
-int spool_new(struct spool **out, const char *directory, const struct host *host, uint64_t size,
-              struct store_error *error)
+int spool_new(struct spool **out, const char *directory, const char *scratch,
+              const struct host *host, uint64_t size, struct store_error *error)
 {
     struct spool *spool = g_new0(struct spool, 1);
     int result = 0;
@@ -58,7 +59,7 @@ int spool_new(struct spool **out, const char *directory, const struct host *host
         result = store_error_set(error, STORE_NO_MEMORY, "spool of %" PRIu64 " octets", size);
     } else if (spool->large) {
         spool->directory = g_strdup(directory);
-        result = begin_pack(spool, host, error);
+        result = begin_pack(spool, scratch, host, error);
     }
     if (result < 0) {
         spool_free(spool);

@@ -22,10 +22,11 @@ enum {
 struct spool;
 
 /* A spool for exactly size octets (git hashes the length first). directory is the repository's
- * directory of packs; it is used only when size > SPOOL_MEMORY_MAX. Host is borrowed. May fail with
- * STORE_NO_MEMORY, STORE_IO, STORE_NO_SPACE. The caller owns *out. */
-int spool_new(struct spool **out, const char *directory, const struct host *host, uint64_t size,
-              struct store_error *error);
+ * directory of packs, scratch as for pack_writer_open(); they are used only when size >
+ * SPOOL_MEMORY_MAX. scratch and host are borrowed. May fail with STORE_NO_MEMORY, STORE_IO,
+ * STORE_NO_SPACE. The caller owns *out. */
+int spool_new(struct spool **out, const char *directory, const char *scratch,
+              const struct host *host, uint64_t size, struct store_error *error);
 /* Accepts NULL. What did not become part of the repository is removed. */
 void spool_free(struct spool *spool);
 

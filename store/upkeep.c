@@ -197,20 +197,21 @@ static bool is_forgotten(const struct upkeep *upkeep, const char *file)
     return forgotten;
 }
 
-/* What a crash left: half-written files, and protection that nobody will lift. */
+static bool is_old(const struct upkeep *upkeep, const struct stat *status)
+{
+    return now_seconds(upkeep) - status->st_mtime >= UPKEEP_LEFTOVER_SECONDS;
+}
+
+/* What a crash left: protection that nobody will lift, a lock, a pack that was merged. */
 static void remove_leftover(const struct upkeep *upkeep, const char *name)
 {
     struct stat status;
-    bool temporary =
-        (g_str_has_prefix(name, PACK_TEMP_PREFIX) && g_str_has_suffix(name, PACK_TEMP_SUFFIX)) ||
-        strcmp(name, MULTI_PACK_INDEX ".lock") == 0;
     bool keep = is_pack_file(name, ".keep");
 
-    if (!temporary && !keep && !is_forgotten(upkeep, name)) {
+    if (!keep && strcmp(name, MULTI_PACK_INDEX ".lock") != 0 && !is_forgotten(upkeep, name)) {
         return;
     }
-    if (!stat_file(upkeep, name, "", &status) ||
-        now_seconds(upkeep) - status.st_mtime < UPKEEP_LEFTOVER_SECONDS) {
+    if (!stat_file(upkeep, name, "", &status) || !is_old(upkeep, &status)) {
         return;
     }
     if (!keep) {
@@ -223,6 +224,29 @@ static void remove_leftover(const struct upkeep *upkeep, const char *name)
         }
         unlink_file(upkeep, name, "");
         g_free(pack);
+    }
+}
+
+/* The same of half-written files. */
+static void remove_temporary(const struct upkeep *upkeep)
+{
+    DIR *handle = opendir(upkeep->path);
+    struct dirent *entry;
+    struct stat status;
+
+    while (handle != NULL && (entry = readdir(handle)) != NULL) {
+        if (g_str_has_prefix(entry->d_name, PACK_TEMP_PREFIX) &&
+            g_str_has_suffix(entry->d_name, PACK_TEMP_SUFFIX)) {
+            char *path = g_strdup_printf("%s/%s", upkeep->path, entry->d_name);
+
+            if (lstat(path, &status) == 0 && S_ISREG(status.st_mode) && is_old(upkeep, &status)) {
+                upkeep->host->unlink(upkeep->host->data, path);
+            }
+            g_free(path);
+        }
+    }
+    if (handle != NULL) {
+        closedir(handle);
     }
 }
 
@@ -272,6 +296,7 @@ static GPtrArray *scan(const struct upkeep *upkeep)
     struct dirent *entry;
     struct stat status;
 
+    remove_temporary(upkeep);
     while (handle != NULL && (entry = readdir(handle)) != NULL) {
         remove_leftover(upkeep, entry->d_name);
         note_file(table, packs, entry->d_name);
@@ -392,7 +417,8 @@ static bool renew_list(struct upkeep *upkeep, const GPtrArray *packs, GHashTable
             g_hash_table_remove_all(listed);
         }
     } else if (must || fresh > (all - fresh) / LIST_GROWTH) {
-        result = multi_pack_index_write(upkeep->directory, upkeep->host, names, &error);
+        result =
+            multi_pack_index_write(upkeep->directory, upkeep->path, upkeep->host, names, &error);
         upkeep->counts.indexes += result == 0;
         if (result == 0) {
             g_hash_table_remove_all(listed);
@@ -616,7 +642,7 @@ static void begin(struct upkeep *upkeep, struct job *job, const GPtrArray *packs
     struct store_error error;
 
     assert(job->copy == NULL);
-    job->copy = pack_copy_new(upkeep->directory, upkeep->host);
+    job->copy = pack_copy_new(upkeep->directory, upkeep->path, upkeep->host);
     job->names = g_ptr_array_new_with_free_func(g_free);
     if (compress) {
         pack_copy_compress(job->copy);

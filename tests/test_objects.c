@@ -44,10 +44,10 @@ static void reopen(void)
     ck_assert_int_eq(objects_open(&objects, repository, &faulty.host, &error), 0);
 }
 
-/* Files of the pack directory with that suffix. */
-static int count_files(const char *suffix)
+/* Files of a directory of the repository with that suffix. */
+static int count_in(const char *where, const char *suffix)
 {
-    char *path = fixture_path(repository, "objects/pack");
+    char *path = fixture_path(repository, where);
     DIR *handle = opendir(path);
     struct dirent *entry;
     int count = 0;
@@ -58,6 +58,11 @@ static int count_files(const char *suffix)
     closedir(handle);
     free(path);
     return count;
+}
+
+static int count_files(const char *suffix)
+{
+    return count_in("objects/pack", suffix);
 }
 
 static struct object_id add_text(struct object_batch *batch, const char *text)
@@ -822,11 +827,12 @@ START_TEST(test_objects__leftovers_of_a_crash_go_after_a_while)
     fclose(file);
     objects_maintain(objects);
     ck_assert_int_eq(access(keep, F_OK), 0);
-    ck_assert_int_gt(count_files(".tmp"), 0);
+    ck_assert_int_gt(count_in(".", ".tmp"), 0);
+    ck_assert_int_eq(count_files(".tmp"), 0);
     faulty.time_offset = (int64_t)(UPKEEP_LEFTOVER_SECONDS + 5) * 1000000;
     objects_maintain(objects);
     ck_assert_int_eq(access(keep, F_OK), -1);
-    ck_assert_int_eq(count_files(".tmp"), 0);
+    ck_assert_int_eq(count_in(".", ".tmp"), 0);
     check_text(&id, "kept\n");
     g_free(keep);
     free(pack);

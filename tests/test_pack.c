@@ -117,7 +117,8 @@ static char *write_versions(const GArray *versions, const char *where)
     struct pack_writer *writer;
     size_t empty = 0;
 
-    ck_assert_int_eq(pack_writer_open(&writer, where, host_system(), versions->len + 1, &error), 0);
+    ck_assert_int_eq(
+        pack_writer_open(&writer, where, where, host_system(), versions->len + 1, &error), 0);
     struct object_id id;
     objects_hash(OBJECT_BLOB, "", 0, &id);
     ck_assert_int_eq(pack_writer_add(writer, &id, OBJECT_BLOB, &empty, 0, &error), 0);
@@ -219,7 +220,7 @@ START_TEST(test_pack__writes_whole_what_makes_no_delta)
         other[i] = (char)(' ' + i * i * 7 % 93);
     }
     other[sizeof(other) - 1] = '\0';
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), 6, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), 6, &error), 0);
     add_text(writer, OBJECT_BLOB, second, first, &id); /* its base isn't there */
     add_text(writer, OBJECT_BLOB, first, first, &id);  /* nor one's own self */
     add_text(writer, OBJECT_BLOB, other, first, &id);  /* nothing in common */
@@ -247,7 +248,7 @@ static char *write_in_pieces(const uint8_t *data, size_t length, size_t step)
     struct pack_writer *writer;
     struct object_id id;
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), 2, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), 2, &error), 0);
     add_text(writer, OBJECT_BLOB, "before", "none", &id);
     objects_hash(OBJECT_BLOB, data, length, &id);
     if (step == 0) {
@@ -300,7 +301,7 @@ START_TEST(test_pack__refuses_what_it_is_told_wrongly)
     struct pack_writer *writer;
     struct object_id id = {{1}};
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), 2, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), 2, &error), 0);
     ck_assert_int_eq(pack_writer_add_raw(writer, &id, entry, sizeof(entry), 0x12345678, &error),
                      STORE_CORRUPT);
     ck_assert_int_eq(pack_writer_add_raw_delta(writer, &id, &id, 4, entry + 1, 11, &error),

@@ -149,7 +149,7 @@ static char *write_pack(const GArray *all)
 {
     struct pack_writer *writer;
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), all->len, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), all->len, &error), 0);
     for (guint i = 0; i < all->len; i++) {
         const struct object *object = at(all, i);
         const struct object *before = at(all, i > 0 ? i - 1 : 0);
@@ -518,7 +518,7 @@ static char *write_chain(unsigned deltas, struct object_id *last, uint8_t text[1
 {
     struct pack_writer *writer;
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), deltas + 1, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), deltas + 1, &error), 0);
     add_first(writer, last);
     memcpy(text, ring_text, 16);
     for (unsigned i = 0; i < deltas; i++) {
@@ -584,7 +584,7 @@ START_TEST(test_pack_file__leaves_rings_and_bases_elsewhere_to_the_library)
     uint32_t position;
     GBytes *content;
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), 3, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), 3, &error), 0);
     add_by_name(writer, &ids[0], &ids[1]);
     add_by_name(writer, &ids[1], &ids[0]);
     add_by_name(writer, &ids[2], &ids[3]);
@@ -627,7 +627,7 @@ START_TEST(test_pack_file__finds_ids_however_they_are_spread)
     uint32_t position;
     bool seen[COUNT] = {false};
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, host_system(), COUNT, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), COUNT, &error), 0);
     for (unsigned i = 0; i < COUNT; i++) {
         struct object_id id = uneven_id(_i, i);
 

@@ -56,11 +56,11 @@ static uint32_t next_noise(void)
     return noise >> 24;
 }
 
-/* Names of the pack directory's files with that suffix, without it. */
-static GPtrArray *pack_files(const char *suffix)
+/* Names of a directory's files with that suffix, without it. */
+static GPtrArray *files_in(const char *where, const char *suffix)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-    DIR *handle = opendir(packs);
+    DIR *handle = opendir(where);
     struct dirent *entry;
 
     while ((entry = readdir(handle)) != NULL) {
@@ -71,6 +71,24 @@ static GPtrArray *pack_files(const char *suffix)
     }
     closedir(handle);
     return names;
+}
+
+static GPtrArray *pack_files(const char *suffix)
+{
+    return files_in(packs, suffix);
+}
+
+/* Half-written files. None of them is where a clone of the path would find it. */
+static int count_temporary(void)
+{
+    GPtrArray *names = files_in(repository, ".tmp");
+    GPtrArray *visible = pack_files(".tmp");
+    int count = (int)names->len;
+
+    ck_assert_uint_eq(visible->len, 0);
+    g_ptr_array_unref(names);
+    g_ptr_array_unref(visible);
+    return count;
 }
 
 static int count_files(const char *suffix)
@@ -220,7 +238,7 @@ START_TEST(test_pack_copy__takes_an_object_once_though_others_build_on_its_copie
 
     write_rounds(4, base_forms[0]);
     GPtrArray *names = pack_files(".idx");
-    struct pack_copy *copy = pack_copy_new(packs, &faulty.host);
+    struct pack_copy *copy = pack_copy_new(packs, repository, &faulty.host);
 
     /* All objects once more, with deltas of their own between the rounds. */
     ck_assert(GIT(repository, "repack", "-a", "-q", "-f", "--depth=50", "--window=50"));
@@ -274,7 +292,7 @@ START_TEST(test_pack_copy__of_chosen_objects_has_what_their_deltas_need)
     char *hex = GIT_OUTPUT(repository, "rev-parse", "HEAD~7:file1");
     hex[OBJECT_ID_HEX] = '\0';
     ck_assert(object_id_parse(&wanted, hex));
-    struct pack_copy *copy = pack_copy_new(packs, &faulty.host);
+    struct pack_copy *copy = pack_copy_new(packs, repository, &faulty.host);
     pack_copy_only(copy, is_commit_hex, &wanted);
     ck_assert_int_eq(pack_copy_add(copy, names->pdata[0], &problem), 0);
     ck_assert_int_eq(pack_copy_begin(copy, &problem), 0);
@@ -304,7 +322,7 @@ START_TEST(test_pack_copy__never_copies_damage)
     ck_assert(g_file_get_contents(path, &octets, &length, NULL));
     ck_assert_int_eq(chmod(path, 0600), 0);
     for (gsize at = 0; at < length; at += 1 + length / 400) {
-        struct pack_copy *copy = pack_copy_new(packs, &faulty.host);
+        struct pack_copy *copy = pack_copy_new(packs, repository, &faulty.host);
         int fd = open(path, O_WRONLY);
         char changed = (char)(octets[at] ^ 0x10);
 
@@ -320,7 +338,7 @@ START_TEST(test_pack_copy__never_copies_damage)
         close(fd);
         pack_copy_free(copy);
     }
-    ck_assert_int_eq(count_files(".tmp"), 0);
+    ck_assert_int_eq(count_temporary(), 0);
     check_repository();
     g_free(octets);
     g_free(path);
@@ -340,7 +358,7 @@ static uint64_t write_pack(size_t size)
         octets[i] = (uint8_t)next_noise();
     }
     objects_hash(OBJECT_BLOB, octets, size, &id);
-    ck_assert_int_eq(pack_writer_open(&writer, packs, &faulty.host, 1, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, &faulty.host, 1, &error), 0);
     ck_assert_int_eq(pack_writer_add(writer, &id, OBJECT_BLOB, octets, size, &error), 0);
     ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);
     pack_writer_free(writer);
@@ -507,7 +525,7 @@ START_TEST(test_upkeep__deflates_what_is_old_and_only_once)
     for (int i = 0; i < 60000; i++) {
         g_string_append_printf(text, "Received: line number %d of a message\r\n", i);
     }
-    ck_assert_int_eq(pack_writer_open(&writer, packs, &faulty.host, 2, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, &faulty.host, 2, &error), 0);
     struct object_id ids[2];
     for (int i = 0; i < 2; i++) {
         objects_hash(OBJECT_BLOB, text->str + i, text->len - (size_t)i, &ids[i]);
@@ -558,7 +576,7 @@ START_TEST(test_multi_pack_index__is_one_that_git_verifies)
     GPtrArray *names = pack_files(".idx");
 
     ck_assert_int_eq(names->len, 7);
-    ck_assert_int_eq(multi_pack_index_write(packs, &faulty.host, names, &error), 0);
+    ck_assert_int_eq(multi_pack_index_write(packs, repository, &faulty.host, names, &error), 0);
     check_repository();
     GHashTable *listed = multi_pack_index_names(packs);
     ck_assert_uint_eq(g_hash_table_size(listed), 7);
@@ -587,11 +605,11 @@ START_TEST(test_multi_pack_index__is_whole_or_as_before_whichever_call_fails)
 
     write_rounds(3, base_forms[0]);
     GPtrArray *names = pack_files(".idx");
-    ck_assert_int_eq(multi_pack_index_write(packs, &faulty.host, names, &error), 0);
+    ck_assert_int_eq(multi_pack_index_write(packs, repository, &faulty.host, names, &error), 0);
     g_ptr_array_remove_index(names, 0);
     for (k = 1; k < FAULTS_MAX && failed; k++) {
         faulty_host_arm(&faulty, k, false, ENOSPC);
-        int result = multi_pack_index_write(packs, &faulty.host, names, &error);
+        int result = multi_pack_index_write(packs, repository, &faulty.host, names, &error);
         failed = faulty.failed;
         faulty_host_arm(&faulty, 0, false, 0);
         if (failed) {
@@ -614,10 +632,11 @@ START_TEST(test_multi_pack_index__locked_by_somebody_is_left_alone_until_that_is
 
     ck_assert_ptr_nonnull(file);
     fclose(file);
-    ck_assert_int_eq(multi_pack_index_write(packs, &faulty.host, names, &error), STORE_CONFLICT);
+    ck_assert_int_eq(multi_pack_index_write(packs, repository, &faulty.host, names, &error),
+                     STORE_CONFLICT);
     ck_assert_int_eq(access(lock, F_OK), 0);
     faulty.time_offset = (int64_t)(MULTI_PACK_INDEX_LOCK_SECONDS + 5) * 1000000;
-    ck_assert_int_eq(multi_pack_index_write(packs, &faulty.host, names, &error), 0);
+    ck_assert_int_eq(multi_pack_index_write(packs, repository, &faulty.host, names, &error), 0);
     ck_assert_int_ne(access(lock, F_OK), 0);
     check_repository();
     g_free(lock);
@@ -681,7 +700,7 @@ START_TEST(test_multi_pack_index__holds_offsets_beyond_31_and_32_bits)
 
     write_large_index(name);
     g_ptr_array_add(names, name);
-    ck_assert_msg(multi_pack_index_write(packs, &faulty.host, names, &error) == 0, "%s",
+    ck_assert_msg(multi_pack_index_write(packs, repository, &faulty.host, names, &error) == 0, "%s",
                   error.detail);
     ck_assert(GIT(repository, "multi-pack-index", "verify"));
     g_ptr_array_unref(names);
@@ -896,7 +915,7 @@ START_TEST(test_maintenance__merges_in_its_own_thread_and_tidies_up_when_told_to
     ck_assert_uint_gt(counts.octets, 0);
     ck_assert_uint_eq(counts.failures, 0);
     ck_assert_int_le(count_files(".idx"), 60);
-    ck_assert_int_eq(count_files(".tmp"), 0);
+    ck_assert_int_eq(count_temporary(), 0);
     check_repository();
 }
 END_TEST
@@ -911,13 +930,13 @@ START_TEST(test_maintenance__ends_in_the_midst_of_a_long_merge)
     }
     int64_t begin = g_get_monotonic_time();
     maintenance_request(maintenance, repository);
-    for (int i = 0; i < 1000 && count_files(".tmp") == 0; i++) {
+    for (int i = 0; i < 1000 && count_temporary() == 0; i++) {
         g_usleep(5000);
     }
-    ck_assert_int_eq(count_files(".tmp"), 1);
+    ck_assert_int_eq(count_temporary(), 1);
     maintenance_free(maintenance);
     ck_assert_int_lt(g_get_monotonic_time() - begin, 10 * 1000000);
-    ck_assert_int_eq(count_files(".tmp"), 0);
+    ck_assert_int_eq(count_temporary(), 0);
     ck_assert_int_eq(count_files(".idx"), 4);
     check_repository();
 }

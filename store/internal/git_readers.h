@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* Whether a process of git's works in the repository's directory or has one of its packs mapped,
- * or is one of which that can't be known. A few milliseconds at most. */
+/* Whether a process of git's works in the repository's directory or has one of its files open or
+ * mapped, or is one of which that can't be known. A few milliseconds at most. */
 bool git_readers_any(const char *repository);
 
 #endif

@@ -27,8 +27,8 @@ GHashTable *multi_pack_index_names(const char *directory);
 /* Replaces the file by one of these packs (char *, any order, each once), under git's own lock;
  * durable on return. STORE_CONFLICT when somebody else is writing it; STORE_CORRUPT for a pack
  * that has gone or has no index that can be read; STORE_LIMIT; STORE_NO_SPACE, STORE_IO. Blocks. */
-int multi_pack_index_write(const char *directory, const struct host *host, const GPtrArray *names,
-                           struct store_error *error);
+int multi_pack_index_write(const char *directory, const char *scratch, const struct host *host,
+                           const GPtrArray *names, struct store_error *error);
 
 /* Takes the file away, with the bitmaps that git may have made for it. Durable; blocks. */
 int multi_pack_index_remove(const char *directory, const struct host *host,

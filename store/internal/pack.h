@@ -5,8 +5,9 @@
  *
  *   pack_writer_open -> pack_writer_add... -> pack_writer_finish -> pack_writer_free
  *
- * Until pack_writer_finish() the pack has a name that neither git nor its `prune` knows; then the
- * pack is renamed and the index last, so that nobody sees one without the other.
+ * Until pack_writer_finish() the pack is a file of another directory: a `git clone` of a path links
+ * or copies whatever there is under objects/, and fails when a file grows or goes meanwhile. Then
+ * the pack is renamed and the index last, so that nobody sees one without the other.
  */
 #ifndef ANNAL_STORE_INTERNAL_PACK_H
 #define ANNAL_STORE_INTERNAL_PACK_H
@@ -22,9 +23,11 @@
 
 struct pack_writer;
 
-/* For exactly count objects in directory (".../objects/pack"); both borrowed until free. */
-int pack_writer_open(struct pack_writer **out, const char *directory, const struct host *host,
-                     uint32_t count, struct store_error *error);
+/* For exactly count objects in directory (".../objects/pack"). scratch: a directory of the same
+ * file system, outside objects/, where the files stand until they are complete. All borrowed until
+ * free. */
+int pack_writer_open(struct pack_writer **out, const char *directory, const char *scratch,
+                     const struct host *host, uint32_t count, struct store_error *error);
 
 int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum object_type type,
                     const void *data, size_t length, struct store_error *error);
@@ -83,6 +86,9 @@ const char *pack_writer_name(const struct pack_writer *writer);
 
 /* Accepts NULL; takes the temporary file of an unfinished pack away. */
 void pack_writer_free(struct pack_writer *writer);
+
+/* A new name in the directory scratch; *result is 0 or a negative errno. */
+char *pack_temporary_path(const char *scratch, const struct host *host, int *result);
 
 /* What our .keep files hold; and the beginning and end of our temporary names. */
 #define PACK_KEEP_TEXT   "annal\n"

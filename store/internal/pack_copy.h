@@ -26,8 +26,9 @@ enum {
 
 struct pack_copy;
 
-/* Both borrowed; directory is ".../objects/pack". */
-struct pack_copy *pack_copy_new(const char *directory, const struct host *host);
+/* All borrowed; directory is ".../objects/pack", scratch as for pack_writer_open(). */
+struct pack_copy *pack_copy_new(const char *directory, const char *scratch,
+                                const struct host *host);
 void pack_copy_free(struct pack_copy *copy); /* accepts NULL; gives up what is not finished */
 
 /* Only objects for which wanted() is true, and what their deltas need. */

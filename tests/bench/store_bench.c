@@ -157,8 +157,8 @@ static struct spool *spool_message(struct bench *bench, struct mail *mail, size_
 
     make_message(bytes, size, ++mail->serial);
     must(bench,
-         spool_new(&spool, account_path(mail->accounts[0]), host_system(), size, &bench->error) ==
-                 STORE_OK &&
+         spool_new(&spool, account_path(mail->accounts[0]), account_path(mail->accounts[0]),
+                   host_system(), size, &bench->error) == STORE_OK &&
              spool_write(spool, bytes, size, &bench->error) == STORE_OK,
          "spool");
     return spool;

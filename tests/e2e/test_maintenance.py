@@ -148,6 +148,15 @@ class Maintenance(Case):
 
         self.beside_load(tool)
 
+    def test_git_clone_of_the_path(self):
+        """It links every file it finds among the objects, one after the other."""
+        def tool(repository):
+            with tempfile.TemporaryDirectory(prefix="annal-clone-") as clone:
+                run("git", "clone", "--quiet", "--bare", "--local", repository, clone)
+                run("git", "-C", clone, "fsck", "--strict", "--connectivity-only")
+
+        self.beside_load(tool)
+
     def test_git_push(self):
         """Of a branch that is no mailbox's, and of commits that a mailbox may get."""
         client = self.sandbox.login()

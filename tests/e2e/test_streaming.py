@@ -186,8 +186,9 @@ class Streaming(Case):
         self.assertEqual(self.leftovers(), [])
 
     def leftovers(self):
-        packs = pathlib.Path(self.sandbox.repositories["alice"]) / "objects/pack"
-        return [name for name in os.listdir(packs) if name.endswith(".tmp")]
+        repository = pathlib.Path(self.sandbox.repositories["alice"])
+        self.assertEqual(list(repository.glob("objects/**/*.tmp")), [])  # a clone would copy them
+        return [name for name in os.listdir(repository) if name.endswith(".tmp")]
 
     def test_nothing_is_left_of_a_message_that_does_not_come_whole(self):
         message = large_message(1)
