@@ -26,24 +26,27 @@ void admin_complain(const char *format, ...)
     g_free(text);
 }
 
-bool admin_read_config(struct config *config, const char *path, const char *data)
+bool admin_load_config(struct config *config, const char *path, const char *data, char **problem)
 {
-    char *problem = NULL;
-
     config_init(config);
     if (path == NULL && access(ADMIN_CONFIG_PATH, F_OK) == 0)
         path = ADMIN_CONFIG_PATH;
-    if (path != NULL && !config_read(config, path, &problem)) {
-        admin_complain("%s", problem);
-        g_free(problem);
+    if (path != NULL && !config_read(config, path, problem))
         return false;
-    }
     if (data != NULL) {
         g_free(config->data);
         config->data = g_strdup(data);
     }
     config_resolve(config);
-    if (privilege_become_owner(config->data, &problem))
+    return true;
+}
+
+bool admin_read_config(struct config *config, const char *path, const char *data)
+{
+    char *problem = NULL;
+
+    if (admin_load_config(config, path, data, &problem) &&
+        privilege_become_owner(config->data, &problem))
         return true;
     admin_complain("%s", problem);
     g_free(problem);

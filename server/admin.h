@@ -21,7 +21,11 @@ enum { ADMIN_DONE = 0, ADMIN_FAILED = 1, ADMIN_USAGE = 2 };
 void admin_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Reads the configuration: the file at path, or ADMIN_CONFIG_PATH if path is NULL and there is
- * one; then data (may be NULL) over it; resolves it. Root becomes the data directory's owner
+ * one; then data (may be NULL) over it; resolves it. config is initialised here; release it also
+ * after false, with *problem, a new string. */
+bool admin_load_config(struct config *config, const char *path, const char *data, char **problem);
+
+/* The same for a command that begins: tells of problems. Root becomes the data directory's owner
  * (privilege.h). config is initialised here; release it also
  * after false, when the problem has been told. */
 bool admin_read_config(struct config *config, const char *path, const char *data);

@@ -303,7 +303,7 @@ static int serve(struct sandbox *sandbox)
         g_free(problem);
         return ADMIN_FAILED;
     }
-    return server_run(config, announce, sandbox);
+    return server_run(config, &(struct server_hooks){.ready = announce, .data = sandbox});
 }
 
 static int run(struct sandbox *sandbox)

@@ -110,17 +110,36 @@ static void override(char **value, const char *option)
     *value = g_strdup(option);
 }
 
-static bool override_listens(GArray *listens, const GPtrArray *options)
+static bool override_listens(GArray *listens, const GPtrArray *options, char **problem)
 {
     if (options->len > 0)
         g_array_set_size(listens, 0);
     for (unsigned i = 0; i < options->len; i++) {
-        if (!config_add_listen(listens, g_ptr_array_index(options, i))) {
-            admin_complain("'%s' is no ADDRESS:PORT", (const char *)g_ptr_array_index(options, i));
+        const char *text = g_ptr_array_index(options, i);
+
+        if (!config_add_listen(listens, text)) {
+            *problem = g_strdup_printf("'%s' is no ADDRESS:PORT", text);
             return false;
         }
     }
     return true;
+}
+
+/* The options of the command line over what was read. */
+static bool apply_options(struct config *config, const struct serve_options *options,
+                          char **problem)
+{
+    override(&config->certificate, options->certificate);
+    override(&config->private_key, options->private_key);
+    override(&config->users, options->users);
+    if (!override_listens(config->imaps, options->imaps, problem) ||
+        !override_listens(config->imap, options->imap, problem))
+        return false;
+    config->cleartext_login = config->cleartext_login || options->cleartext_login;
+    config->log_debug = config->log_debug || options->debug;
+    if (options->syslog)
+        config->log_target = CONFIG_LOG_SYSLOG;
+    return config_check(config, problem);
 }
 
 static bool read_configuration(struct config *config, const struct serve_options *options)
@@ -129,21 +148,19 @@ static bool read_configuration(struct config *config, const struct serve_options
 
     if (!admin_read_config(config, options->config, options->data))
         return false;
-    override(&config->certificate, options->certificate);
-    override(&config->private_key, options->private_key);
-    override(&config->users, options->users);
-    if (!override_listens(config->imaps, options->imaps) ||
-        !override_listens(config->imap, options->imap))
-        return false;
-    config->cleartext_login = config->cleartext_login || options->cleartext_login;
-    config->log_debug = config->log_debug || options->debug;
-    if (options->syslog)
-        config->log_target = CONFIG_LOG_SYSLOG;
-    if (config_check(config, &problem))
+    if (apply_options(config, options, &problem))
         return true;
     admin_complain("%s", problem);
     g_free(problem);
     return false;
+}
+
+static bool reread_configuration(struct config *out, char **problem, void *data)
+{
+    const struct serve_options *options = data;
+
+    return admin_load_config(out, options->config, options->data, problem) &&
+           apply_options(out, options, problem);
 }
 
 /* The first start makes what the default paths lack. */
@@ -171,7 +188,7 @@ static bool provide_data_directory(const struct config *config)
     return store != NULL;
 }
 
-static int serve(const struct serve_options *options)
+static int serve(struct serve_options *options)
 {
     struct config config;
     int status = ADMIN_FAILED;
@@ -181,12 +198,10 @@ static int serve(const struct serve_options *options)
             puts("the configuration is good");
             status = ADMIN_DONE;
         } else {
-            if (config.log_target == CONFIG_LOG_SYSLOG)
-                log_open_syslog("annal", config.log_debug);
-            else
-                log_open_stderr(config.log_debug);
+            config_open_log(&config);
             if (provide_data_directory(&config) && provide_certificate(&config))
-                status = server_run(&config, NULL, NULL);
+                status = server_run(&config, &(struct server_hooks){.reread = reread_configuration,
+                                                                    .data = options});
         }
     }
     config_release(&config);

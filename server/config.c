@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/certificate.h"
+#include "server/log.h"
 #include "store/cache_budget.h"
 #include "store/store.h"
 
@@ -455,6 +456,14 @@ bool config_certificate_is_default(const struct config *config)
 
     g_free(expected);
     return is_default;
+}
+
+void config_open_log(const struct config *config)
+{
+    if (config->log_target == CONFIG_LOG_SYSLOG)
+        log_open_syslog("annal", config->log_debug);
+    else
+        log_open_stderr(config->log_debug);
 }
 
 bool config_check(struct config *config, char **problem)

@@ -59,6 +59,9 @@ void config_resolve(struct config *config);
  * Only after config_resolve(). */
 bool config_certificate_is_default(const struct config *config);
 
+/* Opens the log that is configured. */
+void config_open_log(const struct config *config);
+
 /* Resolves, and checks what does not depend on the file's syntax: ranges, at least one listener, a
  * certificate and a key that can be read and belong together. Where neither file of the default
  * certificate exists that is no problem: annal serve makes one. *problem is a new string, which

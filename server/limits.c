@@ -80,6 +80,12 @@ void limits_free(struct limits *limits)
     g_free(limits);
 }
 
+void limits_set(struct limits *limits, unsigned in_all, unsigned per_address)
+{
+    limits->in_all = in_all;
+    limits->per_address = per_address;
+}
+
 enum limits_result limits_enter(struct limits *limits, const struct address *address)
 {
     uint64_t key = key_of(address);

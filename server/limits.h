@@ -28,6 +28,9 @@ void limits_free(struct limits *limits); /* accepts NULL */
 
 enum limits_result { LIMITS_OK, LIMITS_FULL, LIMITS_ADDRESS_FULL };
 
+/* Connections that are there stay, even above a limit. */
+void limits_set(struct limits *limits, unsigned in_all, unsigned per_address);
+
 /* Counts one connection unless that would pass a limit. */
 enum limits_result limits_enter(struct limits *limits, const struct address *address);
 /* Uncounts one that was LIMITS_OK. */

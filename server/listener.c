@@ -169,6 +169,11 @@ struct listener *listener_adopt(struct event_base *base, struct connections *con
     return listener;
 }
 
+void listener_set_cleartext_login(struct listener *listener, bool cleartext_login)
+{
+    listener->cleartext_login = cleartext_login;
+}
+
 void listener_free(struct listener *listener)
 {
     if (listener == NULL)

@@ -19,6 +19,8 @@ struct listener *listener_new(struct event_base *base, struct connections *conne
 struct listener *listener_adopt(struct event_base *base, struct connections *connections, int fd,
                                 struct config_listen *listen, bool tls, bool cleartext_login,
                                 char **problem);
+/* For connections that come. */
+void listener_set_cleartext_login(struct listener *listener, bool cleartext_login);
 void listener_free(struct listener *listener); /* accepts NULL */
 
 #endif

@@ -121,7 +121,7 @@ struct member *member_new(struct worker *worker, struct link *link)
         .log = write_log,
     };
     member_enter(worker, member);
-    member->session = session_new(&worker->all->session_settings[settings], &member->host,
+    member->session = session_new(&worker->all->rules->settings[settings], &member->host,
                                   link_id(link), link_peer(link), link_is_tls(link));
     link_set_member(link, member);
     return member;
@@ -184,7 +184,7 @@ static void log_in(struct member *member, const char *user)
 {
     struct worker *worker = member->worker;
 
-    if (user_sessions(worker, user) >= worker->all->settings.connections_per_user) {
+    if (user_sessions(worker, user) >= worker->all->rules->connections_per_user) {
         log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-sessions");
         session_authentication_failed(member->session, "LIMIT");
     } else {

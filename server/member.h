@@ -34,10 +34,17 @@ struct worker {
     int64_t next_maintain;
 };
 
+/* Of sessions; never changed once it is in use. */
+struct session_rules {
+    struct session_settings settings[4]; /* by what a link may do */
+    unsigned connections_per_user;
+};
+
 struct workers {
     struct workers_settings settings;
-    struct session_settings session_settings[4]; /* by what a link may do */
-    atomic_uint next;                            /* for links that come */
+    struct session_rules *_Atomic rules; /* those in force */
+    GPtrArray *all_rules;                /* owned: sessions may have older ones */
+    atomic_uint next;                    /* for links that come */
     struct worker *workers;
 };
 

@@ -20,6 +20,7 @@
 #include "server/log.h"
 #include "server/mime_pool.h"
 #include "server/notify.h"
+#include "server/reload.h"
 #include "server/service.h"
 #include "server/tls.h"
 #include "server/users.h"
@@ -34,7 +35,8 @@ enum {
 };
 
 struct server {
-    const struct config *config;
+    struct config *config;
+    const struct server_hooks *hooks;
     struct notify *notify;
     struct inherited *inherited;
     struct service *service;
@@ -104,6 +106,55 @@ static void on_idle(void *data)
     begin_stop(data);
 }
 
+static bool load_certificate(struct server *server, const struct config *config, char **problem)
+{
+    return server->tls == NULL ||
+           tls_reload(server->tls, config->certificate, config->private_key, problem);
+}
+
+static struct workers_limits limits_of(const struct config *config)
+{
+    return (struct workers_limits){
+        .append_limit = config->append_limit,
+        .idle_timeout = config->idle_minutes * INT64_C(60000000),
+        .login_timeout = config->login_seconds * INT64_C(1000000),
+        .connections_per_user = config->connections_per_user,
+    };
+}
+
+static void apply(struct server *server)
+{
+    const struct config *config = server->config;
+    const struct workers_limits limits = limits_of(config);
+
+    config_open_log(config);
+    limits_set(server->limits, config->connections, config->connections_per_address);
+    workers_set_limits(server->workers, &limits);
+    for (guint i = 0; i < server->listeners->len; i++)
+        listener_set_cleartext_login(g_ptr_array_index(server->listeners, i),
+                                     config->cleartext_login);
+    if (server->activated)
+        service_set_idle_exit(server->service, config->idle_exit);
+}
+
+/* All of it or nothing. */
+static bool reload(struct server *server, char **problem)
+{
+    struct config fresh = {0};
+    bool done;
+
+    if (server->hooks->reread == NULL)
+        return load_certificate(server, server->config, problem);
+    done = server->hooks->reread(&fresh, problem, server->hooks->data) &&
+           load_certificate(server, &fresh, problem);
+    if (done) {
+        reload_take(server->config, &fresh);
+        apply(server);
+    }
+    config_release(&fresh);
+    return done;
+}
+
 static void on_reload(evutil_socket_t number, short events, void *data)
 {
     struct server *server = data;
@@ -111,17 +162,20 @@ static void on_reload(evutil_socket_t number, short events, void *data)
 
     (void)number;
     (void)events;
-    if (server->tls == NULL)
+    if (server->stopping)
         return;
-    if (tls_reload(server->tls, &problem)) {
-        log_line(LOG_LEVEL_INFO, NULL, "event=reload certificate=new");
-        return;
-    }
-    char *quoted = log_quote(problem);
+    service_reloading(server->service);
+    if (reload(server, &problem)) {
+        log_line(LOG_LEVEL_INFO, NULL, "event=reloaded certificate=%s",
+                 server->tls != NULL ? "new" : "none");
+    } else {
+        char *quoted = log_quote(problem);
 
-    log_line(LOG_LEVEL_ERROR, NULL, "event=reload certificate=kept reason=%s", quoted);
-    g_free(quoted);
-    g_free(problem);
+        log_line(LOG_LEVEL_ERROR, NULL, "event=reload-failed all=kept reason=%s", quoted);
+        g_free(quoted);
+        g_free(problem);
+    }
+    service_reloaded(server->service);
 }
 
 static bool watch_signals(struct server *server)
@@ -214,10 +268,7 @@ static bool start_workers(struct server *server, char **problem)
             .mime = server->mime,
             .maintenance = server->maintenance,
             .budget = server->budget,
-            .append_limit = config->append_limit,
-            .idle_timeout = config->idle_minutes * INT64_C(60000000),
-            .login_timeout = config->login_seconds * INT64_C(1000000),
-            .connections_per_user = config->connections_per_user,
+            .limits = limits_of(config),
         },
         problem);
     return server->workers != NULL;
@@ -400,10 +451,9 @@ static void stop(struct server *server)
     notify_free(server->notify);
 }
 
-int server_run(const struct config *config, void (*ready)(const struct server_ready *, void *),
-               void *data)
+int server_run(struct config *config, const struct server_hooks *hooks)
 {
-    struct server server = {.config = config};
+    struct server server = {.config = config, .hooks = hooks};
     char *problem = NULL;
 
     server.listeners = g_ptr_array_new_with_free_func(drop_listener);
@@ -415,8 +465,8 @@ int server_run(const struct config *config, void (*ready)(const struct server_re
         const struct server_ready real = {.imaps = server.imaps, .imap = server.imap};
 
         log_line(LOG_LEVEL_INFO, NULL, "event=ready");
-        if (ready != NULL)
-            ready(&real, data);
+        if (hooks->ready != NULL)
+            hooks->ready(&real, hooks->data);
         event_base_dispatch(server.base);
     } else {
         char *quoted = log_quote(problem);

@@ -11,8 +11,6 @@
 enum { PROBLEM_MAX = 160 };
 
 struct tls {
-    char *certificate;
-    char *key;
     SSL_CTX *context;
 };
 
@@ -94,15 +92,13 @@ struct tls *tls_new(const char *certificate, const char *key, char **problem)
         return NULL;
     struct tls *tls = g_new0(struct tls, 1);
 
-    tls->certificate = g_strdup(certificate);
-    tls->key = g_strdup(key);
     tls->context = context;
     return tls;
 }
 
-bool tls_reload(struct tls *tls, char **problem)
+bool tls_reload(struct tls *tls, const char *certificate, const char *key, char **problem)
 {
-    SSL_CTX *context = context_new(tls->certificate, tls->key, problem);
+    SSL_CTX *context = context_new(certificate, key, problem);
 
     if (context == NULL)
         return false;
@@ -116,8 +112,6 @@ void tls_free(struct tls *tls)
     if (tls == NULL)
         return;
     SSL_CTX_free(tls->context);
-    g_free(tls->certificate);
-    g_free(tls->key);
     g_free(tls);
 }
 

@@ -11,8 +11,8 @@ struct tls_stream;
 
 /* NULL with *problem (a new string) if certificate chain or key can't be read or don't match. */
 struct tls *tls_new(const char *certificate, const char *key, char **problem);
-/* Reads the files again, for connections that come; on failure all stays as it was. */
-bool tls_reload(struct tls *tls, char **problem);
+/* Reads files, the same or others, for connections that come; on failure all stays as it was. */
+bool tls_reload(struct tls *tls, const char *certificate, const char *key, char **problem);
 void tls_free(struct tls *tls); /* accepts NULL; streams live on */
 
 /* The server's side of a new stream over fd, which stays the caller's. NULL: no memory. */

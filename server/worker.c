@@ -360,18 +360,23 @@ static void *work(void *data)
 
 /* --- all workers --- */
 
-static void set_session_settings(struct workers *all)
+void workers_set_limits(struct workers *workers, const struct workers_limits *limits)
 {
-    for (size_t i = 0; i < sizeof all->session_settings / sizeof *all->session_settings; i++) {
-        all->session_settings[i] = (struct session_settings){
-            .append_limit = all->settings.append_limit,
+    struct session_rules *rules = g_new0(struct session_rules, 1);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rules->settings); i++) {
+        rules->settings[i] = (struct session_settings){
+            .append_limit = limits->append_limit,
             .offer_starttls = i % 2 != 0,
             .allow_cleartext_login = i / 2 != 0,
-            .idle_timeout = all->settings.idle_timeout,
-            .login_timeout = all->settings.login_timeout,
+            .idle_timeout = limits->idle_timeout,
+            .login_timeout = limits->login_timeout,
             .login_attempts = LOGIN_ATTEMPTS,
         };
     }
+    rules->connections_per_user = limits->connections_per_user;
+    g_ptr_array_add(workers->all_rules, rules);
+    workers->rules = rules;
 }
 
 static void drop_members(void *members)
@@ -458,7 +463,8 @@ struct workers *workers_new(const struct workers_settings *settings, char **prob
     assert(settings->count > 0);
     all->settings = *settings;
     all->workers = g_new0(struct worker, settings->count);
-    set_session_settings(all);
+    all->all_rules = g_ptr_array_new_with_free_func(g_free);
+    workers_set_limits(all, &settings->limits);
     for (unsigned i = 0; i < settings->count; i++) {
         if (!worker_start(all, &all->workers[i], problem)) {
             workers_free(all);
@@ -500,6 +506,7 @@ void workers_free(struct workers *workers)
         worker_stop(&workers->workers[i]);
     for (unsigned i = 0; i < workers->settings.count; i++)
         worker_release(&workers->workers[i]);
+    g_ptr_array_unref(workers->all_rules);
     g_free(workers->workers);
     g_free(workers);
 }

@@ -19,6 +19,14 @@
 
 struct workers;
 
+/* What may change while they run. */
+struct workers_limits {
+    uint64_t append_limit;
+    int64_t idle_timeout; /* microseconds */
+    int64_t login_timeout;
+    unsigned connections_per_user;
+};
+
 struct workers_settings {
     unsigned count;
     const char *data;                    /* the store's directory */
@@ -27,10 +35,7 @@ struct workers_settings {
     struct mime_pool *mime;
     struct maintenance *maintenance; /* NULL: none */
     struct cache_budget *budget;     /* of all workers' caches; NULL: none */
-    uint64_t append_limit;
-    int64_t idle_timeout; /* microseconds */
-    int64_t login_timeout;
-    unsigned connections_per_user;
+    struct workers_limits limits;
 };
 
 /* Opens the stores and starts the threads. NULL with *problem (a new string). */
@@ -38,6 +43,10 @@ struct workers *workers_new(const struct workers_settings *settings, char **prob
 
 /* Gives a new link to a worker; its session's greeting comes back as output. */
 void workers_add(struct workers *workers, struct link *link);
+
+/* For sessions that begin from now on; connections_per_user for every login. The event loop's
+ * thread. */
+void workers_set_limits(struct workers *workers, const struct workers_limits *limits);
 
 /* Whether every worker has ended a turn since the last call (true at the first one); makes each
  * have one until the next. One thread. */

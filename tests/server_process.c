@@ -81,7 +81,7 @@ static void tell_ports(const struct server_ready *ready, void *data)
         abort();
 }
 
-static void run(const struct server_process *server, int pipe_end)
+static void run(struct server_process *server, int pipe_end)
 {
     char *log = inside(server, "log");
     int file = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -91,7 +91,8 @@ static void run(const struct server_process *server, int pipe_end)
     dup2(file, STDERR_FILENO);
     log_open_stderr(true);
     /* exit(), not _exit(): sanitizers look for leaks there. */
-    exit(server_run(&server->config, tell_ports, &pipe_end));
+    exit(server_run(&server->config,
+                    &(struct server_hooks){.ready = tell_ports, .data = &pipe_end}));
 }
 
 void server_process_start(struct server_process *server)
