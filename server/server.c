@@ -171,7 +171,8 @@ static void on_reload(evutil_socket_t number, short events, void *data)
     } else {
         char *quoted = log_quote(problem);
 
-        log_line(LOG_LEVEL_ERROR, NULL, "event=reload-failed all=kept reason=%s", quoted);
+        log_line(LOG_LEVEL_ERROR, NULL,
+                 "event=reload-failed configuration=kept certificate=kept reason=%s", quoted);
         g_free(quoted);
         g_free(problem);
     }
