@@ -169,12 +169,8 @@ static bool is_inbox(const char *name)
     return strncmp(name, "INBOX", 5) == 0 && (name[5] == '\0' || name[5] == '/');
 }
 
-/* '/' before all other octets, INBOX with its children before all other names. */
-static int compare_entries(const void *a, const void *b)
+int account_compare_names(const char *x, const char *y)
 {
-    const char *x = (*(const struct mailbox_entry *const *)a)->name;
-    const char *y = (*(const struct mailbox_entry *const *)b)->name;
-
     if (is_inbox(x) != is_inbox(y)) {
         return is_inbox(x) ? -1 : 1;
     }
@@ -189,6 +185,12 @@ static int compare_entries(const void *a, const void *b)
         return *x == '/' ? -1 : 1;
     }
     return (unsigned char)*x < (unsigned char)*y ? -1 : 1;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return account_compare_names((*(const struct mailbox_entry *const *)a)->name,
+                                 (*(const struct mailbox_entry *const *)b)->name);
 }
 
 static void mailbox_entry_free(void *data)

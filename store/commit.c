@@ -98,8 +98,8 @@ static bool take_id(struct text *line, struct object_id *out)
     return object_id_parse(out, hex);
 }
 
-/* "... <...> seconds +zone"; leaves time and zone alone where it is something else. */
-static void read_person_time(struct commit *out, struct text line)
+/* "... <...> seconds +zone"; leaves both alone where it is something else. */
+static void read_person_time(int64_t *out_time, int *out_zone, struct text line)
 {
     const char *close = memrchr(line.at, '>', (size_t)(line.end - line.at));
     uint64_t seconds, zone;
@@ -122,8 +122,8 @@ static void read_person_time(struct commit *out, struct text line)
     if (line.at != line.end) {
         return;
     }
-    out->time = (int64_t)seconds;
-    out->zone = (int)(zone / 100 * 60 + zone % 100) * (west ? -1 : 1);
+    *out_time = (int64_t)seconds;
+    *out_zone = (int)(zone / 100 * 60 + zone % 100) * (west ? -1 : 1);
 }
 
 int commit_decode(struct commit *out, const void *data, size_t length, struct store_error *error)
@@ -131,6 +131,7 @@ int commit_decode(struct commit *out, const void *data, size_t length, struct st
     struct text text = {data, (const char *)data + length};
     struct text line;
     bool first_parent = true;
+    int ignored_zone;
 
     memset(out, 0, sizeof(*out));
     if (length == 0 || !text_word(&text, "tree ") || !text_line(&text, &line) ||
@@ -149,7 +150,9 @@ int commit_decode(struct commit *out, const void *data, size_t length, struct st
                 first_parent = false;
             }
         } else if (text_word(&line, "author ")) {
-            read_person_time(out, line);
+            read_person_time(&out->time, &out->zone, line);
+        } else if (text_word(&line, "committer ")) {
+            read_person_time(&out->committed, &ignored_zone, line);
         }
     }
     out->message = text.at;

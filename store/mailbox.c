@@ -16,7 +16,7 @@ void mailbox_remember(const struct mailbox *mailbox)
 {
     struct remembered *remembered;
 
-    if (mailbox->snapshot == NULL || mailbox->deleted) {
+    if (mailbox->snapshot == NULL || mailbox->deleted || mailbox->past) {
         return;
     }
     remembered = g_new(struct remembered, 1);
@@ -48,6 +48,11 @@ const char *mailbox_name(const struct mailbox *mailbox)
 bool mailbox_is_deleted(const struct mailbox *mailbox)
 {
     return mailbox->deleted;
+}
+
+bool mailbox_is_past(const struct mailbox *mailbox)
+{
+    return mailbox->past;
 }
 
 const struct snapshot *mailbox_snapshot(const struct mailbox *mailbox)
@@ -114,7 +119,7 @@ static int refresh_once(void *data, struct store_error *error)
     struct object_id tip;
     int rc;
 
-    if (mailbox->deleted) {
+    if (mailbox->deleted || mailbox->past) {
         return 0;
     }
     rc = pending_tip(mailbox->account, mailbox->ref, &tip, error);
@@ -148,6 +153,9 @@ int mailbox_prepare(struct mailbox *mailbox, struct store_error *error)
 
     if (rc == 0 && mailbox->deleted) {
         return store_error_set(error, STORE_NOT_FOUND, "the mailbox was deleted");
+    }
+    if (rc == 0 && mailbox->past) {
+        return store_error_set(error, STORE_FORBIDDEN, "the past can't be changed");
     }
     return rc;
 }

@@ -38,6 +38,9 @@ struct mailbox *mailbox_ref(struct mailbox *mailbox);
 void mailbox_unref(struct mailbox *mailbox); /* accepts NULL */
 
 const char *mailbox_name(const struct mailbox *mailbox); /* UTF-8; follows a RENAME */
+/* What past_open() gave: its name is for people, its snapshot stays, it can only be read and copied
+ * from. */
+bool mailbox_is_past(const struct mailbox *mailbox);
 /* The branch is gone (deleted here or from outside): the last snapshot stays readable, every
  * change fails with STORE_NOT_FOUND. */
 bool mailbox_is_deleted(const struct mailbox *mailbox);
@@ -68,9 +71,10 @@ struct append {
 
 /* Appends all of the messages or none. *first_uid gets the first one's UID; the others follow
  * on without a gap unless uid says otherwise (STORE_EXISTS where it is below UIDNEXT). A UID is
- * given only where another server's are taken over. STORE_BAD_MESSAGE (NUL, a keyword that is no atom, a date outside the years 1
- * to 9999), STORE_TOO_BIG, STORE_LIMIT (keywords, UIDs used up, count not 1 to STORE_APPEND_MAX).
- * This and every other change may fail with STORE_CONFLICT when a reference stays locked. */
+ * given only where another server's are taken over. STORE_BAD_MESSAGE (NUL, a keyword that is no
+ * atom, a date outside the years 1 to 9999), STORE_TOO_BIG, STORE_LIMIT (keywords, UIDs used up,
+ * count not 1 to STORE_APPEND_MAX). This and every other change may fail with STORE_CONFLICT when a
+ * reference stays locked. */
 int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
                    const struct origin *origin, uint32_t *first_uid, struct store_error *error);
 

@@ -140,7 +140,7 @@ static int copy_attempt(void *data, struct store_error *error)
 {
     struct copy_task *task = data;
     struct snapshot_builder *builder;
-    int rc = mailbox_prepare(task->from, error);
+    int rc = task->from->past && !task->move ? 0 : mailbox_prepare(task->from, error);
 
     if (rc == 0) {
         rc = mailbox_prepare(task->to, error);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "store/internal/snapshot_file.h"
+#include "store/internal/snapshot_load.h"
 
 static char *directory_of(const struct account *account)
 {
@@ -15,12 +16,17 @@ static char *directory_of(const struct account *account)
 }
 
 /* A branch's name is one component of a path (FORMAT.md, "Names"). */
+static char *path_of_branch(const struct account *account, const char *ref)
+{
+    g_autofree char *directory = directory_of(account);
+
+    g_assert(g_str_has_prefix(ref, HEADS_PREFIX));
+    return g_strconcat(directory, "/", ref + strlen(HEADS_PREFIX), NULL);
+}
+
 static char *path_of(const struct mailbox *mailbox)
 {
-    g_autofree char *directory = directory_of(mailbox->account);
-
-    g_assert(g_str_has_prefix(mailbox->ref, HEADS_PREFIX));
-    return g_strconcat(directory, "/", mailbox->ref + strlen(HEADS_PREFIX), NULL);
+    return path_of_branch(mailbox->account, mailbox->ref);
 }
 
 static bool much_has_changed(const struct snapshot *snapshot)
@@ -131,9 +137,22 @@ int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
     return rc;
 }
 
+int snapshot_cache_load_past(struct snapshot **out, struct account *account, const char *ref,
+                             const struct object_id *commit, struct store_error *error)
+{
+    g_autofree char *path = NULL;
+    bool moved;
+
+    if (ref == NULL || !g_str_has_prefix(ref, HEADS_PREFIX)) {
+        return snapshot_load(out, &moved, account->objects, commit, NULL, error);
+    }
+    path = path_of_branch(account, ref);
+    return snapshot_file_load(out, path, account->objects, commit, error);
+}
+
 void snapshot_cache_save(const struct mailbox *mailbox)
 {
-    if (mailbox->snapshot != NULL && !mailbox->deleted) {
+    if (mailbox->snapshot != NULL && !mailbox->deleted && !mailbox->past) {
         save(mailbox, mailbox->snapshot, false);
     }
 }

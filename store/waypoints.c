@@ -5,16 +5,11 @@
  */
 #include "store/internal/waypoints.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include "store/internal/properties.h"
+#include "store/internal/small_file.h"
 
 enum { FILE_VERSION = 1, BYTE_ORDER_MARK = 0x01020304 };
 
@@ -33,7 +28,10 @@ struct head {
 G_STATIC_ASSERT(sizeof(struct head) == 32 + MAILBOX_ID_MAX);
 G_STATIC_ASSERT(sizeof(struct waypoint) == 32);
 
-enum { CRC_FROM = offsetof(struct head, count) };
+enum {
+    CRC_FROM = offsetof(struct head, count),
+    LENGTH_MAX = sizeof(struct head) + WAYPOINTS_MAX * sizeof(struct waypoint),
+};
 
 static const struct waypoint *waypoint_at(const struct waypoints *waypoints, guint index)
 {
@@ -85,31 +83,9 @@ static bool decode(struct waypoints *out, const uint8_t *bytes, size_t length,
     return true;
 }
 
-/* NULL if there is no file, or one that is too long. */
-static GByteArray *read_file(const char *path)
-{
-    enum { LENGTH_MAX = sizeof(struct head) + WAYPOINTS_MAX * sizeof(struct waypoint) };
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct stat status;
-    GByteArray *out = NULL;
-
-    if (fd < 0) {
-        return NULL;
-    }
-    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size <= LENGTH_MAX) {
-        out = g_byte_array_sized_new((guint)status.st_size);
-        g_byte_array_set_size(out, (guint)status.st_size);
-        if (read(fd, out->data, out->len) != (ssize_t)out->len) {
-            g_clear_pointer(&out, g_byte_array_unref);
-        }
-    }
-    close(fd);
-    return out;
-}
-
 void waypoints_load(struct waypoints *out, const char *path, const struct snapshot *snapshot)
 {
-    g_autoptr(GByteArray) bytes = read_file(path);
+    g_autoptr(GByteArray) bytes = small_file_read(path, LENGTH_MAX);
 
     out->list = g_array_new(FALSE, TRUE, sizeof(struct waypoint));
     out->ends = false;
@@ -122,60 +98,6 @@ void waypoints_load(struct waypoints *out, const char *path, const struct snapsh
 void waypoints_release(struct waypoints *waypoints)
 {
     g_clear_pointer(&waypoints->list, g_array_unref);
-}
-
-static void remove_old(const char *path)
-{
-    g_autofree char *directory = g_path_get_dirname(path);
-    DIR *entries = opendir(directory);
-    const struct dirent *entry;
-    struct stat status;
-
-    while (entries != NULL && (entry = readdir(entries)) != NULL) {
-        if (fstatat(dirfd(entries), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(status.st_mode) &&
-            time(NULL) - status.st_mtime > (time_t)WAYPOINTS_DAYS * 24 * 60 * 60) {
-            unlinkat(dirfd(entries), entry->d_name, 0);
-        }
-    }
-    if (entries != NULL) {
-        closedir(entries);
-    }
-}
-
-static bool write_all(int fd, const uint8_t *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t n = write(fd, bytes, length);
-
-        if (n <= 0) {
-            return false;
-        }
-        bytes += n;
-        length -= (size_t)n;
-    }
-    return true;
-}
-
-static void write_file(const char *path, const GByteArray *bytes)
-{
-    g_autofree char *temporary = g_strdup_printf("%s~%ld", path, (long)getpid());
-    bool good;
-    int fd;
-
-    if (access(path, F_OK) != 0) {
-        remove_old(path);
-    }
-    unlink(temporary);
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return;
-    }
-    good = write_all(fd, bytes->data, bytes->len);
-    good = close(fd) == 0 && good;
-    if (!good || rename(temporary, path) != 0) {
-        unlink(temporary);
-    }
 }
 
 void waypoints_save(const struct waypoints *waypoints, const char *path,
@@ -197,7 +119,7 @@ void waypoints_save(const struct waypoints *waypoints, const char *path,
     memcpy(bytes->data, &head, sizeof(head));
     head.crc = crc_of(bytes->data, bytes->len);
     memcpy(bytes->data, &head, sizeof(head));
-    write_file(path, bytes);
+    small_file_replace(path, bytes, WAYPOINTS_DAYS);
 }
 
 guint waypoints_above(const struct waypoints *waypoints, uint64_t modseq)

@@ -58,6 +58,7 @@ struct mailbox {
     struct snapshot *snapshot;
     uint32_t recent_from;
     bool deleted;
+    bool past;                /* what it was at a commit: never changes (past.h) */
     struct object_id bad_tip; /* zero, or the tip that could not be read as a mailbox */
     struct store_error bad_error;
 };
@@ -77,6 +78,10 @@ int account_name(char **canonical, char **ref, const char *name, struct store_er
 
 /* The decoded names of all branches, ascending by octets: a new array of char *. */
 int account_names(struct account *account, GPtrArray **out, struct store_error *error);
+
+/* The order of account_list(): '/' before all other octets, INBOX with its children before all
+ * other names. */
+int account_compare_names(const char *x, const char *y);
 
 /* --- account_state.c --- */
 
@@ -108,7 +113,8 @@ char *account_grave(struct account *account, const char *ref, uint32_t uid_valid
 
 int mailbox_open(struct mailbox **out, struct account *account, const char *name, const char *ref,
                  struct store_error *error);
-/* Refreshes before a change. STORE_NOT_FOUND if it is deleted, STORE_CORRUPT. */
+/* Refreshes before a change. STORE_NOT_FOUND if it is deleted, STORE_FORBIDDEN if it is past,
+ * STORE_CORRUPT. */
 int mailbox_prepare(struct mailbox *mailbox, struct store_error *error);
 /* Takes the reference. */
 void mailbox_adopt(struct mailbox *mailbox, struct snapshot *snapshot);

@@ -33,6 +33,7 @@ struct commit {
     struct object_id parent; /* the first; zero if there is none */
     int64_t time;            /* the author's, seconds since the epoch; 0 where unreadable */
     int zone;                /* minutes east of UTC */
+    int64_t committed;       /* the committer's time, likewise: git's --before and --after */
     const char *message;     /* borrowed from data */
     size_t message_length;
 };

@@ -38,6 +38,10 @@ void object_data_release(struct object_data *data);
 int objects_read(struct objects *objects, const struct object_id *id, enum object_type type,
                  struct object_data *out, struct store_error *error);
 bool objects_exist(struct objects *objects, const struct object_id *id);
+/* The one object whose name begins with these hexadecimal digits (at least 4, lower case).
+ * STORE_NOT_FOUND: there is none, or more than one (the error's detail says which). */
+int objects_expand(struct objects *objects, const char *digits, struct object_id *out,
+                   struct store_error *error);
 
 /* For a large object that is stored whole in a pack, pack_file.h: read piece by piece without a
  * copy. False for any other, and for one of a batch that isn't written: objects_read() tells. */

@@ -25,6 +25,11 @@ enum {
 int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
                         const struct object_id *commit, struct store_error *error);
 
+/* The same for a commit of the past: the file of the branch (full name; NULL or any other: none)
+ * only helps, and stays as it is. */
+int snapshot_cache_load_past(struct snapshot **out, struct account *account, const char *ref,
+                             const struct object_id *commit, struct store_error *error);
+
 /* Writes the mailbox's file if it is time to. No system call if nothing has changed. A first file
  * makes the files of branches that are gone be removed. */
 void snapshot_cache_save(const struct mailbox *mailbox);

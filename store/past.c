@@ -1,0 +1,624 @@
+#include "store/past.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "store/internal/account_private.h"
+#include "store/internal/branch_name.h"
+#include "store/internal/commit.h"
+#include "store/internal/snapshot_cache.h"
+#include "store/internal/snapshot_load.h"
+#include "store/internal/text.h"
+#include "store/internal/timeline.h"
+
+enum {
+    BAD_STATES_MAX = 100, /* commits on end that are no mailbox, before opening gives up */
+    SHORT_ID = 12,        /* digits */
+};
+
+void past_state_clear(struct past_state *state)
+{
+    g_free(state->name);
+    g_free(state->ref);
+    memset(state, 0, sizeof(*state));
+}
+
+static void past_state_free(void *data)
+{
+    past_state_clear(data);
+    g_free(data);
+}
+
+/* --- chains of commits --- */
+
+/* A branch, or what is left of a deleted one. */
+struct chain {
+    char *ref;
+    char *name; /* the mailbox's, now or when it was deleted */
+    struct object_id tip;
+    bool deleted;
+    uint64_t number; /* by which deleted ones of a name are told apart: the UIDVALIDITY */
+};
+
+static void chain_free(void *data)
+{
+    struct chain *chain = data;
+
+    g_free(chain->ref);
+    g_free(chain->name);
+    g_free(chain);
+}
+
+static void add_chain(GPtrArray *chains, const char *ref, char *name, const struct object_id *tip)
+{
+    struct chain *chain = g_new0(struct chain, 1);
+    const char *number = strrchr(ref, '/') + 1;
+
+    chain->ref = g_strdup(ref);
+    chain->name = name;
+    chain->tip = *tip;
+    chain->deleted = g_str_has_prefix(ref, DELETED_PREFIX);
+    chain->number = chain->deleted ? g_ascii_strtoull(number, NULL, 10) : 0;
+    g_ptr_array_add(chains, chain);
+}
+
+static int add_branches(GPtrArray *chains, struct account *account, struct store_error *error)
+{
+    g_autoptr(GPtrArray) refs = NULL;
+    struct store_error ignored;
+    int rc = refs_list(account->refs, HEADS_PREFIX, &refs, error);
+
+    for (guint i = 0; rc == 0 && i < refs->len; i++) {
+        const struct ref_entry *entry = g_ptr_array_index(refs, i);
+        struct object_id tip;
+        char *name;
+
+        if (branch_name_decode(&name, entry->name + strlen(HEADS_PREFIX), &ignored) < 0) {
+            continue;
+        }
+        if (pending_tip(account, entry->name, &tip, &ignored) == 0) {
+            add_chain(chains, entry->name, name, &tip);
+        } else {
+            g_free(name);
+        }
+    }
+    return rc;
+}
+
+static int add_deleted(GPtrArray *chains, struct account *account, struct store_error *error)
+{
+    g_autoptr(GPtrArray) refs = NULL;
+    struct store_error ignored;
+    int rc = refs_list(account->refs, DELETED_PREFIX, &refs, error);
+
+    for (guint i = 0; rc == 0 && i < refs->len; i++) {
+        const struct ref_entry *entry = g_ptr_array_index(refs, i);
+        const char *branch = entry->name + strlen(DELETED_PREFIX);
+        const char *slash = strchr(branch, '/');
+        g_autofree char *encoded = g_strndup(branch, slash != NULL ? (gsize)(slash - branch) : 0);
+        char *name;
+
+        if (slash != NULL && branch_name_decode(&name, encoded, &ignored) == 0) {
+            add_chain(chains, entry->name, name, &entry->id);
+        }
+    }
+    return rc;
+}
+
+/* Living ones before deleted ones, of those the last one first. */
+static int compare_chains(const void *a, const void *b)
+{
+    const struct chain *x = *(const struct chain *const *)a;
+    const struct chain *y = *(const struct chain *const *)b;
+
+    if (x->deleted != y->deleted) {
+        return x->deleted ? 1 : -1;
+    }
+    if (x->number != y->number) {
+        return x->number > y->number ? -1 : 1;
+    }
+    return strcmp(x->ref, y->ref);
+}
+
+static int list_chains(GPtrArray **out, struct account *account, struct store_error *error)
+{
+    int rc;
+
+    *out = g_ptr_array_new_with_free_func(chain_free);
+    rc = add_branches(*out, account, error);
+    if (rc == 0) {
+        rc = add_deleted(*out, account, error);
+    }
+    g_ptr_array_sort(*out, compare_chains);
+    if (rc < 0) {
+        g_clear_pointer(out, g_ptr_array_unref);
+    }
+    return rc;
+}
+
+/* --- their histories in brief --- */
+
+struct reading {
+    struct account *account;
+    size_t steps; /* left */
+};
+
+static void reading_begin(struct reading *reading, struct account *account, bool *again)
+{
+    reading->account = account;
+    reading->steps = again != NULL ? PAST_STEPS : SIZE_MAX;
+    if (again != NULL) {
+        *again = false;
+    }
+}
+
+/* Of the mailbox that stands at the commit. STORE_CORRUPT, STORE_UNSUPPORTED: it is none. */
+static int read_properties(struct properties *out, struct objects *objects,
+                           const struct object_id *commit, struct store_error *error)
+{
+    g_autoptr(GArray) directories = NULL;
+    struct object_data data;
+    struct commit decoded;
+    int rc = objects_read(objects, commit, OBJECT_COMMIT, &data, error);
+
+    memset(out, 0, sizeof(*out));
+    if (rc < 0) {
+        return rc;
+    }
+    rc = commit_decode(&decoded, data.data, data.length, error);
+    object_data_release(&data);
+    return rc < 0 ? rc : root_load(out, &directories, objects, &decoded.tree, error);
+}
+
+/* Where the brief history of the mailbox is kept; NULL if its tip is no mailbox. */
+static char *timeline_path(const struct account *account, const struct object_id *tip)
+{
+    g_autofree char *directory = g_strconcat(account->cache, "/timelines", NULL);
+    g_autofree char *users = g_path_get_dirname(account->cache);
+    struct properties properties;
+    struct store_error ignored;
+    char *path = NULL;
+
+    if (read_properties(&properties, account->objects, tip, &ignored) == 0) {
+        mkdir(users, 0700);
+        mkdir(account->cache, 0700);
+        mkdir(directory, 0700);
+        path = g_strconcat(directory, "/", properties.mailbox_id, NULL);
+    }
+    properties_release(&properties);
+    return path;
+}
+
+/* Fills *out, to be released; *unfinished if there are no steps left to reach since. */
+static int read_chain(struct timeline *out, struct reading *reading, const struct chain *chain,
+                      int64_t since, bool *unfinished, struct store_error *error)
+{
+    g_autofree char *path = timeline_path(reading->account, &chain->tip);
+    int rc;
+
+    timeline_load(out, path);
+    rc = timeline_read(out, reading->account->objects, &chain->tip, chain->name, since,
+                       &reading->steps, error);
+    if (rc == 0) {
+        timeline_save(out, path);
+        *unfinished = !timeline_reaches(out, since);
+    }
+    return rc;
+}
+
+/* Where the chain stood. STORE_NOT_FOUND: nowhere, or deleted; 0 and no name: unfinished. */
+static int find_in_chain(struct past_state *out, struct reading *reading, const struct chain *chain,
+                         int64_t time, struct store_error *error)
+{
+    struct timeline timeline;
+    bool unfinished = false;
+    const char *name;
+    int rc = read_chain(&timeline, reading, chain, time, &unfinished, error);
+
+    memset(out, 0, sizeof(*out));
+    if (rc == 0 && !unfinished) {
+        rc = timeline_find(&timeline, reading->account->objects, time, &out->commit, &out->time,
+                           &name, error);
+        if (rc == 0 && name == NULL) {
+            rc = store_error_set(error, STORE_NOT_FOUND, "the mailbox was deleted by then");
+        }
+        if (rc == 0) {
+            out->name = g_strdup(name);
+            out->ref = g_strdup(chain->ref);
+        }
+    }
+    timeline_release(&timeline);
+    return rc;
+}
+
+/* --- finding --- */
+
+/* What a commit says of a name is made harmless. */
+static bool is_name(const char *known, const char *wanted)
+{
+    g_autoptr(GString) harmless = g_string_new(NULL);
+
+    text_append_harmless(harmless, wanted, strlen(wanted), strlen(wanted));
+    return strcmp(known, wanted) == 0 || strcmp(known, harmless->str) == 0;
+}
+
+/* Chains that end with the name are likelier to have had it: they come first. */
+static int search_chains(struct past_state *out, struct reading *reading, const GPtrArray *chains,
+                         const char *name, bool likely, int64_t time, struct store_error *error)
+{
+    int rc = STORE_NOT_FOUND;
+
+    for (guint i = 0; i < chains->len; i++) {
+        const struct chain *chain = g_ptr_array_index(chains, i);
+
+        if ((strcmp(chain->name, name) == 0) != likely) {
+            continue;
+        }
+        rc = find_in_chain(out, reading, chain, time, error);
+        if (rc == 0 && (out->name == NULL || is_name(out->name, name))) {
+            return 0;
+        }
+        past_state_clear(out);
+        if (rc < 0 && rc != STORE_NOT_FOUND) {
+            return rc;
+        }
+    }
+    return store_error_set(error, STORE_NOT_FOUND, "no mailbox had that name then");
+}
+
+static int find_at(struct past_state *out, struct reading *reading, const char *name, int64_t time,
+                   struct store_error *error)
+{
+    g_autoptr(GPtrArray) chains = NULL;
+    g_autofree char *canonical = NULL;
+    g_autofree char *ref = NULL;
+    struct chain own = {0};
+    int rc = account_name(&canonical, &ref, name, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    own.ref = ref;
+    own.name = canonical;
+    rc = pending_tip(reading->account, ref, &own.tip, error);
+    if (rc == 0) {
+        rc = find_in_chain(out, reading, &own, time, error);
+        if (rc == 0 && (out->name == NULL || is_name(out->name, canonical))) {
+            return 0;
+        }
+        past_state_clear(out);
+    }
+    if (rc < 0 && rc != STORE_NOT_FOUND) {
+        return rc;
+    }
+    rc = list_chains(&chains, reading->account, error);
+    if (rc == 0) {
+        rc = search_chains(out, reading, chains, canonical, true, time, error);
+    }
+    if (rc == STORE_NOT_FOUND) {
+        rc = search_chains(out, reading, chains, canonical, false, time, error);
+    }
+    if (rc == 0 && out->name != NULL) {
+        g_free(out->name);
+        out->name = g_steal_pointer(&canonical);
+    }
+    return rc;
+}
+
+/* --- the moment of a commit --- */
+
+/* A commit that an id or the beginning of one means. */
+struct meant {
+    struct object_id commit;
+    int64_t time;
+    char mailbox_id[MAILBOX_ID_MAX + 1];
+    uint32_t uid_validity;
+};
+
+static int find_commit(struct meant *out, struct account *account, const char *digits,
+                       struct store_error *error)
+{
+    struct properties properties;
+    struct object_data data;
+    struct commit decoded;
+    int rc = 0;
+
+    if (!object_id_parse(&out->commit, digits)) {
+        rc = objects_expand(account->objects, digits, &out->commit, error);
+    }
+    if (rc == 0) {
+        rc = objects_read(account->objects, &out->commit, OBJECT_COMMIT, &data, error);
+    }
+    if (rc < 0) {
+        return rc == STORE_CORRUPT ? store_error_set(error, STORE_NOT_FOUND, "no commit") : rc;
+    }
+    rc = commit_decode(&decoded, data.data, data.length, error);
+    out->time = decoded.committed;
+    object_data_release(&data);
+    if (rc == 0) {
+        rc = read_properties(&properties, account->objects, &out->commit, error);
+        memcpy(out->mailbox_id, properties.mailbox_id, sizeof(out->mailbox_id));
+        out->uid_validity = properties.uid_validity;
+        properties_release(&properties);
+    }
+    return rc == STORE_CORRUPT || rc == STORE_UNSUPPORTED
+               ? store_error_set(error, STORE_NOT_FOUND, "the commit is no mailbox's")
+               : rc;
+}
+
+/* Several commits may have one date: the one that was meant stands in for another one of its
+ * mailbox. */
+static void prefer(struct past_state *state, struct account *account, const struct meant *meant)
+{
+    struct properties properties;
+    struct store_error ignored;
+
+    if (read_properties(&properties, account->objects, &state->commit, &ignored) == 0 &&
+        strcmp(properties.mailbox_id, meant->mailbox_id) == 0 &&
+        properties.uid_validity == meant->uid_validity) {
+        state->commit = meant->commit;
+        state->time = meant->time;
+    }
+    properties_release(&properties);
+}
+
+int past_find(struct account *account, const char *name, const struct moment *moment,
+              struct past_state *out, bool *again, struct store_error *error)
+{
+    struct reading reading;
+    struct meant meant;
+    int64_t time = moment->last;
+    int rc = 0;
+
+    memset(out, 0, sizeof(*out));
+    reading_begin(&reading, account, again);
+    if (moment->commit[0] != '\0') {
+        rc = find_commit(&meant, account, moment->commit, error);
+        time = meant.time;
+    }
+    if (rc == 0 && name == NULL) {
+        g_assert(moment->commit[0] != '\0');
+        out->commit = meant.commit;
+        out->time = meant.time;
+        return 0;
+    }
+    if (rc == 0) {
+        rc = find_at(out, &reading, name, time, error);
+    }
+    if (rc == 0 && out->name == NULL) {
+        *again = true;
+    } else if (rc == 0 && moment->commit[0] != '\0') {
+        prefer(out, account, &meant);
+    }
+    return rc;
+}
+
+/* --- lists --- */
+
+static int moment_time(int64_t *out, struct account *account, const struct moment *moment,
+                       struct store_error *error)
+{
+    struct meant meant;
+    int rc = 0;
+
+    *out = moment->last;
+    if (moment->commit[0] != '\0') {
+        rc = find_commit(&meant, account, moment->commit, error);
+        *out = meant.time;
+    }
+    return rc;
+}
+
+static int compare_states(const void *a, const void *b)
+{
+    return account_compare_names((*(const struct past_state *const *)a)->name,
+                                 (*(const struct past_state *const *)b)->name);
+}
+
+/* The chains that have a name now have the first right to it. */
+static int list_states(GHashTable *states, struct reading *reading, const GPtrArray *chains,
+                       int64_t time, bool *unfinished, struct store_error *error)
+{
+    for (int likely = 1; likely >= 0; likely--) {
+        for (guint i = 0; i < chains->len; i++) {
+            const struct chain *chain = g_ptr_array_index(chains, i);
+            struct past_state state;
+            int rc = find_in_chain(&state, reading, chain, time, error);
+
+            if (rc < 0 && rc != STORE_NOT_FOUND) {
+                return rc;
+            }
+            *unfinished = rc == 0 && state.name == NULL;
+            if (*unfinished) {
+                return 0;
+            }
+            if (rc == 0 && is_name(state.name, chain->name) == (likely != 0) &&
+                !g_hash_table_contains(states, state.name)) {
+                struct past_state *kept = g_new(struct past_state, 1);
+
+                *kept = state;
+                g_hash_table_insert(states, kept->name, kept);
+            } else {
+                past_state_clear(&state);
+            }
+        }
+    }
+    return 0;
+}
+
+int past_list(struct account *account, const struct moment *moment, GPtrArray **out, bool *again,
+              struct store_error *error)
+{
+    g_autoptr(GHashTable) states =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, past_state_free);
+    g_autoptr(GPtrArray) chains = NULL;
+    struct reading reading;
+    GHashTableIter iterator;
+    bool unfinished = false;
+    int64_t time;
+    void *state;
+    int rc;
+
+    reading_begin(&reading, account, again);
+    rc = moment_time(&time, account, moment, error);
+    if (rc == 0) {
+        rc = list_chains(&chains, account, error);
+    }
+    if (rc == 0) {
+        rc = list_states(states, &reading, chains, time, &unfinished, error);
+    }
+    if (rc < 0 || unfinished) {
+        if (rc == 0) {
+            *again = true;
+        }
+        return rc;
+    }
+    *out = g_ptr_array_new_with_free_func(past_state_free);
+    g_hash_table_iter_init(&iterator, states);
+    while (g_hash_table_iter_next(&iterator, NULL, &state)) {
+        g_hash_table_iter_steal(&iterator);
+        g_ptr_array_add(*out, state);
+    }
+    g_ptr_array_sort(*out, compare_states);
+    return 0;
+}
+
+static void add_days(GHashTable *set, const GArray *days)
+{
+    for (guint i = 0; i < days->len; i++) {
+        g_hash_table_add(set, GINT_TO_POINTER(g_array_index(days, int32_t, i)));
+    }
+}
+
+static int compare_days(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+int past_days(struct account *account, GArray **out, bool *again, struct store_error *error)
+{
+    g_autoptr(GHashTable) set = g_hash_table_new(NULL, NULL);
+    g_autoptr(GPtrArray) chains = NULL;
+    struct reading reading;
+    GHashTableIter iterator;
+    bool unfinished = false;
+    void *day;
+    int rc;
+
+    reading_begin(&reading, account, again);
+    rc = list_chains(&chains, account, error);
+    for (guint i = 0; rc == 0 && !unfinished && i < chains->len; i++) {
+        struct timeline timeline;
+
+        rc = read_chain(&timeline, &reading, g_ptr_array_index(chains, i), INT64_MIN, &unfinished,
+                        error);
+        add_days(set, timeline.days);
+        timeline_release(&timeline);
+    }
+    if (rc < 0 || unfinished) {
+        if (rc == 0) {
+            *again = true;
+        }
+        return rc;
+    }
+    *out = g_array_new(FALSE, FALSE, sizeof(int32_t));
+    g_hash_table_iter_init(&iterator, set);
+    while (g_hash_table_iter_next(&iterator, &day, NULL)) {
+        int32_t value = GPOINTER_TO_INT(day);
+
+        g_array_append_val(*out, value);
+    }
+    g_array_sort(*out, compare_days);
+    return 0;
+}
+
+/* --- opening --- */
+
+int past_snapshot(struct account *account, const struct object_id *commit, struct snapshot **out,
+                  struct store_error *error)
+{
+    return snapshot_cache_load_past(out, account, NULL, commit, error);
+}
+
+static int first_parent(struct object_id *commit, struct objects *objects,
+                        struct store_error *error)
+{
+    struct object_data data;
+    struct commit decoded;
+    int rc = objects_read(objects, commit, OBJECT_COMMIT, &data, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = commit_decode(&decoded, data.data, data.length, error);
+    *commit = decoded.parent;
+    object_data_release(&data);
+    return rc;
+}
+
+/* The state's, or that of the last good one before it; the state follows. */
+static int load_good(struct snapshot **out, struct account *account, struct past_state *state,
+                     struct store_error *error)
+{
+    struct object_id commit = state->commit;
+
+    for (int i = 0; i < BAD_STATES_MAX && !object_id_is_zero(&commit); i++) {
+        struct store_error ignored;
+        int rc = snapshot_cache_load_past(out, account, state->ref, &commit, error);
+
+        if (rc != STORE_CORRUPT && rc != STORE_UNSUPPORTED) {
+            state->commit = commit;
+            return rc;
+        }
+        rc = first_parent(&commit, account->objects, &ignored);
+        if (rc < 0) {
+            break;
+        }
+    }
+    return error->code;
+}
+
+static char *name_for_people(const struct past_state *state)
+{
+    char hex[OBJECT_ID_HEX + 1];
+    char day[MOMENT_DAY_LENGTH + 1];
+    int64_t days = CLAMP(state->time / (24 * 60 * 60), 0, 2932896);
+
+    object_id_format(&state->commit, hex);
+    moment_format_day(day, (int32_t)days);
+    return g_strdup_printf("%s at %s (%.*s)", state->name != NULL ? state->name : "a mailbox", day,
+                           SHORT_ID, hex);
+}
+
+int past_open(struct account *account, const char *name, const struct moment *moment,
+              struct mailbox **out, bool *again, struct store_error *error)
+{
+    struct past_state state;
+    struct snapshot *snapshot;
+    struct mailbox *mailbox;
+    int rc = past_find(account, name, moment, &state, again, error);
+
+    if (rc == 0 && again != NULL && *again) {
+        return 0;
+    }
+    if (rc == 0) {
+        rc = load_good(&snapshot, account, &state, error);
+    }
+    if (rc < 0) {
+        past_state_clear(&state);
+        return rc;
+    }
+    mailbox = g_new0(struct mailbox, 1);
+    mailbox->references = 1;
+    mailbox->account = account_ref(account);
+    mailbox->past = true;
+    mailbox->name = name_for_people(&state);
+    mailbox->ref = g_steal_pointer(&state.ref);
+    mailbox->snapshot = snapshot;
+    mailbox->recent_from = snapshot_uid_next(snapshot);
+    past_state_clear(&state);
+    *out = mailbox;
+    return 0;
+}
