@@ -8,6 +8,7 @@ int command_sandbox(int argc, char **argv);
 int command_user(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_log(int argc, char **argv);
+int command_backup(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_gc(int argc, char **argv);
 

@@ -13,6 +13,7 @@ static const struct subcommand {
     {"user", command_user, "add, list and remove users, set passwords"},
     {"import", command_import, "bring in an mbox or a Maildir"},
     {"log", command_log, "show a mailbox's history"},
+    {"backup", command_backup, "write an account to a file"},
     {"verify", command_verify, "check repositories"},
     {"gc", command_gc, "put repositories in order"},
     {"mime-worker", command_mime_worker, NULL},

@@ -1,0 +1,513 @@
+/* annal backup USER FILE: an account as a git bundle */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/admin.h"
+#include "server/admin_output.h"
+#include "server/commands.h"
+#include "server/git_program.h"
+#include "store/bundle.h"
+#include "store/follow.h"
+
+static const char USAGE[] =
+    "usage: annal backup USER FILE [--incremental | --since BUNDLE] [--replace] [--json]\n"
+    "       annal backup (USER | --all) DIRECTORY [--incremental] [--json]\n"
+    "Writes all of an account (mailboxes, history, deleted mailboxes) as a git bundle: as it is "
+    "at\n"
+    "one moment, with everything that a running server has acknowledged before.\n"
+    "  --incremental   only what is new since the last backup that is in the same directory\n"
+    "  --since BUNDLE  only what is new since that one\n"
+    "  --replace       FILE may exist\n"
+    "In a DIRECTORY the file is called USER-TIME.bundle. \"annal restore\" reads them; options:\n"
+    "--data DIR, --config FILE\n";
+
+struct backup_options {
+    const char *config;
+    const char *data;
+    const char *since;
+    bool incremental;
+    bool replace;
+    bool all;
+    bool json;
+};
+
+/* --- earlier bundles --- */
+
+struct earlier {
+    char *path;
+    struct timespec time;
+    struct bundle bundle;
+    bool whole; /* it and those that it builds on are there */
+};
+
+static void earlier_free(void *data)
+{
+    struct earlier *earlier = data;
+
+    bundle_release(&earlier->bundle);
+    g_free(earlier->path);
+    g_free(earlier);
+}
+
+static bool read_bundle(struct bundle *out, struct timespec *time, const char *path,
+                        struct store_error *error)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool good = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+
+    if (!good)
+        store_error_set(error, STORE_IO, "%s", fd < 0 ? strerror(errno) : "no file");
+    else
+        *time = status.st_mtim;
+    good = good && bundle_read(out, fd, error) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+static bool brings(const struct earlier *earlier, const struct object_id *id)
+{
+    for (guint i = 0; i < earlier->bundle.references->len; i++) {
+        const struct follow_reference *reference = g_ptr_array_index(earlier->bundle.references, i);
+
+        if (object_id_equal(&reference->id, id))
+            return true;
+    }
+    return false;
+}
+
+/* Whether what it needs is brought by one that can be restored itself. */
+static bool has_all(const GPtrArray *found, const struct earlier *earlier)
+{
+    const GArray *wanted = earlier->bundle.prerequisites;
+
+    for (guint i = 0; i < wanted->len; i++) {
+        bool brought = false;
+
+        for (guint k = 0; k < found->len && !brought; k++) {
+            const struct earlier *other = g_ptr_array_index(found, k);
+
+            brought = other->whole && brings(other, &g_array_index(wanted, struct object_id, i));
+        }
+        if (!brought)
+            return false;
+    }
+    return true;
+}
+
+static void mark_whole(const GPtrArray *found)
+{
+    bool more = true;
+
+    while (more) {
+        more = false;
+        for (guint i = 0; i < found->len; i++) {
+            struct earlier *earlier = g_ptr_array_index(found, i);
+
+            if (!earlier->whole && has_all(found, earlier)) {
+                earlier->whole = true;
+                more = true;
+            }
+        }
+    }
+}
+
+/* Every bundle in the directory; what is none is passed over. */
+static GPtrArray *find_bundles(const char *directory)
+{
+    GPtrArray *found = g_ptr_array_new_with_free_func(earlier_free);
+    DIR *entries = opendir(directory);
+    const struct dirent *entry;
+
+    while (entries != NULL && (entry = readdir(entries)) != NULL) {
+        struct earlier *earlier = g_new0(struct earlier, 1);
+        struct store_error ignored;
+
+        earlier->path = g_strdup_printf("%s/%s", directory, entry->d_name);
+        bundle_init(&earlier->bundle);
+        if (g_str_has_suffix(entry->d_name, ".bundle") &&
+            read_bundle(&earlier->bundle, &earlier->time, earlier->path, &ignored))
+            g_ptr_array_add(found, earlier);
+        else
+            earlier_free(earlier);
+    }
+    if (entries != NULL)
+        closedir(entries);
+    mark_whole(found);
+    return found;
+}
+
+static bool is_newer(const struct earlier *a, const struct earlier *b)
+{
+    return b == NULL || a->time.tv_sec > b->time.tv_sec ||
+           (a->time.tv_sec == b->time.tv_sec && a->time.tv_nsec > b->time.tv_nsec);
+}
+
+/* Builds on the newest backup of this account in the directory that can be restored from there.
+ * False if there is none. */
+static bool follow_newest(struct bundle *bundle, struct account *account, const char *directory,
+                          char **base)
+{
+    GPtrArray *found = find_bundles(directory);
+    const struct earlier *newest = NULL;
+
+    for (guint i = 0; i < found->len; i++) {
+        const struct earlier *earlier = g_ptr_array_index(found, i);
+        struct bundle probe;
+
+        bundle_init(&probe);
+        if (earlier->whole && bundle_find(&earlier->bundle, "refs/annal/account") != NULL &&
+            is_newer(earlier, newest) && bundle_follow(&probe, account, &earlier->bundle))
+            newest = earlier;
+        bundle_release(&probe);
+    }
+    if (newest != NULL) {
+        bundle_follow(bundle, account, &newest->bundle);
+        *base = g_strdup(newest->path);
+    }
+    g_ptr_array_unref(found);
+    return newest != NULL;
+}
+
+static bool follow_named(struct bundle *bundle, struct account *account, const char *path)
+{
+    struct store_error error = {0};
+    struct timespec time;
+    struct bundle earlier;
+    bool good;
+
+    bundle_init(&earlier);
+    good = read_bundle(&earlier, &time, path, &error);
+    if (!good)
+        admin_complain("%s: %s", path, error.detail);
+    else if (!bundle_follow(bundle, account, &earlier)) {
+        admin_complain("%s: not a backup of this account, or one whose history it no longer has; "
+                       "make a full backup",
+                       path);
+        good = false;
+    }
+    bundle_release(&earlier);
+    return good;
+}
+
+/* --- writing --- */
+
+/* What pack-objects reads: the tips wanted, and those that are there already. */
+static int revisions(const struct bundle *bundle)
+{
+    GString *text = g_string_new(NULL);
+    char hex[OBJECT_ID_HEX + 1];
+    int fd = memfd_create("annal-revisions", MFD_CLOEXEC);
+
+    for (guint i = 0; i < bundle->references->len; i++) {
+        const struct follow_reference *reference = g_ptr_array_index(bundle->references, i);
+
+        object_id_format(&reference->id, hex);
+        g_string_append_printf(text, "%s\n", hex);
+    }
+    for (guint i = 0; i < bundle->prerequisites->len; i++) {
+        object_id_format(&g_array_index(bundle->prerequisites, struct object_id, i), hex);
+        g_string_append_printf(text, "^%s\n", hex);
+    }
+    if (fd >= 0 &&
+        (host_system()->write(NULL, fd, text->str, text->len) < 0 || lseek(fd, 0, SEEK_SET) < 0)) {
+        close(fd);
+        fd = -1;
+    }
+    g_string_free(text, TRUE);
+    return fd;
+}
+
+/* Objects are copied as they stand in the repository's packs; no deltas are looked for, which would
+ * take long and find little between messages. */
+static bool write_pack(const char *repository, const struct bundle *bundle, int fd)
+{
+    const char *arguments[] = {"pack-objects",
+                               "--revs",
+                               "--stdout",
+                               "--thin",
+                               "--delta-base-offset",
+                               "--window=0",
+                               isatty(STDERR_FILENO) ? "--progress" : "-q",
+                               NULL};
+    int input = revisions(bundle);
+    bool good = input >= 0 && git_program_run(repository, arguments, input, fd) == 0;
+
+    if (input >= 0)
+        close(input);
+    if (!good)
+        admin_complain("git could not pack the account");
+    return good;
+}
+
+static bool write_bundle(const char *repository, const struct bundle *bundle, int fd)
+{
+    GString *head = g_string_new(NULL);
+    int written;
+
+    bundle_encode(head, bundle);
+    written = host_system()->write(NULL, fd, head->str, head->len);
+    g_string_free(head, TRUE);
+    if (written < 0) {
+        admin_complain("writing: %s", strerror(-written));
+        return false;
+    }
+    if (!write_pack(repository, bundle, fd))
+        return false;
+    if (fsync(fd) != 0) {
+        admin_complain("writing: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* Under another name until it is whole and durable. */
+static bool write_file(const char *repository, const struct bundle *bundle, const char *path,
+                       bool replace)
+{
+    char *temporary = g_strdup_printf("%s.tmp-%ld", path, (long)getpid());
+    char *directory = g_path_get_dirname(path);
+    int fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool good = fd >= 0 && write_bundle(repository, bundle, fd);
+
+    if (fd < 0)
+        admin_complain("%s: %s", temporary, strerror(errno));
+    else
+        close(fd);
+    if (good) {
+        good = (replace ? rename(temporary, path)
+                        : renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE)) == 0 &&
+               host_system()->fsync_directory(NULL, directory) == 0;
+        if (!good)
+            admin_complain("%s: %s", path, strerror(errno));
+    }
+    if (!good && fd >= 0)
+        unlink(temporary);
+    g_free(directory);
+    g_free(temporary);
+    return good;
+}
+
+/* --- one account --- */
+
+static void take_references(struct bundle *bundle, const GPtrArray *references)
+{
+    for (guint i = 0; i < references->len; i++) {
+        const struct follow_reference *from = g_ptr_array_index(references, i);
+        struct follow_reference *to = g_new(struct follow_reference, 1);
+
+        to->name = g_strdup(from->name);
+        to->id = from->id;
+        g_ptr_array_add(bundle->references, to);
+        /* So that `git clone FILE` knows what to check out. */
+        if (strcmp(from->name, "refs/heads/INBOX") == 0) {
+            struct follow_reference *head = g_new(struct follow_reference, 1);
+
+            head->name = g_strdup("HEAD");
+            head->id = from->id;
+            g_ptr_array_add(bundle->references, head);
+        }
+    }
+}
+
+static void tell(const struct backup_options *options, const char *user, const char *path,
+                 const struct bundle *bundle, const char *base)
+{
+    struct stat status = {0};
+
+    if (stat(path, &status) != 0)
+        status.st_size = 0;
+    if (options->json) {
+        char *file = admin_json_string(path);
+        char *on = admin_json_string(base);
+        char *name = admin_json_string(user);
+
+        printf("{\"user\": %s, \"file\": %s, \"base\": %s, \"references\": %u, \"octets\": %jd}\n",
+               name, file, on, bundle->references->len, (intmax_t)status.st_size);
+        g_free(name);
+        g_free(on);
+        g_free(file);
+    } else if (base != NULL)
+        admin_print("%s: what is new since %s is in %s (%jd octets)", user, base, path,
+                    (intmax_t)status.st_size);
+    else
+        admin_print("%s: all of it is in %s (%jd octets)", user, path, (intmax_t)status.st_size);
+}
+
+static bool choose_base(struct bundle *bundle, struct account *account,
+                        const struct backup_options *options, const char *path, char **base)
+{
+    if (options->since != NULL) {
+        *base = g_strdup(options->since);
+        return follow_named(bundle, account, options->since);
+    }
+    if (options->incremental) {
+        char *directory = g_path_get_dirname(path);
+
+        if (!follow_newest(bundle, account, directory, base) && !options->json)
+            admin_print("%s: no earlier backup in %s: a full one", account_user(account),
+                        directory);
+        g_free(directory);
+    }
+    return true;
+}
+
+static bool back_up(struct account *account, const struct backup_options *options, const char *path)
+{
+    struct store_error error = {0};
+    GPtrArray *references = NULL;
+    struct bundle bundle;
+    char *base = NULL;
+    bool good;
+
+    bundle_init(&bundle);
+    good = choose_base(&bundle, account, options, path, &base);
+    if (good && follow_moment(account, FOLLOW_SECONDS, &references, &error) != 0) {
+        admin_complain("%s: %s: %s", account_user(account), store_code_name(error.code),
+                       error.detail);
+        good = false;
+    }
+    if (good) {
+        take_references(&bundle, references);
+        g_ptr_array_unref(references);
+        good = write_file(account_path(account), &bundle, path, options->replace);
+    }
+    if (good)
+        tell(options, account_user(account), path, &bundle, base);
+    bundle_release(&bundle);
+    g_free(base);
+    return good;
+}
+
+/* A free name: there may be several in a second. */
+static char *path_in(const char *directory, const char *user)
+{
+    char when[32];
+    time_t now = time(NULL);
+    struct stat status;
+    struct tm tm;
+    char *path;
+
+    strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+    path = g_strdup_printf("%s/%s-%s.bundle", directory, user, when);
+    for (unsigned i = 2; lstat(path, &status) == 0; i++) {
+        g_free(path);
+        path = g_strdup_printf("%s/%s-%s-%u.bundle", directory, user, when, i);
+    }
+    return path;
+}
+
+static bool back_up_user(struct store *store, const struct config *config, const char *user,
+                         const struct backup_options *options, const char *target)
+{
+    struct store_error error = {0};
+    struct account *account = NULL;
+    struct stat status;
+    bool directory = stat(target, &status) == 0 && S_ISDIR(status.st_mode);
+    char *path = directory ? path_in(target, user) : g_strdup(target);
+    bool good = false;
+
+    if (!options->replace && lstat(path, &status) == 0)
+        admin_complain("%s exists: name another file, or --replace", path);
+    else if (store_open_account(store, user, &account, &error) != 0)
+        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+    else {
+        /* Of a change of flags that may wait, nobody but its server knows for a second. */
+        if (config->relaxed_flags)
+            sleep(2);
+        good = back_up(account, options, path);
+    }
+    account_unref(account);
+    g_free(path);
+    return good;
+}
+
+static int back_up_all(struct store *store, const struct config *config,
+                       const struct backup_options *options, const char *target)
+{
+    GPtrArray *users = admin_repository_users(config);
+    bool good = users != NULL;
+
+    for (guint i = 0; users != NULL && i < users->len; i++)
+        good = back_up_user(store, config, g_ptr_array_index(users, i), options, target) && good;
+    if (users != NULL)
+        g_ptr_array_unref(users);
+    return good ? ADMIN_DONE : ADMIN_FAILED;
+}
+
+static int run(const struct backup_options *options, const char *user, const char *target)
+{
+    struct store *store = NULL;
+    struct stat status;
+    struct config config;
+    int result = ADMIN_FAILED;
+
+    if (admin_read_config(&config, options->config, options->data))
+        store = admin_open_store(&config);
+    if (store != NULL && options->all && (stat(target, &status) != 0 || !S_ISDIR(status.st_mode)))
+        admin_complain("%s: --all needs a directory", target);
+    else if (store != NULL && options->all)
+        result = back_up_all(store, &config, options, target);
+    else if (store != NULL && back_up_user(store, &config, user, options, target))
+        result = ADMIN_DONE;
+    store_close(store);
+    config_release(&config);
+    return result == ADMIN_DONE && fflush(stdout) == 0 ? ADMIN_DONE : ADMIN_FAILED;
+}
+
+int command_backup(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+                                                 {"data", required_argument, NULL, 'd'},
+                                                 {"since", required_argument, NULL, 's'},
+                                                 {"incremental", no_argument, NULL, 'i'},
+                                                 {"replace", no_argument, NULL, 'r'},
+                                                 {"all", no_argument, NULL, 'a'},
+                                                 {"json", no_argument, NULL, 'j'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    struct backup_options options = {0};
+    bool good = true;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "c:d:h", long_options, NULL)) != -1) {
+        if (letter == 'c')
+            options.config = optarg;
+        else if (letter == 'd')
+            options.data = optarg;
+        else if (letter == 's')
+            options.since = optarg;
+        else if (letter == 'i')
+            options.incremental = true;
+        else if (letter == 'r')
+            options.replace = true;
+        else if (letter == 'a')
+            options.all = true;
+        else if (letter == 'j')
+            options.json = true;
+        else {
+            fputs(USAGE, letter == 'h' ? stdout : stderr);
+            return letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
+        }
+    }
+    /* An increment in the place of what it builds on would be worth nothing. */
+    good = argc - optind == (options.all ? 1 : 2) && !(options.since != NULL && options.all) &&
+           !(options.since != NULL && options.incremental) &&
+           !(options.replace && (options.since != NULL || options.incremental));
+    if (!good) {
+        fputs(USAGE, stderr);
+        return ADMIN_USAGE;
+    }
+    return run(&options, options.all ? NULL : argv[optind], argv[argc - 1]);
+}
