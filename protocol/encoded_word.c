@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "protocol/base64.h"
 #include "protocol/charset.h"
 
 struct encoded_word {
@@ -37,20 +38,6 @@ static bool parse_word(struct encoded_word *out, const char *text, const char *e
     out->text_length = (size_t)(text_end - out->text);
     out->end = text_end + 2;
     return true;
-}
-
-static int base64_value(char c)
-{
-    if (g_ascii_isupper(c)) {
-        return c - 'A';
-    }
-    if (g_ascii_islower(c)) {
-        return c - 'a' + 26;
-    }
-    if (g_ascii_isdigit(c)) {
-        return c - '0' + 52;
-    }
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 static void decode_base64(GString *out, const char *text, size_t length)

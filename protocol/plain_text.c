@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "protocol/base64.h"
 #include "protocol/charset.h"
 #include "protocol/header.h"
 #include "protocol/mime_fields.h"
@@ -51,20 +52,6 @@ static bool append_quoted_printable(GString *out, const char *text, size_t lengt
         }
     }
     return true;
-}
-
-static int base64_value(char c)
-{
-    if (g_ascii_isupper(c)) {
-        return c - 'A';
-    }
-    if (g_ascii_islower(c)) {
-        return c - 'a' + 26;
-    }
-    if (g_ascii_isdigit(c)) {
-        return c - '0' + 52;
-    }
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 /* base64 (RFC 2045 6.8), line ends between its digits. Other octets, padding before the end and a

@@ -154,15 +154,15 @@ static GArray *encode_objects(struct journaling *journaling, struct account *acc
 }
 
 static int append_record(struct journaling *journaling, enum record_kind kind,
-                         struct account *account, const GArray *objects, const GArray *updates,
+                         struct account *account, const GArray *objects,
+                         const struct ref_update *updates, size_t update_count,
                          struct store_error *error)
 {
     guint count = objects != NULL ? objects->len : 0;
     GByteArray *head = g_byte_array_new();
     struct journal_piece *pieces = g_new(struct journal_piece, count + 1);
 
-    record_encode(head, kind, account->user, (const struct ref_update *)(const void *)updates->data,
-                  updates->len, objects);
+    record_encode(head, kind, account->user, updates, update_count, objects);
     pieces[0] = (struct journal_piece){head->data, head->len};
     for (guint i = 0; i < count; i++) {
         const struct record_object *object = &g_array_index(objects, struct record_object, i);
@@ -189,13 +189,13 @@ static void delta_free(void *data)
 }
 
 static int append(struct journaling *journaling, enum record_kind kind, struct account *account,
-                  const struct object_batch *batch, const GArray *updates,
+                  const struct object_batch *batch, const struct ref_update *updates, size_t count,
                   struct store_error *error)
 {
     g_autoptr(GPtrArray) deltas = g_ptr_array_new_with_free_func(delta_free);
     g_autoptr(GArray) objects =
         batch != NULL ? encode_objects(journaling, account, batch, deltas) : NULL;
-    int rc = append_record(journaling, kind, account, objects, updates, error);
+    int rc = append_record(journaling, kind, account, objects, updates, count, error);
 
     if (rc < 0) {
         pending_forget_versions(&account->pending);
@@ -206,9 +206,7 @@ static int append(struct journaling *journaling, enum record_kind kind, struct a
 static int append_note(struct journaling *journaling, enum record_kind kind,
                        struct account *account, struct store_error *error)
 {
-    g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
-
-    return append(journaling, kind, account, NULL, none, error);
+    return append(journaling, kind, account, NULL, NULL, 0, error);
 }
 
 void journaling_note_packed(struct store *store, struct account *account)
@@ -243,10 +241,8 @@ int journaling_append(struct store *store, struct account *account,
                       size_t count, bool relaxed, struct store_error *error)
 {
     struct journaling *journaling = store->journaling;
-    g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
+    int rc = append(journaling, RECORD_CHANGE, account, batch, updates, count, error);
 
-    g_array_append_vals(list, updates, (guint)count);
-    int rc = append(journaling, RECORD_CHANGE, account, batch, list, error);
     if (rc == STORE_LIMIT) {
         return store_error_set(error, STORE_NO_SPACE, "the journal is full");
     }
@@ -375,7 +371,9 @@ static int say_again(struct journaling *journaling, struct store_error *error)
                                    account->user);
         }
         pending_updates(account, updates);
-        int rc = append(journaling, RECORD_CHANGE, account, NULL, updates, error);
+        int rc =
+            append(journaling, RECORD_CHANGE, account, NULL,
+                   (const struct ref_update *)(const void *)updates->data, updates->len, error);
         if (rc < 0) {
             return rc;
         }
@@ -463,7 +461,7 @@ static int start_checkpoint(struct journaling *journaling, struct store_error *e
     return rc;
 }
 
-/* Whether a replay would find anything but notes. */
+/* Whether a replay would find a frame that was not let go. */
 static bool holds_anything(const struct journaling *journaling)
 {
     return journal_written(journaling->journal) > journaling->forgotten;
@@ -472,11 +470,13 @@ static bool holds_anything(const struct journaling *journaling)
 static bool is_checkpoint_due(const struct journaling *journaling, int64_t now)
 {
     int64_t age = now - journaling->last;
+    bool full = journal_used(journaling->journal) >
+                journal_room(journaling->journal) / (CHECKPOINT_FRACTION - 1);
 
+    /* One that has just failed, on a full disk perhaps, is not tried with every turn. */
     return holds_anything(journaling) &&
            (age < 0 || age >= CHECKPOINT_EVERY ||
-            journal_used(journaling->journal) >
-                journal_room(journaling->journal) / (CHECKPOINT_FRACTION - 1));
+            (full && (journaling->trouble.code == STORE_OK || age >= MATERIALIZE_AGAIN)));
 }
 
 int journaling_make_room(struct store *store, uint64_t size, struct store_error *error)

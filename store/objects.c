@@ -135,15 +135,6 @@ void objects_close(struct objects *objects)
     g_free(objects);
 }
 
-int objects_reopen(struct objects *objects, struct store_error *error)
-{
-    (void)error;
-    pack_set_refresh(objects->packs);
-    git_odb_free(objects->odb);
-    objects->odb = NULL;
-    return 0;
-}
-
 void objects_rest(struct objects *objects)
 {
     int64_t now = objects->host->now(objects->host->data);

@@ -464,23 +464,6 @@ int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, 
     return end_entry(writer, &added, result, error);
 }
 
-int pack_writer_add_raw_delta(struct pack_writer *writer, const struct object_id *id,
-                              const struct object_id *base_id, size_t size, const void *stream,
-                              size_t length, struct store_error *error)
-{
-    const struct pack_entry *base = find_entry(writer, base_id);
-    struct pack_entry entry = {.id = *id};
-
-    if (base == NULL) {
-        return store_error_set(error, STORE_CORRUPT, "pack: a delta without its base");
-    }
-    int result = put_delta_header(writer, &entry, base, size);
-    if (result == 0) {
-        result = put(writer, stream, length);
-    }
-    return end_entry(writer, &entry, result, error);
-}
-
 /* Creates path with these octets, durable when sync. Leaves nothing behind on failure. */
 static int write_file(const struct host *host, const char *path, const void *bytes, size_t length,
                       bool sync)

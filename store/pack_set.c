@@ -279,15 +279,6 @@ struct pack_inflate *pack_set_inflate(struct pack_set *set, const struct object_
     return pack == NULL ? NULL : pack_inflate_open(pack, position);
 }
 
-void pack_set_refresh(struct pack_set *set)
-{
-    struct stat status;
-
-    if (set->listed && stat(set->directory, &status) == 0) {
-        list(set, &status);
-    }
-}
-
 void pack_set_rest(struct pack_set *set)
 {
     bool any = false;

@@ -25,7 +25,7 @@ static void setup(void)
 {
     directory = fixture_directory();
     repository = fixture_path(directory, "r.git");
-    work = fixture_path(directory, "work");
+    work = fixture_path(directory, "files");
     fixture_make_repository(repository);
     ck_assert_int_eq(mkdir(work, 0700), 0);
     faulty_host_init(&faulty);
@@ -44,7 +44,7 @@ static void pass_seconds(int64_t seconds)
 }
 
 #define IN_WORK(...)                                                                 \
-    GIT(repository, "--git-dir=.", "--work-tree=../work", "-c", "user.name=a", "-c", \
+    GIT(repository, "--git-dir=.", "--work-tree=../files", "-c", "user.name=a", "-c", \
         "user.email=a@b", __VA_ARGS__)
 
 static void write_file(const char *name, const char *text)
@@ -100,7 +100,7 @@ static void fill(void)
 static char *make_rubbish(const char *text)
 {
     write_file("rubbish", text);
-    char *id = GIT_OUTPUT(repository, "hash-object", "-w", "../work/rubbish");
+    char *id = GIT_OUTPUT(repository, "hash-object", "-w", "../files/rubbish");
 
     ck_assert_ptr_nonnull(id);
     id[40] = '\0';

@@ -149,7 +149,8 @@ static char *write_pack(const GArray *all)
 {
     struct pack_writer *writer;
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), all->len, &error), 0);
+    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), all->len, &error),
+                     0);
     for (guint i = 0; i < all->len; i++) {
         const struct object *object = at(all, i);
         const struct object *before = at(all, i > 0 ? i - 1 : 0);
@@ -507,10 +508,12 @@ static size_t stored_stream(uint8_t *out, const uint8_t *bytes, uint16_t length)
 
 static const uint8_t ring_text[16] = "sixteen octets..";
 
-static void add_first(struct pack_writer *writer, struct object_id *id)
+static void add_entry(struct pack_writer *writer, const struct object_id *id, const uint8_t *entry,
+                      size_t length)
 {
-    objects_hash(OBJECT_BLOB, ring_text, sizeof(ring_text), id);
-    ck_assert_int_eq(pack_writer_add(writer, id, OBJECT_BLOB, ring_text, 16, &error), 0);
+    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), entry, length);
+
+    ck_assert_int_eq(pack_writer_add_raw(writer, id, entry, length, crc, &error), 0);
 }
 
 /* The pack with that many deltas one on another, each of which changes the first octets. */
@@ -518,20 +521,22 @@ static char *write_chain(unsigned deltas, struct object_id *last, uint8_t text[1
 {
     struct pack_writer *writer;
 
-    ck_assert_int_eq(pack_writer_open(&writer, packs, repository, host_system(), deltas + 1, &error), 0);
-    add_first(writer, last);
+    ck_assert_int_eq(
+        pack_writer_open(&writer, packs, repository, host_system(), deltas + 1, &error), 0);
     memcpy(text, ring_text, 16);
+    objects_hash(OBJECT_BLOB, text, 16, last);
+    uint8_t entry[64] = {0xb0, 1}; /* a blob of 16 octets */
+    size_t length = 2 + stored_stream(entry + 2, text, 16);
+    add_entry(writer, last, entry, length);
     for (unsigned i = 0; i < deltas; i++) {
         uint8_t delta[] = {16, 16, 4, 0, 0, (uint8_t)(i >> 8), (uint8_t)i, 0x91, 4, 12};
-        uint8_t stream[32];
-        struct object_id id;
 
         memcpy(text, delta + 3, 4);
-        objects_hash(OBJECT_BLOB, text, 16, &id);
-        size_t length = stored_stream(stream, delta, sizeof(delta));
-        ck_assert_int_eq(
-            pack_writer_add_raw_delta(writer, &id, last, sizeof(delta), stream, length, &error), 0);
-        *last = id;
+        objects_hash(OBJECT_BLOB, text, 16, last);
+        entry[0] = 6 << 4 | sizeof(delta); /* against what is so far away: the one before */
+        entry[1] = (uint8_t)length;
+        length = 2 + stored_stream(entry + 2, delta, sizeof(delta));
+        add_entry(writer, last, entry, length);
     }
     ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);
     char *path = g_strdup_printf("%s/pack-%s", packs, pack_writer_name(writer));
@@ -572,8 +577,7 @@ static void add_by_name(struct pack_writer *writer, const struct object_id *id,
 
     memcpy(entry + 1, base->bytes, OBJECT_ID_SIZE);
     size_t length = 1 + OBJECT_ID_SIZE + stored_stream(entry + 1 + OBJECT_ID_SIZE, delta, 5);
-    uint32_t crc = (uint32_t)crc32_z(0, entry, length);
-    ck_assert_int_eq(pack_writer_add_raw(writer, id, entry, length, crc, &error), 0);
+    add_entry(writer, id, entry, length);
 }
 
 START_TEST(test_pack_file__leaves_rings_and_bases_elsewhere_to_the_library)
@@ -728,7 +732,7 @@ START_TEST(test_pack_set__sees_packs_come_and_go)
     char *index = g_strconcat(path, ".idx", NULL);
     g_unlink(index);
     check_text(set, &ids[49], "text 49");
-    pack_set_refresh(set);
+    pack_set_rest(set);
     ck_assert_int_eq(pack_set_read(set, &ids[49], &type, &content, &error), STORE_NOT_FOUND);
     g_free(index);
     g_free(path);

@@ -51,9 +51,6 @@ struct object_batch {
 bool object_batch_is_needless(struct object_batch *batch, const struct object_id *id,
                               size_t length);
 
-/* Makes the library forget packs that are gone. */
-int objects_reopen(struct objects *objects, struct store_error *error);
-
 /* Takes .keep files away until no more than this many are left. */
 void objects_release_kept(struct objects *objects, guint left);
 

@@ -66,12 +66,6 @@ int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id
 int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, const void *entry,
                         size_t length, uint32_t crc, struct store_error *error);
 
-/* Takes over a delta: its zlib stream octet for octet (size: inflated), against a base that was
- * added to this writer earlier, else STORE_CORRUPT. The depth isn't limited here. */
-int pack_writer_add_raw_delta(struct pack_writer *writer, const struct object_id *id,
-                              const struct object_id *base_id, size_t size, const void *stream,
-                              size_t length, struct store_error *error);
-
 enum {
     PACK_KEEP = 1 << 0,    /* also pack-NAME.keep, before the pack */
     PACK_DURABLE = 1 << 1, /* pack, index and their names survive power loss on return */

@@ -44,9 +44,6 @@ bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pa
 struct pack_inflate;
 struct pack_inflate *pack_set_inflate(struct pack_set *set, const struct object_id *id);
 
-/* Lists the directory again before the next look: packs were taken away. */
-void pack_set_refresh(struct pack_set *set);
-
 /* Closes what wasn't used since the last call, and what is gone from the directory. */
 void pack_set_rest(struct pack_set *set);
 
