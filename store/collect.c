@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/hold.h"
 #include "store/internal/gentle_host.h"
 #include "store/internal/git.h"
 #include "store/internal/objects.h"
@@ -32,8 +33,6 @@ enum {
     REFS_AGE_SECONDS = 60,
     MICROSECONDS = 1000000,
     HOST_NAME_MAX_OCTETS = 256,
-    /* Of a pack in which a writer has found what retention let go: object_batch.c touches it. */
-    FRESH_SECONDS = 60,
 };
 
 struct collect {
@@ -167,11 +166,10 @@ static void want_young(struct collect *collect, const struct upkeep_pack *pack)
     if (!pack_index_open(&index, collect->directory, pack->name)) {
         return;
     }
-    bool fresh = now_seconds(collect) - pack->mtime < FRESH_SECONDS;
     for (uint32_t i = 0; i < index.count; i++) {
         const struct object_id *id = pack_index_id(&index, i);
 
-        if ((fresh || !id_set_has(&collect->released, id)) && id_set_add(&collect->wanted, id)) {
+        if (!id_set_has(&collect->released, id) && id_set_add(&collect->wanted, id)) {
             collect->rest = MAX(collect->rest, pack->mtime);
         }
     }
@@ -186,7 +184,9 @@ static int find_released(struct collect *collect, struct store_error *error)
     int result = retired_read(collect->retired, collect->path, error);
 
     collect->released_until =
-        now_seconds(collect) - (collect->settings->history ? 0 : RETENTION_GRACE_SECONDS);
+        hold_is_set(collect->refs)
+            ? INT64_MIN
+            : now_seconds(collect) - (collect->settings->history ? 0 : RETENTION_GRACE_SECONDS);
     for (guint i = 0; i < collect->retired->len; i++) {
         const struct retired_root *root = &g_array_index(collect->retired, struct retired_root, i);
 

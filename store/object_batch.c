@@ -101,21 +101,27 @@ void object_batch_free(struct object_batch *batch)
     g_free(batch);
 }
 
-static bool gc_is_running(const struct objects *objects)
+static bool file_exists(const struct objects *objects, const char *name)
 {
     struct stat status;
-    char *path = g_strdup_printf("%s/gc.pid", objects->path);
-    bool running = stat(path, &status) == 0;
+    char *path = g_strdup_printf("%s/%s", objects->path, name);
+    bool exists = stat(path, &status) == 0;
 
     g_free(path);
-    return running;
+    return exists;
+}
+
+/* A gc is at work, or soon drops what retention has let go. */
+static bool may_go(const struct objects *objects)
+{
+    return file_exists(objects, "gc.pid") || file_exists(objects, "annal-retired");
 }
 
 bool object_batch_is_needless(struct object_batch *batch, const struct object_id *id, size_t length)
 {
     /* What was listed or mapped earlier may have been pruned since. */
     return g_hash_table_contains(batch->by_id, id) ||
-           (length >= OBJECT_DEDUPLICATE_MIN && !batch->repeat && !gc_is_running(batch->objects) &&
+           (length >= OBJECT_DEDUPLICATE_MIN && !batch->repeat && !may_go(batch->objects) &&
             pack_set_stands(batch->objects->packs, id));
 }
 

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include "store/internal/git.h"
+#include "store/internal/refs_private.h"
+#include "store/internal/shallow.h"
 #include "store/internal/text.h"
 
 enum {
@@ -81,6 +83,8 @@ bool id_set_has(const struct id_set *set, const struct object_id *id)
 
 struct walk {
     struct id_set *set;
+    const struct id_set *except;   /* not to be looked into; NULL: none */
+    const struct id_set *boundary; /* commits without parents; NULL: none */
     git_odb *odb;
     GArray *stack; /* struct object_id: in the set, not looked into */
     size_t missing;
@@ -88,7 +92,7 @@ struct walk {
 
 static void push(struct walk *walk, const struct object_id *id)
 {
-    if (id_set_add(walk->set, id)) {
+    if ((walk->except == NULL || !id_set_has(walk->except, id)) && id_set_add(walk->set, id)) {
         g_array_append_val(walk->stack, *id);
     }
 }
@@ -107,15 +111,17 @@ static void push_hex(struct walk *walk, const struct text *hex)
 }
 
 /* The headers of a commit or a tag that name objects. */
-static void walk_headers(struct walk *walk, const void *data, size_t length)
+static void walk_headers(struct walk *walk, const struct object_id *id, const void *data,
+                         size_t length)
 {
     struct text text = {data, (const char *)data + length};
     struct text line;
+    bool ends = walk->boundary != NULL && id_set_has(walk->boundary, id);
 
     while (text_line(&text, &line) && line.at < line.end) {
         struct text word = line;
 
-        if (text_word(&word, "tree ") || (word = line, text_word(&word, "parent ")) ||
+        if (text_word(&word, "tree ") || (word = line, !ends && text_word(&word, "parent ")) ||
             (word = line, text_word(&word, "object "))) {
             push_hex(walk, &word);
         }
@@ -142,7 +148,8 @@ static void walk_tree(struct walk *walk, const uint8_t *at, size_t length)
         memcpy(id.bytes, name_end + 1, OBJECT_ID_SIZE);
         if ((mode & MODE_TYPE) == MODE_TREE) {
             push(walk, &id);
-        } else if ((mode & MODE_TYPE) != MODE_GITLINK) {
+        } else if ((mode & MODE_TYPE) != MODE_GITLINK &&
+                   (walk->except == NULL || !id_set_has(walk->except, &id))) {
             id_set_add(walk->set, &id);
         }
         at = name_end + 1 + OBJECT_ID_SIZE;
@@ -161,7 +168,7 @@ static void walk_object(struct walk *walk, const struct object_id *id)
     }
     git_object_t type = git_odb_object_type(object);
     if (type == GIT_OBJECT_COMMIT || type == GIT_OBJECT_TAG) {
-        walk_headers(walk, git_odb_object_data(object), git_odb_object_size(object));
+        walk_headers(walk, id, git_odb_object_data(object), git_odb_object_size(object));
     } else if (type == GIT_OBJECT_TREE) {
         walk_tree(walk, git_odb_object_data(object), git_odb_object_size(object));
     }
@@ -249,43 +256,120 @@ static void push_head(struct walk *walk, const char *path)
     g_free(name);
 }
 
-int reachable_add(struct id_set *set, const char *path, struct refs *refs, size_t *missing,
-                  void (*progress)(uint64_t seen, void *data), void *data,
-                  struct store_error *error)
+/* References whose files say nothing: what they stood for is not known. A symbolic one stands for
+ * another, which is in the list itself. */
+static size_t count_unreadable(struct refs *refs)
 {
-    struct walk walk = {.set = set};
-    GPtrArray *entries = NULL;
-    char *objects = g_strdup_printf("%s/objects", path);
-    char *logs = g_strdup_printf("%s/logs", path);
-    uint64_t looked = 0;
-    int result = git_odb_open(&walk.odb, objects);
+    GHashTableIter iterator;
+    void *name;
+    void *value;
+    size_t count = 0;
 
-    result = result < 0 ? libgit2_fail(error, result, "object database")
-                        : refs_list(refs, "refs/", &entries, error);
-    walk.stack = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    g_hash_table_iter_init(&iterator, refs->loose);
+    while (g_hash_table_iter_next(&iterator, &name, &value)) {
+        char *path = ref_path(refs, name, "");
+        char word[sizeof("ref: ") - 1] = "";
+        struct object_id id;
+        struct store_error ignored;
+
+        if (ref_current(refs, name, &id, &ignored) == STORE_CORRUPT) {
+            FILE *file = fopen(path, "re");
+            bool symbolic = file != NULL && fread(word, 1, sizeof(word), file) == sizeof(word) &&
+                            memcmp(word, "ref: ", sizeof(word)) == 0;
+
+            count += !symbolic;
+            if (file != NULL) {
+                fclose(file);
+            }
+        }
+        g_free(path);
+    }
+    return count;
+}
+
+static int open_walk(struct walk *walk, const char *path, struct store_error *error)
+{
+    char *objects = g_strdup_printf("%s/objects", path);
+    int result = git_odb_open(&walk->odb, objects);
+
+    g_free(objects);
+    walk->stack = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    return result < 0 ? libgit2_fail(error, result, "object database") : 0;
+}
+
+static void close_walk(struct walk *walk)
+{
+    g_array_free(walk->stack, TRUE);
+    git_odb_free(walk->odb);
+}
+
+static int run(struct walk *walk, reachable_progress progress, void *data,
+               struct store_error *error)
+{
+    uint64_t looked = 0;
+
+    while (walk->stack->len > 0) {
+        struct object_id id = g_array_index(walk->stack, struct object_id, walk->stack->len - 1);
+
+        g_array_set_size(walk->stack, walk->stack->len - 1);
+        walk_object(walk, &id);
+        if (progress != NULL && ++looked % PROGRESS_EVERY == 0 &&
+            !progress(walk->set->count, data)) {
+            return store_error_set(error, STORE_CONFLICT, "given up");
+        }
+    }
+    return 0;
+}
+
+int reachable_add(struct id_set *set, const char *path, struct refs *refs, size_t *missing,
+                  reachable_progress progress, void *data, struct store_error *error)
+{
+    struct id_set boundary;
+    struct walk walk = {.set = set, .boundary = &boundary};
+    GPtrArray *entries = NULL;
+    char *logs = g_strdup_printf("%s/logs", path);
+    int result = open_walk(&walk, path, error);
+
+    id_set_init(&boundary);
+    if (result == 0) {
+        result = refs_list(refs, "refs/", &entries, error);
+    }
+    /* After the references: whoever moves the boundary leaves what it lets go for a while. */
+    if (result == 0) {
+        result = shallow_read(&boundary, path, error);
+    }
     for (guint i = 0; result == 0 && i < entries->len; i++) {
         push(&walk, &((const struct ref_entry *)entries->pdata[i])->id);
     }
     if (result == 0) {
         push_head(&walk, path);
         push_logs(&walk, logs, 0);
-    }
-    while (walk.stack->len > 0) {
-        struct object_id id = g_array_index(walk.stack, struct object_id, walk.stack->len - 1);
-
-        g_array_set_size(walk.stack, walk.stack->len - 1);
-        walk_object(&walk, &id);
-        if (progress != NULL && ++looked % PROGRESS_EVERY == 0) {
-            progress(set->count, data);
-        }
+        result = run(&walk, progress, data, error);
+        walk.missing += count_unreadable(refs);
     }
     *missing = walk.missing;
     if (entries != NULL) {
         g_ptr_array_free(entries, TRUE);
     }
-    g_array_free(walk.stack, TRUE);
-    git_odb_free(walk.odb);
-    g_free(objects);
+    id_set_release(&boundary);
+    close_walk(&walk);
     g_free(logs);
+    return result;
+}
+
+int reachable_add_from(struct id_set *set, const struct id_set *except, const char *path,
+                       const GArray *roots, reachable_progress progress, void *data,
+                       struct store_error *error)
+{
+    struct walk walk = {.set = set, .except = except};
+    int result = open_walk(&walk, path, error);
+
+    for (guint i = 0; result == 0 && i < roots->len; i++) {
+        push(&walk, &g_array_index(roots, struct object_id, i));
+    }
+    if (result == 0) {
+        result = run(&walk, progress, data, error);
+    }
+    close_walk(&walk);
     return result;
 }

@@ -6,6 +6,7 @@
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
 #include "store/internal/commit.h"
+#include "store/internal/shallow.h"
 #include "store/internal/snapshot_load.h"
 #include "store/internal/text.h"
 #include "store/internal/tree.h"
@@ -20,8 +21,9 @@ struct verifier {
     size_t findings;
     GHashTable *sizes;   /* struct object_id * -> size + 1 of every blob looked at; 1 for others */
     GHashTable *checked; /* struct directory *: trees whose rules were checked under that number */
-    GHashTable *mailboxes; /* mailbox id -> branch */
-    uint32_t uid_validity; /* the highest of any mailbox */
+    GHashTable *mailboxes;  /* mailbox id -> branch */
+    uint32_t uid_validity;  /* the highest of any mailbox */
+    struct id_set boundary; /* commits whose parents need not be there */
 };
 
 static void add_finding(struct verifier *verifier, const char *format, ...)
@@ -58,18 +60,20 @@ static void push(struct verifier *verifier, GArray *stack, const struct object_i
     }
 }
 
-/* Every parent, and the tree. */
-static void push_commit(struct verifier *verifier, GArray *stack, const struct object_data *data)
+/* Every parent, where the history does not end here, and the tree. */
+static void push_commit(struct verifier *verifier, GArray *stack, const struct object_id *commit,
+                        const struct object_data *data)
 {
     struct text text = {(const char *)data->data, (const char *)data->data + data->length};
     struct text line;
+    bool ends = id_set_has(&verifier->boundary, commit);
 
     while (text_line(&text, &line) && line.at < line.end) {
         enum object_type type = text_word(&line, "tree ") ? OBJECT_TREE : OBJECT_COMMIT;
         char hex[OBJECT_ID_HEX + 1] = "";
         struct object_id id;
 
-        if ((type == OBJECT_COMMIT && !text_word(&line, "parent ")) ||
+        if ((type == OBJECT_COMMIT && (!text_word(&line, "parent ") || ends)) ||
             line.end - line.at != OBJECT_ID_HEX) {
             continue;
         }
@@ -119,7 +123,7 @@ static void check_object(struct verifier *verifier, GArray *stack, const struct 
         }
         size = pending->type == OBJECT_BLOB ? data.length : 0;
         if (pending->type == OBJECT_COMMIT) {
-            push_commit(verifier, stack, &data);
+            push_commit(verifier, stack, &pending->id, &data);
         } else if (pending->type == OBJECT_TREE) {
             push_tree(verifier, stack, &pending->id, &data);
         }
@@ -310,6 +314,9 @@ static void check_chain(struct verifier *verifier, const char *branch, const str
         object_id_format(&next, hex);
         where = g_strdup_printf("%s at %.10s", branch, hex);
         check_state(verifier, where, &commit, first, &bounds);
+        if (id_set_has(&verifier->boundary, &next)) {
+            memset(&commit.parent, 0, sizeof(commit.parent));
+        }
         next = commit.parent;
         first = false;
         object_data_release(&data);
@@ -415,6 +422,9 @@ static int check_all(struct verifier *verifier, const char *path, struct store_e
         rc = refs_open(&verifier->refs, path, host_system(), error);
     }
     if (rc == 0) {
+        rc = shallow_read(&verifier->boundary, path, error);
+    }
+    if (rc == 0) {
         rc = check_branches(verifier, HEADS_PREFIX, true, error);
     }
     if (rc == 0) {
@@ -435,6 +445,7 @@ int verify_repository(const char *path, verify_report report, void *data, size_t
     verifier.sizes = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL);
     verifier.checked = g_hash_table_new_full(checked_hash, checked_equal, g_free, NULL);
     verifier.mailboxes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    id_set_init(&verifier.boundary);
     rc = check_all(&verifier, path, error);
     *findings = verifier.findings;
     refs_close(verifier.refs);
@@ -442,5 +453,6 @@ int verify_repository(const char *path, verify_report report, void *data, size_t
     g_hash_table_unref(verifier.sizes);
     g_hash_table_unref(verifier.checked);
     g_hash_table_unref(verifier.mailboxes);
+    id_set_release(&verifier.boundary);
     return rc;
 }

@@ -291,6 +291,23 @@ static int power_syncfs(void *data, int fd)
     return end(power, 0);
 }
 
+/* What was unlinked in a directory that was removed from this one since is gone with it. */
+static void make_removals_safe(struct power_host *power, const char *directory)
+{
+    for (guint i = 0; i < power->namings->len;) {
+        const struct naming *naming = power->namings->pdata[i];
+        g_autofree char *parent = g_path_get_dirname(naming->path);
+        g_autofree char *path = g_strdup_printf("%s/%s", power->root, parent);
+
+        if (naming->node == NULL && is_in(parent, directory) && access(path, F_OK) != 0) {
+            apply(power->safe, naming);
+            g_ptr_array_remove_index(power->namings, i);
+        } else {
+            i++;
+        }
+    }
+}
+
 static int power_fsync_directory(void *data, const char *path)
 {
     struct power_host *power = data;
@@ -301,6 +318,7 @@ static int power_fsync_directory(void *data, const char *path)
         return end(power, -errno);
     }
     make_names_safe(power, relative(power, path));
+    make_removals_safe(power, relative(power, path));
     return end(power, 0);
 }
 
