@@ -1,112 +1,399 @@
-/* annal log USER MAILBOX: a mailbox's history for people */
-#include <getopt.h>
+/* annal log USER [MAILBOX]: what happened, the newest first */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "server/admin.h"
+#include "server/admin_history.h"
+#include "server/admin_moment.h"
 #include "server/commands.h"
-#include "store/history.h"
 
 static const char USAGE[] =
-    "usage: annal log USER MAILBOX [--limit N] [--data DIR] [--config FILE]\n"
-    "Shows who changed what and when, newest first. MAILBOX is UTF-8 with '/' between levels.\n";
+    "usage: annal log USER [MAILBOX] [options]\n"
+    "Shows who changed what and when, the newest change first, of one mailbox or of the whole\n"
+    "account: + arrived, - gone, ~ changed. MAILBOX is UTF-8 with '/' between levels. What a\n"
+    "running server has acknowledged is here within a second.\n"
+    "  -n N, --limit N      so many changes at most\n"
+    "  --uid SET            only what touched these messages, such as 7 or 3,5:9 (with MAILBOX)\n"
+    "  --since T, --until T only what happened from T on, up to T\n"
+    "  --action A,B         only these: APPEND, COPY, CREATE, DELETE, EXPUNGE, MOVE, RENAME,\n"
+    "                       RECONCILE, STORE, SUBSCRIBE, UNSUBSCRIBE, SPECIAL-USE, OTHER\n"
+    "  --deleted            deleted mailboxes, too\n"
+    "  --messages N         so many messages of each change at most (5; "
+    "\"all\")\n" HISTORY_USAGE_OPTIONS ADMIN_MOMENT_FORMS;
 
-static void print_entry(const struct history_entry *entry)
+enum {
+    OPTION_UID = HISTORY_OPTION_OWN,
+    OPTION_SINCE,
+    OPTION_UNTIL,
+    OPTION_ACTION,
+    OPTION_MESSAGES,
+
+    MESSAGES_SHOWN = 5,
+    /* Clocks are set back, and others write dates of their own: so many older changes in a row, by
+     * more than a day, are the end of what is not. */
+    OLD_CHANGES = 256,
+    OLD_SECONDS = 24 * 60 * 60,
+};
+
+struct log_options {
+    struct history_options common;
+    const char *user;
+    const char *mailbox; /* or NULL */
+    const char *uids;    /* or NULL */
+    size_t limit;
+    size_t messages;
+    bool has_since;
+    bool has_until;
+    struct moment since;
+    struct moment until;
+    GPtrArray *actions; /* names; NULL: all */
+};
+
+struct log {
+    const struct log_options *options;
+    struct history_view *view;
+    GPtrArray *branches;
+    GArray *ranges; /* or NULL */
+    size_t old;     /* changes in a row that are too old */
+};
+
+/* What a change did. */
+struct effect {
+    size_t keep;
+    size_t arrived;
+    size_t gone;
+    size_t changed;
+    GArray *touched; /* the first of them */
+    bool known;
+    struct store_error error; /* if it is not */
+};
+
+static int note_change(const struct history_change *change, void *data)
 {
-    time_t shifted = (time_t)(entry->time + (int64_t)entry->zone * 60);
-    char when[32] = "?";
-    char commit[OBJECT_ID_HEX + 1];
-    int zone = abs(entry->zone);
-    struct tm tm;
+    struct effect *effect = data;
+    struct touched touched;
 
-    if (gmtime_r(&shifted, &tm) != NULL)
-        strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-    object_id_format(&entry->commit, commit);
-    printf("%.12s  %s %c%02d%02d  %s\n", commit, when, entry->zone < 0 ? '-' : '+', zone / 60,
-           zone % 60, entry->subject);
-    if (entry->client[0] != '\0' || entry->session[0] != '\0')
-        printf("%14s%s%s%s%s\n", "", entry->client[0] != '\0' ? "by " : "", entry->client,
-               entry->session[0] != '\0' ? " in session " : "", entry->session);
+    if (change->before == NULL)
+        effect->arrived++;
+    else if (change->after == NULL)
+        effect->gone++;
+    else
+        effect->changed++;
+    if (effect->touched->len < effect->keep) {
+        touched_init(&touched, change);
+        g_array_append_val(effect->touched, touched);
+    }
+    return 0;
 }
 
-static int print_all(struct history *history, const char *mailbox, size_t limit,
-                     struct store_error *error)
+static void clear_touched(void *data)
 {
-    struct history_walk *walk = history_walk_new(history);
-    GPtrArray *branches = NULL;
-    struct history_entry entry;
-    bool more;
-    int result = history_find(history, mailbox, &branches, error);
+    touched_release(data);
+}
 
-    if (result == 0)
-        result = history_walk_add(walk, g_ptr_array_index(branches, 0), true, error);
-    for (size_t i = 0; result == 0 && (limit == 0 || i < limit) && !ferror(stdout); i++) {
-        result = history_next(walk, &entry, &more, error);
-        if (result < 0 || !more)
-            break;
-        print_entry(&entry);
+static void find_effect(struct log *log, const struct history_entry *entry, struct effect *effect)
+{
+    struct object_id none = {{0}};
+
+    *effect = (struct effect){.keep = log->options->messages};
+    effect->touched = g_array_new(FALSE, FALSE, sizeof(struct touched));
+    g_array_set_clear_func(effect->touched, clear_touched);
+    if (entry->branch->place == HISTORY_ACCOUNT || entry->cut)
+        return;
+    effect->known =
+        history_diff(log->view->history, entry->parent_count > 0 ? &entry->parents[0] : &none,
+                     &entry->commit, log->ranges, note_change, effect, &effect->error) == 0;
+}
+
+static size_t effect_count(const struct effect *effect)
+{
+    return effect->arrived + effect->gone + effect->changed;
+}
+
+/* --- for people --- */
+
+static void append_head(struct log *log, const struct history_entry *entry)
+{
+    struct history_view *view = log->view;
+    char hex[OBJECT_ID_HEX + 1];
+
+    object_id_format(&entry->commit, hex);
+    hex[12] = '\0';
+    page_style(&view->page, view->text, PAGE_COMMIT, hex);
+    g_string_append(view->text, "  ");
+    history_append_time(view->text, entry->time, entry->zone);
+    g_string_append(view->text, "  ");
+    if (log->options->mailbox == NULL || entry->branch->place != HISTORY_MAILBOX) {
+        g_string_append_c(view->text, '[');
+        history_append_place(view->text, entry->branch);
+        g_string_append(view->text, "]  ");
     }
-    history_walk_free(walk);
-    if (branches != NULL)
-        g_ptr_array_unref(branches);
+    g_string_append_printf(view->text, "%s\n    ", entry->subject);
+    history_append_who(view->text, entry);
+    g_string_append_c(view->text, '\n');
+}
+
+static void print_text(struct log *log, const struct history_entry *entry,
+                       const struct effect *effect)
+{
+    struct history_view *view = log->view;
+    size_t left = effect_count(effect) - effect->touched->len;
+
+    append_head(log, entry);
+    for (guint i = 0; i < effect->touched->len; i++)
+        history_append_touched(view, &g_array_index(effect->touched, struct touched, i), NULL);
+    if (left > 0 && effect->touched->len > 0)
+        g_string_append_printf(view->text,
+                               "    ... %zu more (in all %zu arrived, %zu gone, %zu changed)\n",
+                               left, effect->arrived, effect->gone, effect->changed);
+    if (entry->cut)
+        g_string_append(view->text, "    what was before is not kept any more\n");
+    else if (!effect->known && entry->branch->place != HISTORY_ACCOUNT)
+        g_string_append_printf(view->text, "    what it did can't be told: %s\n",
+                               effect->error.detail);
+}
+
+/* --- JSON --- */
+
+static void print_json(struct log *log, const struct history_entry *entry,
+                       const struct effect *effect)
+{
+    struct history_view *view = log->view;
+    struct json json = {.out = view->text};
+
+    json_begin_object(&json, NULL);
+    history_json_entry(&json, entry);
+    json_number(&json, "arrived", (int64_t)effect->arrived);
+    json_number(&json, "gone", (int64_t)effect->gone);
+    json_number(&json, "changed", (int64_t)effect->changed);
+    json_begin_array(&json, "messages");
+    for (guint i = 0; i < effect->touched->len; i++) {
+        history_json_touched(view, &json, NULL, &g_array_index(effect->touched, struct touched, i));
+        json_end_object(&json);
+    }
+    json_end_array(&json);
+    if (!effect->known && entry->branch->place != HISTORY_ACCOUNT)
+        json_text(&json, "problem",
+                  entry->cut ? "what was before is not kept any more" : effect->error.detail);
+    json_end_object(&json);
+    g_string_append_c(view->text, '\n');
+}
+
+/* --- the walk --- */
+
+static bool is_wanted(const struct log *log, const struct history_entry *entry)
+{
+    const struct log_options *options = log->options;
+    bool wanted = options->actions == NULL;
+
+    for (guint i = 0; !wanted && i < options->actions->len; i++)
+        wanted = strcmp(g_ptr_array_index(options->actions, i), entry->action) == 0;
+    return wanted && (!options->has_since || entry->time >= options->since.first) &&
+           (!options->has_until || entry->time <= options->until.last);
+}
+
+static bool is_past_the_end(struct log *log, const struct history_entry *entry)
+{
+    bool old = log->options->has_since && entry->time < log->options->since.first - OLD_SECONDS;
+
+    log->old = old ? log->old + 1 : 0;
+    return log->old >= OLD_CHANGES;
+}
+
+/* Returns 1 if it was shown, 0 if not, and -1 when there is no use in going on. */
+static int show_entry(struct log *log, const struct history_entry *entry)
+{
+    struct effect effect;
+    int shown = 0;
+
+    if (!is_wanted(log, entry))
+        return 0;
+    find_effect(log, entry, &effect);
+    if (log->ranges == NULL || effect_count(&effect) > 0) {
+        if (log->options->common.json)
+            print_json(log, entry, &effect);
+        else
+            print_text(log, entry, &effect);
+        shown = history_view_write(log->view) ? 1 : -1;
+    }
+    g_array_unref(effect.touched);
+    return shown;
+}
+
+static int walk(struct log *log, struct history_walk *walk)
+{
+    struct history_entry entry;
+    size_t shown = 0;
+    bool more = true;
+
+    while (more && shown < log->options->limit) {
+        int result = history_next(walk, &entry, &more, &log->view->error);
+        int seen;
+
+        if (result < 0)
+            return result;
+        if (!more || is_past_the_end(log, &entry))
+            break;
+        seen = show_entry(log, &entry);
+        if (seen < 0)
+            break;
+        shown += (size_t)seen;
+    }
+    return 0;
+}
+
+/* A deleted mailbox's last change is that it was deleted: of the account, that is told always. */
+static int add_branches(struct log *log, struct history_walk *walking)
+{
+    bool with_deleted = log->options->common.deleted;
+    bool found = false;
+    int result = 0;
+
+    for (guint i = 0; result == 0 && i < log->branches->len; i++) {
+        const struct history_branch *branch = g_ptr_array_index(log->branches, i);
+        bool deleted = branch->place == HISTORY_DELETED;
+
+        if (deleted && !with_deleted && log->options->mailbox != NULL)
+            continue;
+        found = true;
+        result = history_walk_add(walking, branch, !deleted || with_deleted, &log->view->error);
+    }
+    return found || result < 0 ? result
+                               : store_error_set(&log->view->error, STORE_NOT_FOUND,
+                                                 "it was deleted; --deleted shows it");
+}
+
+static int run(struct log *log)
+{
+    struct history_view *view = log->view;
+    const struct log_options *options = log->options;
+    struct history_walk *walking;
+    int result = options->mailbox != NULL
+                     ? history_find(view->history, options->mailbox, &log->branches, &view->error)
+                     : history_branches(view->history, &log->branches, &view->error);
+
+    if (result < 0)
+        return result;
+    if (options->uids != NULL)
+        history_uids_parse(view, options->uids, log->branches, &log->ranges);
+    walking = history_walk_new(view->history);
+    result = add_branches(log, walking);
+    if (result == 0)
+        result = walk(log, walking);
+    history_walk_free(walking);
     return result;
 }
 
-static int show(const char *config_path, const char *data, const char *user, const char *mailbox,
-                size_t limit)
+static int show(const struct log_options *options)
 {
-    struct store_error error = {0};
-    struct history *history = NULL;
-    struct config config;
-    char *repository;
-    int result;
+    struct history_view view;
+    struct log log = {.options = options, .view = &view};
+    int result = 0;
 
-    if (!admin_read_config(&config, config_path, data) || !store_user_name_valid(user)) {
-        config_release(&config);
-        return ADMIN_FAILED;
+    if (history_view_begin(&view, &options->common, options->user))
+        result = run(&log);
+    if (log.branches != NULL)
+        g_ptr_array_unref(log.branches);
+    if (log.ranges != NULL)
+        g_array_unref(log.ranges);
+    return history_view_end(&view, result,
+                            options->mailbox != NULL ? options->mailbox : options->user);
+}
+
+/* --- arguments --- */
+
+static bool parse_actions(struct log_options *options, const char *text)
+{
+    g_auto(GStrv) names = g_strsplit(text, ",", -1);
+
+    if (options->actions == NULL)
+        options->actions = g_ptr_array_new_with_free_func(g_free);
+    for (size_t i = 0; names[i] != NULL; i++) {
+        g_autofree char *name = g_ascii_strup(names[i], -1);
+
+        if (!g_strv_contains(history_actions(), name)) {
+            admin_complain("--action: %s is none; see --help", names[i]);
+            return false;
+        }
+        g_ptr_array_add(options->actions, g_steal_pointer(&name));
     }
-    repository = admin_repository(&config, user);
-    result = history_open(&history, repository, &error);
-    if (result == 0)
-        result = print_all(history, mailbox, limit, &error);
-    history_close(history);
-    if (result < 0)
-        admin_complain("%s: %s: %s", mailbox, store_code_name(error.code), error.detail);
-    g_free(repository);
-    config_release(&config);
-    return result < 0 || fflush(stdout) != 0 ? ADMIN_FAILED : ADMIN_DONE;
+    return true;
+}
+
+static bool parse_option(struct log_options *options, int letter)
+{
+    switch (letter) {
+    case 'n':
+        if (history_number(&options->limit, optarg, false)) {
+            options->limit = options->limit == 0 ? SIZE_MAX : options->limit;
+            return true;
+        }
+        admin_complain("--limit: %s is no number", optarg);
+        return false;
+    case OPTION_MESSAGES:
+        if (history_number(&options->messages, optarg, true))
+            return true;
+        admin_complain("--messages: %s is no number, nor \"all\"", optarg);
+        return false;
+    case OPTION_UID:
+        options->uids = optarg;
+        return history_uids_valid(optarg);
+    case OPTION_SINCE:
+        options->has_since = true;
+        return admin_moment_argument(&options->since, "--since", optarg, false);
+    case OPTION_UNTIL:
+        options->has_until = true;
+        return admin_moment_argument(&options->until, "--until", optarg, false);
+    case OPTION_ACTION:
+        return parse_actions(options, optarg);
+    default:
+        return history_option(&options->common, letter);
+    }
+}
+
+static bool take_names(struct log_options *options, int argc, char **argv)
+{
+    int count = argc - optind;
+
+    if (count < 1 || count > 2) {
+        fputs(USAGE, stderr);
+        return false;
+    }
+    options->user = argv[optind];
+    options->mailbox = count > 1 ? argv[optind + 1] : NULL;
+    if (options->uids != NULL && options->mailbox == NULL) {
+        admin_complain("--uid: name a mailbox, too");
+        return false;
+    }
+    return true;
 }
 
 int command_log(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
-                                                 {"data", required_argument, NULL, 'd'},
-                                                 {"limit", required_argument, NULL, 'l'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {NULL, 0, NULL, 0}};
-    const char *config = NULL;
-    const char *data = NULL;
-    size_t limit = 0;
+    static const struct option long_options[] = {
+        HISTORY_LONG_OPTIONS,
+        {"limit", required_argument, NULL, 'n'},
+        {"uid", required_argument, NULL, OPTION_UID},
+        {"since", required_argument, NULL, OPTION_SINCE},
+        {"until", required_argument, NULL, OPTION_UNTIL},
+        {"action", required_argument, NULL, OPTION_ACTION},
+        {"messages", required_argument, NULL, OPTION_MESSAGES},
+        {NULL, 0, NULL, 0}};
+    struct log_options options = {.limit = SIZE_MAX, .messages = MESSAGES_SHOWN};
+    int status = -1;
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "c:d:l:h", long_options, NULL)) != -1) {
-        if (letter == 'c')
-            config = optarg;
-        else if (letter == 'd')
-            data = optarg;
-        else if (letter == 'l' && optarg[0] != '\0' &&
-                 strspn(optarg, "0123456789") == strlen(optarg))
-            limit = strtoul(optarg, NULL, 10);
-        else {
-            fputs(USAGE, letter == 'h' ? stdout : stderr);
-            return letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
-        }
+    while (status < 0 && (letter = getopt_long(argc, argv, "c:d:n:h", long_options, NULL)) != -1) {
+        if (letter == 'h') {
+            fputs(USAGE, stdout);
+            status = ADMIN_DONE;
+        } else if (!parse_option(&options, letter))
+            status = ADMIN_USAGE;
     }
-    if (argc - optind != 2) {
-        fputs(USAGE, stderr);
-        return ADMIN_USAGE;
-    }
-    return show(config, data, argv[optind], argv[optind + 1], limit);
+    if (status < 0 && !take_names(&options, argc, argv))
+        status = ADMIN_USAGE;
+    if (status < 0)
+        status = show(&options);
+    if (options.actions != NULL)
+        g_ptr_array_unref(options.actions);
+    return status;
 }
