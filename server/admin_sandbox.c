@@ -18,13 +18,14 @@
 
 static const char USAGE[] =
     "usage: annal sandbox [--data DIR] [--user NAME:PASSWORD]... [--imap PORT] [--imaps PORT]\n"
-    "                     [--pid-file FILE] [--debug]\n"
+    "                     [--lmtp PORT|PATH]... [--config FILE] [--pid-file FILE] [--debug]\n"
     "Serves on free loopback ports (or those given) and prints one line of JSON once it accepts:\n"
-    "{\"imap\": PORT, \"imaps\": PORT, \"data\": DIR, \"certificate\": FILE, \"pid\": N,\n"
-    " \"repositories\": {\"NAME\": DIR}}\n"
+    "{\"imap\": PORT, \"imaps\": PORT, \"lmtp\": PORT, \"data\": DIR, \"certificate\": FILE,\n"
+    " \"pid\": N, \"repositories\": {\"NAME\": DIR}}\n"
     "Users are alice:alice and bob:bob unless given; logins need no TLS. With --data it keeps and\n"
-    "reopens DIR; otherwise its own directory (below TMPDIR) is removed at exit. Ends on SIGTERM\n"
-    "or SIGINT. Passwords are hashed cheaply: not for real mail.\n";
+    "reopens DIR; otherwise its own directory (below TMPDIR) is removed at exit. --config is read\n"
+    "for all but addresses and DIR. Ends on SIGTERM or SIGINT. Passwords are hashed cheaply: not "
+    "for real mail.\n";
 
 /* A login of a test should cost no noticeable time. */
 enum {
@@ -38,6 +39,8 @@ struct sandbox {
     GPtrArray *logins;    /* const char *, "NAME:PASSWORD" */
     const char *imap;     /* port */
     const char *imaps;    /* port */
+    GPtrArray *lmtp;      /* const char *, ports and paths; none: a free port */
+    const char *options;  /* configuration file, or NULL */
     const char *pid_file; /* or NULL */
     bool debug;
     bool help;
@@ -50,6 +53,7 @@ static bool parse_options(struct sandbox *sandbox, int argc, char **argv)
         {"data", required_argument, NULL, 'd'},     {"user", required_argument, NULL, 'u'},
         {"imap", required_argument, NULL, 'I'},     {"imaps", required_argument, NULL, 'S'},
         {"pid-file", required_argument, NULL, 'p'}, {"debug", no_argument, NULL, 'D'},
+        {"lmtp", required_argument, NULL, 'L'},     {"config", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
     int letter;
 
@@ -66,6 +70,12 @@ static bool parse_options(struct sandbox *sandbox, int argc, char **argv)
             break;
         case 'S':
             sandbox->imaps = optarg;
+            break;
+        case 'L':
+            g_ptr_array_add(sandbox->lmtp, optarg);
+            break;
+        case 'c':
+            sandbox->options = optarg;
             break;
         case 'p':
             sandbox->pid_file = optarg;
@@ -233,9 +243,9 @@ static void announce(const struct server_ready *ready, void *data)
     const struct sandbox *sandbox = data;
     GString *line = g_string_new(NULL);
 
-    g_string_append_printf(line,
-                           "{\"imap\": %u, \"imaps\": %u, \"data\": ", first_port(ready->imap),
-                           first_port(ready->imaps));
+    g_string_append_printf(
+        line, "{\"imap\": %u, \"imaps\": %u, \"lmtp\": %u, \"data\": ", first_port(ready->imap),
+        first_port(ready->imaps), first_port(ready->lmtp));
     append_json(line, sandbox->config.data);
     g_string_append(line, ", \"certificate\": ");
     append_json(line, sandbox->config.certificate);
@@ -260,13 +270,38 @@ static bool set_port(GArray *listens, const char *port)
     return false;
 }
 
+static bool set_lmtp(GArray *listens, const GPtrArray *wanted)
+{
+    g_array_set_size(listens, 0);
+    if (wanted->len == 0)
+        return config_add_lmtp(listens, "0");
+    for (unsigned i = 0; i < wanted->len; i++) {
+        const char *text = g_ptr_array_index(wanted, i);
+
+        if (!config_add_lmtp(listens, text)) {
+            admin_complain("'%s' is neither a port nor the path of a socket", text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_options(struct sandbox *sandbox)
+{
+    char *problem = NULL;
+
+    if (sandbox->options == NULL || config_read(&sandbox->config, sandbox->options, &problem))
+        return true;
+    admin_complain("%s", problem);
+    g_free(problem);
+    return false;
+}
+
 static bool configure(struct sandbox *sandbox, const char *data)
 {
     struct config *config = &sandbox->config;
 
     config_init(config);
-    g_free(config->data);
-    config->data = g_strdup(data);
     config->cleartext_login = true;
     config->log_debug = sandbox->debug;
     /* Enough for tests; they should not use all of a machine. */
@@ -275,8 +310,13 @@ static bool configure(struct sandbox *sandbox, const char *data)
     config->journal_size = SANDBOX_JOURNAL;
     config->connections_per_user = 1000;
     config->connections_per_address = 1000;
+    if (!read_options(sandbox))
+        return false;
+    g_free(config->data);
+    config->data = g_strdup(data);
     config_resolve(config);
-    return set_port(config->imap, sandbox->imap) && set_port(config->imaps, sandbox->imaps);
+    return set_port(config->imap, sandbox->imap) && set_port(config->imaps, sandbox->imaps) &&
+           set_lmtp(config->lmtp, sandbox->lmtp);
 }
 
 static int serve(struct sandbox *sandbox)
@@ -327,7 +367,8 @@ static int run(struct sandbox *sandbox)
 
 int command_sandbox(int argc, char **argv)
 {
-    struct sandbox sandbox = {.logins = g_ptr_array_new(), .imap = "0", .imaps = "0"};
+    struct sandbox sandbox = {
+        .logins = g_ptr_array_new(), .lmtp = g_ptr_array_new(), .imap = "0", .imaps = "0"};
     int status;
 
     if (!parse_options(&sandbox, argc, argv)) {
@@ -340,5 +381,6 @@ int command_sandbox(int argc, char **argv)
         status = run(&sandbox);
     }
     g_ptr_array_unref(sandbox.logins);
+    g_ptr_array_unref(sandbox.lmtp);
     return status;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/certificate.h"
+#include "server/delivery.h"
 #include "server/log.h"
 #include "store/cache_budget.h"
 #include "store/store.h"
@@ -28,6 +29,9 @@ enum {
     WORKERS_MAX = 64,
     COMPRESS_DAYS_MAX = 36500,
     LISTENERS_MAX = 32,
+    DEFAULT_LMTP_MODE = 0660,
+    DEFAULT_LMTP_CONNECTIONS = 200,
+    SOCKET_PATH_MAX = 107, /* octets; unix(7) */
     IDLE_EXIT_MAX = 7 * 86400,
     CONFIG_FILE_MAX = 1024 * 1024,
 };
@@ -73,6 +77,11 @@ void config_init(struct config *config)
         .connections_per_user = DEFAULT_CONNECTIONS_PER_USER,
         .connections_per_address = DEFAULT_CONNECTIONS_PER_ADDRESS,
         .log_target = CONFIG_LOG_STDERR,
+        .lmtp = listens_new(),
+        .lmtp_mode = DEFAULT_LMTP_MODE,
+        .lmtp_connections = DEFAULT_LMTP_CONNECTIONS,
+        .lmtp_delimiter = '+',
+        .lmtp_detail = DELIVERY_DETAIL_MAILBOX,
     };
     config_add_listen(config->imaps, DEFAULT_IMAPS);
 }
@@ -88,6 +97,10 @@ void config_release(struct config *config)
         g_array_unref(config->imaps);
     if (config->imap != NULL)
         g_array_unref(config->imap);
+    if (config->lmtp != NULL)
+        g_array_unref(config->lmtp);
+    g_free(config->lmtp_group);
+    g_free(config->hostname);
     *config = (struct config){0};
 }
 
@@ -141,6 +154,32 @@ bool config_add_listen(GArray *listens, const char *text)
     return false;
 }
 
+/* Delivery asks for no password, so it is for this machine alone. */
+static bool is_loopback(const char *address)
+{
+    return g_str_has_prefix(address, "127.") || strcmp(address, "::1") == 0;
+}
+
+bool config_add_lmtp(GArray *listens, const char *text)
+{
+    struct config_listen listen = {0};
+    bool good;
+
+    if (text[0] != '/') {
+        good = config_add_listen(listens, text);
+        if (good && !is_loopback(g_array_index(listens, struct config_listen, listens->len - 1).address)) {
+            g_array_set_size(listens, listens->len - 1);
+            good = false;
+        }
+        return good;
+    }
+    if (strlen(text) > SOCKET_PATH_MAX || listens->len >= LISTENERS_MAX)
+        return false;
+    listen.address = g_strdup(text);
+    g_array_append_val(listens, listen);
+    return true;
+}
+
 static void reading_error(cfg_t *cfg, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 
@@ -175,6 +214,7 @@ static const struct number_option number_options[] = {
     {"connections", 1, 1000000},
     {"connections_per_user", 1, 1000000},
     {"connections_per_address", 1, 1000000},
+    {"lmtp_connections", 1, 1000000},
 };
 
 static int validate_number(cfg_t *cfg, cfg_opt_t *opt)
@@ -204,6 +244,84 @@ static int validate_listen(cfg_t *cfg, cfg_opt_t *opt)
     if (!good)
         cfg_error(cfg, "%s: '%s' is no ADDRESS:PORT", cfg_opt_name(opt), text);
     return good ? 0 : -1;
+}
+
+static int validate_lmtp(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
+    GArray *scratch = listens_new();
+    bool good = config_add_lmtp(scratch, text);
+
+    g_array_unref(scratch);
+    if (!good)
+        cfg_error(cfg,
+                  "lmtp: '%s' is neither a loopback ADDRESS:PORT nor the path of a socket of at "
+                  "most %d octets (delivery asks for no password)",
+                  text, SOCKET_PATH_MAX);
+    return good ? 0 : -1;
+}
+
+/* Octal digits; at least the server itself can use the socket. */
+static bool parse_mode(const char *text, unsigned *out)
+{
+    unsigned mode = 0;
+
+    if (*text == '\0' || strlen(text) > 4)
+        return false;
+    for (; *text >= '0' && *text <= '7'; text++)
+        mode = mode * 8 + (unsigned)(*text - '0');
+    *out = mode;
+    return *text == '\0' && mode <= 0777;
+}
+
+static int validate_mode(cfg_t *cfg, cfg_opt_t *opt)
+{
+    unsigned mode;
+
+    if (parse_mode(cfg_opt_getnstr(opt, 0), &mode))
+        return 0;
+    cfg_error(cfg, "%s must be octal digits such as \"0660\"", cfg_opt_name(opt));
+    return -1;
+}
+
+static bool is_delimiter(const char *text)
+{
+    return text[0] == '\0' || (text[1] == '\0' && g_ascii_ispunct(text[0]) && text[0] != '@');
+}
+
+static int validate_delimiter(cfg_t *cfg, cfg_opt_t *opt)
+{
+    if (is_delimiter(cfg_opt_getnstr(opt, 0)))
+        return 0;
+    cfg_error(cfg, "%s must be empty or one punctuation character", cfg_opt_name(opt));
+    return -1;
+}
+
+static const char *const detail_names[] = {
+    [DELIVERY_DETAIL_MAILBOX] = "mailbox",
+    [DELIVERY_DETAIL_KEYWORD] = "keyword",
+    [DELIVERY_DETAIL_IGNORE] = "ignore",
+};
+
+static bool parse_detail(const char *text, unsigned *out)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(detail_names); i++) {
+        if (strcmp(text, detail_names[i]) != 0)
+            continue;
+        *out = i;
+        return true;
+    }
+    return false;
+}
+
+static int validate_detail(cfg_t *cfg, cfg_opt_t *opt)
+{
+    unsigned detail;
+
+    if (parse_detail(cfg_opt_getnstr(opt, 0), &detail))
+        return 0;
+    cfg_error(cfg, "%s must be 'mailbox', 'keyword' or 'ignore'", cfg_opt_name(opt));
+    return -1;
 }
 
 static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
@@ -269,6 +387,26 @@ static void take_listens(GArray *listens, cfg_t *cfg, const char *name)
         config_add_listen(listens, cfg_opt_getnstr(opt, i));
 }
 
+static void take_lmtp(struct config *config, cfg_t *cfg)
+{
+    cfg_opt_t *opt = cfg_getopt(cfg, "lmtp");
+
+    if ((opt->flags & CFGF_MODIFIED) != 0) {
+        g_array_set_size(config->lmtp, 0);
+        for (unsigned i = 0; i < cfg_opt_size(opt); i++)
+            config_add_lmtp(config->lmtp, cfg_opt_getnstr(opt, i));
+    }
+    take_string(&config->hostname, cfg, "hostname");
+    take_string(&config->lmtp_group, cfg, "lmtp_group");
+    take_number(&config->lmtp_connections, cfg, "lmtp_connections");
+    if (cfg_size(cfg, "lmtp_mode") > 0)
+        parse_mode(cfg_getstr(cfg, "lmtp_mode"), &config->lmtp_mode);
+    if (cfg_size(cfg, "lmtp_recipient_delimiter") > 0)
+        config->lmtp_delimiter = (unsigned char)cfg_getstr(cfg, "lmtp_recipient_delimiter")[0];
+    if (cfg_size(cfg, "lmtp_detail") > 0)
+        parse_detail(cfg_getstr(cfg, "lmtp_detail"), &config->lmtp_detail);
+}
+
 static void take_values(struct config *config, cfg_t *cfg)
 {
     unsigned append_limit_mib = 0;
@@ -280,6 +418,7 @@ static void take_values(struct config *config, cfg_t *cfg)
     take_string(&config->users, cfg, "users");
     take_listens(config->imaps, cfg, "imaps");
     take_listens(config->imap, cfg, "imap");
+    take_lmtp(config, cfg);
     take_bool(&config->cleartext_login, cfg, "cleartext_login");
     take_bool(&config->log_debug, cfg, "log_debug");
     take_number(&config->workers, cfg, "workers");
@@ -385,6 +524,13 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("connections_per_address", 0, CFGF_NODEFAULT),
         CFG_STR("log", NULL, CFGF_NODEFAULT),
         CFG_BOOL("log_debug", cfg_false, CFGF_NODEFAULT),
+        CFG_STR("hostname", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("lmtp", NULL, CFGF_NODEFAULT),
+        CFG_STR("lmtp_mode", NULL, CFGF_NODEFAULT),
+        CFG_STR("lmtp_group", NULL, CFGF_NODEFAULT),
+        CFG_INT("lmtp_connections", 0, CFGF_NODEFAULT),
+        CFG_STR("lmtp_recipient_delimiter", NULL, CFGF_NODEFAULT),
+        CFG_STR("lmtp_detail", NULL, CFGF_NODEFAULT),
         CFG_END(),
     };
     cfg_t *cfg;
@@ -408,6 +554,12 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "imap", validate_listen);
     cfg_set_validate_func(cfg, "log", validate_log);
     cfg_set_validate_func(cfg, "flags_sync", validate_flags_sync);
+    cfg_set_validate_func(cfg, "lmtp", validate_lmtp);
+    cfg_set_validate_func(cfg, "lmtp_mode", validate_mode);
+    cfg_set_validate_func(cfg, "lmtp_recipient_delimiter", validate_delimiter);
+    cfg_set_validate_func(cfg, "lmtp_detail", validate_detail);
+    cfg_set_validate_func(cfg, "hostname", validate_path);
+    cfg_set_validate_func(cfg, "lmtp_group", validate_path);
     cfg_set_validate_func(cfg, "data", validate_path);
     cfg_set_validate_func(cfg, "certificate", validate_path);
     cfg_set_validate_func(cfg, "private_key", validate_path);

@@ -8,7 +8,8 @@
 
 enum config_log_target { CONFIG_LOG_STDERR, CONFIG_LOG_SYSLOG };
 
-/* An address to listen on, "127.0.0.1:993" or "[::1]:993"; port 0 takes a free one. */
+/* An address to listen on, "127.0.0.1:993" or "[::1]:993"; port 0 takes a free one. Or, for lmtp,
+ * the path of a Unix socket, with a '/' in front. */
 struct config_listen {
     char *address;
     uint16_t port;
@@ -39,6 +40,13 @@ struct config {
     unsigned connections_per_address;
     enum config_log_target log_target;
     bool log_debug;
+    char *hostname;            /* in greetings and trace lines; NULL: the system's */
+    GArray *lmtp;              /* struct config_listen: loopback addresses, paths */
+    unsigned lmtp_mode;        /* permissions of its Unix sockets */
+    char *lmtp_group;          /* their group; NULL: the process's */
+    unsigned lmtp_connections; /* in all */
+    unsigned lmtp_delimiter;   /* a character between user and detail; 0: there is none */
+    unsigned lmtp_detail;      /* enum delivery_detail */
 };
 
 /* Defaults. Release with config_release(). */
@@ -51,6 +59,9 @@ bool config_read(struct config *config, const char *path, char **problem);
 
 /* Parses "ADDRESS:PORT", "[v6]:PORT" or "PORT" (loopback) and appends it to listens. */
 bool config_add_listen(GArray *listens, const char *text);
+
+/* The same for lmtp: a path, or an address that is loopback's. */
+bool config_add_lmtp(GArray *listens, const char *text);
 
 /* Makes data absolute and fills in the paths that follow from it: certificate, key, users. */
 void config_resolve(struct config *config);

@@ -60,7 +60,8 @@ struct connection {
     struct event write_event;
     struct event timer;
     struct address address;
-    struct link *link; /* NULL: refused */
+    struct limits *limits; /* that it counts for */
+    struct link *link;     /* NULL: refused */
     char id[ID_MAX];
     struct transport transport;
     bool paused; /* did not read all there was */
@@ -286,7 +287,7 @@ static void destroy(struct connection *connection)
         link_forget_connection(connection->link);
         link_send_gone(connection->link);
         link_unref(connection->link);
-        limits_leave(of->settings.limits, &connection->address);
+        limits_leave(connection->limits, &connection->address);
     } else {
         of->refusals--;
     }
@@ -485,10 +486,8 @@ static struct connection *connection_new(struct connections *of, int fd,
 }
 
 static void refuse(struct connections *of, int fd, const struct address *address, bool tls,
-                   enum limits_result reason)
+                   enum limits_result reason, const char *text)
 {
-    static const char text[] = "* BYE [UNAVAILABLE] Too many connections\r\n";
-
     log_line(LOG_LEVEL_WARNING, NULL, "event=refused peer=%s limit=%s", address->text,
              reason == LIMITS_FULL ? "all" : "address");
     if (of->refusals >= CONNECTION_REFUSALS_MAX) {
@@ -498,7 +497,7 @@ static void refuse(struct connections *of, int fd, const struct address *address
     of->refusals++;
     struct connection *connection = connection_new(of, fd, address);
 
-    transport_add(&connection->transport, g_bytes_new_static(text, sizeof text - 1));
+    transport_add(&connection->transport, g_bytes_new_static(text, strlen(text)));
     set_state(connection, CONNECTION_CLOSING);
     if (tls)
         begin_tls(connection);
@@ -522,7 +521,6 @@ static void start_session(struct connection *connection, bool tls, bool cleartex
         .connection = connection,
         .event_loop = of->queue,
     });
-    workers_add(of->settings.workers, connection->link);
 }
 
 void connections_open(struct connections *connections, int fd, const struct sockaddr *peer,
@@ -537,16 +535,42 @@ void connections_open(struct connections *connections, int fd, const struct sock
     enum limits_result result = limits_enter(connections->settings.limits, &address);
 
     if (result != LIMITS_OK) {
-        refuse(connections, fd, &address, tls, result);
+        refuse(connections, fd, &address, tls, result,
+               "* BYE [UNAVAILABLE] Too many connections\r\n");
         return;
     }
     struct connection *connection = connection_new(connections, fd, &address);
 
     log_line(LOG_LEVEL_INFO, connection->id, "event=connect peer=%s tls=%s", address.text,
              tls ? "yes" : "no");
+    connection->limits = connections->settings.limits;
     if (tls)
         begin_tls(connection);
     start_session(connection, tls, cleartext_login);
+    workers_add(connections->settings.workers, connection->link);
+    pump(connection, true);
+}
+
+void connections_open_lmtp(struct connections *connections, int fd, const struct sockaddr *peer)
+{
+    struct limits *limits = connections->settings.lmtp_limits;
+    struct address address;
+    const int on = 1;
+
+    address_read(&address, peer);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    enum limits_result result = limits_enter(limits, &address);
+
+    if (result != LIMITS_OK) {
+        refuse(connections, fd, &address, false, result, "421 4.3.2 Too many connections\r\n");
+        return;
+    }
+    struct connection *connection = connection_new(connections, fd, &address);
+
+    log_line(LOG_LEVEL_DEBUG, connection->id, "event=connect peer=%s lmtp=yes", address.text);
+    connection->limits = limits;
+    start_session(connection, false, false);
+    lmtp_service_add(connections->settings.lmtp, connection->link);
     pump(connection, true);
 }
 

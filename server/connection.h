@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "server/limits.h"
+#include "server/lmtp_service.h"
 #include "server/tls.h"
 #include "server/worker.h"
 
@@ -29,6 +30,8 @@ struct connections_settings {
     struct tls *tls;         /* NULL: no TLS */
     struct workers *workers;
     struct limits *limits;
+    struct lmtp_service *lmtp; /* NULL: none */
+    struct limits *lmtp_limits;
     void (*empty)(void *data); /* after connections_shut_down(): the last one is gone */
     void *data;
 };
@@ -47,6 +50,9 @@ void connections_free(struct connections *connections);
  * it is allowed without TLS. */
 void connections_open(struct connections *connections, int fd, const struct sockaddr *peer,
                       bool tls, bool cleartext_login);
+
+/* The same, for mail that comes in by LMTP. */
+void connections_open_lmtp(struct connections *connections, int fd, const struct sockaddr *peer);
 
 unsigned connections_count(const struct connections *connections);
 /* How many there have ever been. */

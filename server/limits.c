@@ -50,6 +50,8 @@ void address_read(struct address *out, const struct sockaddr *from)
     } else if (from->sa_family == AF_INET6) {
         memcpy(&ipv6, from, sizeof ipv6);
         read_ipv6(out, &ipv6.sin6_addr);
+    } else if (from->sa_family == AF_UNIX) {
+        *out = (struct address){.loopback = true, .text = "local"};
     }
 }
 

@@ -364,6 +364,13 @@ void link_post_login(struct link *link, enum link_login login, const char *user)
     pthread_mutex_unlock(&link->lock);
 }
 
+void link_wake(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    tell_worker(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
 bool link_is_gone(struct link *link)
 {
     pthread_mutex_lock(&link->lock);

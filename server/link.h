@@ -110,6 +110,9 @@ struct link_news {
 /* [any] The result of a password check. */
 void link_post_login(struct link *link, enum link_login login, const char *user);
 
+/* [any] Queues the link for the worker's side without news. */
+void link_wake(struct link *link);
+
 /* [any] The connection is lost. */
 bool link_is_gone(struct link *link);
 

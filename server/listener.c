@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "server/log.h"
@@ -22,7 +24,9 @@ struct listener {
     struct event *resume;
     bool tls;
     bool cleartext_login;
+    bool lmtp;
     char *address; /* of an adopted socket */
+    char *path;    /* of a Unix socket that is ours; NULL: none */
 };
 
 static void on_connection(struct evconnlistener *socket, evutil_socket_t fd, struct sockaddr *peer,
@@ -32,6 +36,10 @@ static void on_connection(struct evconnlistener *socket, evutil_socket_t fd, str
 
     (void)socket;
     (void)length;
+    if (listener->lmtp) {
+        connections_open_lmtp(listener->connections, fd, peer);
+        return;
+    }
     connections_open(listener->connections, fd, peer, listener->tls, listener->cleartext_login);
 }
 
@@ -85,6 +93,41 @@ static void read_port(int fd, struct config_listen *listen)
         listen->port = (uint16_t)g_ascii_strtoull(port, NULL, 10);
 }
 
+/* A socket that the server before left behind; one that answers is somebody's. */
+static bool clear_path(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat status;
+    bool taken = lstat(address->sun_path, &status) == 0 &&
+                 (!S_ISSOCK(status.st_mode) ||
+                  connect(fd, (const struct sockaddr *)address, sizeof *address) == 0);
+
+    if (fd >= 0)
+        close(fd);
+    if (taken)
+        errno = EADDRINUSE;
+    else
+        unlink(address->sun_path);
+    return !taken && fd >= 0;
+}
+
+static int open_unix_socket(const char *path, char **problem)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = -1;
+
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    if (clear_path(&address))
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+        chmod(path, 0600) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    *problem = g_strdup_printf("%s: %s", path, g_strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 static int open_socket(struct config_listen *listen, char **problem)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -134,11 +177,21 @@ struct listener *listener_new(struct event_base *base, struct connections *conne
                               struct config_listen *listen, bool tls, bool cleartext_login,
                               char **problem)
 {
-    int fd = open_socket(listen, problem);
+    bool is_path = listen->address[0] == '/';
+    int fd = is_path ? open_unix_socket(listen->address, problem) : open_socket(listen, problem);
 
     if (fd < 0)
         return NULL;
-    return listener_over(base, connections, fd, tls, cleartext_login, problem);
+    struct listener *listener = listener_over(base, connections, fd, tls, cleartext_login, problem);
+
+    if (listener != NULL && is_path)
+        listener->path = g_strdup(listen->address);
+    return listener;
+}
+
+void listener_set_lmtp(struct listener *listener)
+{
+    listener->lmtp = true;
 }
 
 static char *address_of(int fd)
@@ -182,6 +235,9 @@ void listener_free(struct listener *listener)
         event_free(listener->resume);
     if (listener->socket != NULL)
         evconnlistener_free(listener->socket);
+    if (listener->path != NULL)
+        unlink(listener->path);
+    g_free(listener->path);
     g_free(listener->address);
     g_free(listener);
 }

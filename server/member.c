@@ -174,7 +174,7 @@ void member_free(struct member *member)
 
 /* --- login --- */
 
-static struct worker *worker_of(struct workers *all, const char *user)
+struct worker *member_worker_of(struct workers *all, const char *user)
 {
     return &all->workers[g_str_hash(user) % all->settings.count];
 }
@@ -207,7 +207,7 @@ static void move_to_user(struct member *member, struct worker *to, const struct 
 bool member_take_login(struct member *member, const struct link_news *news)
 {
     if (news->login == LINK_LOGIN_OK) {
-        struct worker *to = worker_of(member->worker->all, news->user);
+        struct worker *to = member_worker_of(member->worker->all, news->user);
 
         if (to != member->worker) {
             move_to_user(member, to, news);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/delivery_desk.h"
 #include "server/session.h"
 #include "server/worker.h"
 
@@ -16,6 +17,7 @@ struct worker {
     struct workers *all;
     struct link_queue *queue;
     struct store *store;
+    struct delivery_desk *desk;
     pthread_t thread;
     bool started;
     atomic_bool stopped;
@@ -68,6 +70,9 @@ struct member {
 
 /* Microseconds since the Unix epoch. */
 int64_t member_now(void *data);
+
+/* The worker of a user's account. */
+struct worker *member_worker_of(struct workers *all, const char *user);
 
 /* A new session for the link, in the worker. */
 struct member *member_new(struct worker *worker, struct link *link);

@@ -38,6 +38,13 @@ static const struct option {
     OPTION("connections", connections, KIND_UNSIGNED, true),
     OPTION("connections_per_user", connections_per_user, KIND_UNSIGNED, true),
     OPTION("connections_per_address", connections_per_address, KIND_UNSIGNED, true),
+    OPTION("hostname", hostname, KIND_STRING, false),
+    OPTION("lmtp", lmtp, KIND_LISTENS, false),
+    OPTION("lmtp_mode", lmtp_mode, KIND_UNSIGNED, false),
+    OPTION("lmtp_group", lmtp_group, KIND_STRING, false),
+    OPTION("lmtp_connections", lmtp_connections, KIND_UNSIGNED, false),
+    OPTION("lmtp_recipient_delimiter", lmtp_delimiter, KIND_UNSIGNED, false),
+    OPTION("lmtp_detail", lmtp_detail, KIND_UNSIGNED, false),
     OPTION("log", log_target, KIND_TARGET, true),
     OPTION("log_debug", log_debug, KIND_BOOL, true),
 };

@@ -6,10 +6,13 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <grp.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/authenticator.h"
@@ -17,6 +20,7 @@
 #include "server/inherited.h"
 #include "server/limits.h"
 #include "server/listener.h"
+#include "server/lmtp_service.h"
 #include "server/log.h"
 #include "server/mime_pool.h"
 #include "server/notify.h"
@@ -27,6 +31,7 @@
 #include "server/worker.h"
 
 enum {
+    LMTP_IDLE = 300,         /* seconds; RFC 5321 4.5.3.2.7 */
     SHUT_DOWN_SECONDS = 4,   /* for running commands and for clients to take what is theirs */
     WORKERS_A_PROCESSOR = 2, /* one waits for the disk while another works */
     WORKERS_MIN = 2,
@@ -51,10 +56,14 @@ struct server {
     struct cache_budget *budget;
     struct workers *workers;
     struct limits *limits;
+    struct limits *lmtp_limits;
+    struct lmtp_service *lmtp_service; /* NULL: nothing listens for it */
+    char *hostname;
     struct connections *connections;
     GPtrArray *listeners;
     GArray *imaps; /* struct config_listen, with the real ports; the strings are the config's */
     GArray *imap;
+    GArray *lmtp;
     bool stopping;
     bool activated; /* by sockets that were handed over */
 };
@@ -269,6 +278,7 @@ static bool start_workers(struct server *server, char **problem)
             .mime = server->mime,
             .maintenance = server->maintenance,
             .budget = server->budget,
+            .delivery = {.detail = (enum delivery_detail)config->lmtp_detail},
             .limits = limits_of(config),
         },
         problem);
@@ -279,17 +289,56 @@ static bool start_connections(struct server *server, char **problem)
 {
     server->limits =
         limits_new(server->config->connections, server->config->connections_per_address);
+    server->lmtp_limits =
+        limits_new(server->config->lmtp_connections, server->config->lmtp_connections);
     server->connections = connections_new(
         &(struct connections_settings){
             .base = server->base,
             .tls = server->tls,
             .workers = server->workers,
             .limits = server->limits,
+            .lmtp = server->lmtp_service,
+            .lmtp_limits = server->lmtp_limits,
             .empty = on_empty,
             .data = server,
         },
         problem);
     return server->connections != NULL;
+}
+
+static char *find_hostname(const struct config *config)
+{
+    char name[HOST_NAME_MAX + 1] = "";
+
+    if (config->hostname != NULL)
+        return g_strdup(config->hostname);
+    if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
+        return g_strdup("localhost");
+    return g_strdup(name);
+}
+
+static bool start_lmtp(struct server *server, char **problem)
+{
+    const struct config *config = server->config;
+
+    if (config->lmtp->len == 0)
+        return true;
+    server->hostname = find_hostname(config);
+    server->lmtp_service = lmtp_service_new(
+        &(struct lmtp_service_settings){
+            .session =
+                {
+                    .hostname = server->hostname,
+                    .directory = config->data,
+                    .message_limit = config->append_limit,
+                    .idle_timeout = LMTP_IDLE * INT64_C(1000000),
+                    .delimiter = (char)config->lmtp_delimiter,
+                },
+            .workers = server->workers,
+            .users = server->users,
+        },
+        problem);
+    return server->lmtp_service != NULL;
 }
 
 static void drop_listener(void *listener)
@@ -311,6 +360,47 @@ static bool listen_all(struct server *server, const GArray *from, GArray *to, bo
         g_array_append_val(to, listen);
         log_line(LOG_LEVEL_INFO, NULL, "event=listen address=%s port=%u tls=%s", listen.address,
                  (unsigned)listen.port, tls ? "yes" : "no");
+    }
+    return true;
+}
+
+/* Whom a Unix socket belongs to and who may connect to it. */
+static bool give_socket(const struct config *config, const char *path, char **problem)
+{
+    const struct group *group = NULL;
+
+    if (config->lmtp_group != NULL) {
+        group = getgrnam(config->lmtp_group);
+        if (group == NULL) {
+            *problem = g_strdup_printf("lmtp_group: there is no group %s", config->lmtp_group);
+            return false;
+        }
+    }
+    if ((group == NULL || chown(path, (uid_t)-1, group->gr_gid) == 0) &&
+        chmod(path, (mode_t)config->lmtp_mode) == 0)
+        return true;
+    *problem = g_strdup_printf("%s: %s", path, g_strerror(errno));
+    return false;
+}
+
+static bool listen_lmtp(struct server *server, char **problem)
+{
+    const struct config *config = server->config;
+
+    for (guint i = 0; i < config->lmtp->len; i++) {
+        struct config_listen listen = g_array_index(config->lmtp, struct config_listen, i);
+        struct listener *listener =
+            listener_new(server->base, server->connections, &listen, false, false, problem);
+
+        if (listener == NULL)
+            return false;
+        listener_set_lmtp(listener);
+        g_ptr_array_add(server->listeners, listener);
+        if (listen.address[0] == '/' && !give_socket(config, listen.address, problem))
+            return false;
+        g_array_append_val(server->lmtp, listen);
+        log_line(LOG_LEVEL_INFO, NULL, "event=listen address=\"%s\" port=%u lmtp=yes",
+                 listen.address, (unsigned)listen.port);
     }
     return true;
 }
@@ -338,7 +428,8 @@ static bool adopt_all(struct server *server, const char *name, GArray *to, bool 
 
 static bool start_listeners(struct server *server, char **problem)
 {
-    if (!adopt_all(server, "imaps", server->imaps, true, problem) ||
+    if (!listen_lmtp(server, problem) ||
+        !adopt_all(server, "imaps", server->imaps, true, problem) ||
         !adopt_all(server, "imap", server->imap, false, problem))
         return false;
     if (inherited_left(server->inherited) != NULL) {
@@ -362,7 +453,8 @@ static bool start_threads(struct server *server, char **problem)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     server->authenticator = authenticator_new(server->users, problem);
-    bool started = server->authenticator != NULL && start_workers(server, problem);
+    bool started = server->authenticator != NULL && start_workers(server, problem) &&
+                   start_lmtp(server, problem);
 
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return started;
@@ -429,17 +521,22 @@ static void stop(struct server *server)
         mime_pool_stop(server->mime);
     if (server->authenticator != NULL)
         authenticator_stop(server->authenticator);
+    lmtp_service_stop(server->lmtp_service);
     workers_free(server->workers);
+    lmtp_service_free(server->lmtp_service);
     maintenance_free(server->maintenance);
     cache_budget_free(server->budget);
     connections_free(server->connections);
     authenticator_free(server->authenticator);
     limits_free(server->limits);
+    limits_free(server->lmtp_limits);
+    g_free(server->hostname);
     tls_free(server->tls);
     users_free(server->users);
     mime_pool_free(server->mime);
     g_array_unref(server->imaps);
     g_array_unref(server->imap);
+    g_array_unref(server->lmtp);
     for (size_t i = 0; i < G_N_ELEMENTS(server->signals); i++) {
         if (server->signals[i] != NULL)
             event_free(server->signals[i]);
@@ -460,10 +557,12 @@ int server_run(struct config *config, const struct server_hooks *hooks)
     server.listeners = g_ptr_array_new_with_free_func(drop_listener);
     server.imaps = g_array_new(FALSE, FALSE, sizeof(struct config_listen));
     server.imap = g_array_new(FALSE, FALSE, sizeof(struct config_listen));
+    server.lmtp = g_array_new(FALSE, FALSE, sizeof(struct config_listen));
     bool started = start(&server, &problem);
 
     if (started) {
-        const struct server_ready real = {.imaps = server.imaps, .imap = server.imap};
+        const struct server_ready real = {
+            .imaps = server.imaps, .imap = server.imap, .lmtp = server.lmtp};
 
         log_line(LOG_LEVEL_INFO, NULL, "event=ready");
         if (hooks->ready != NULL)

@@ -11,6 +11,7 @@
 struct server_ready {
     const GArray *imaps; /* struct config_listen */
     const GArray *imap;
+    const GArray *lmtp;
 };
 
 struct server_hooks {

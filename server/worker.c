@@ -139,12 +139,31 @@ static void notify_others(struct worker *worker)
     g_hash_table_unref(told);
 }
 
-static void sync_store(struct worker *worker)
+/* Mail for accounts of this worker; true if there was any. */
+static bool take_mail(struct worker *worker)
+{
+    const GPtrArray *users = delivery_desk_users(worker->desk);
+    bool left = false;
+    bool any = delivery_desk_run(worker->desk, worker->store, member_now(NULL), &left);
+
+    for (guint i = 0; i < users->len; i++) {
+        const GPtrArray *members = g_hash_table_lookup(worker->users, g_ptr_array_index(users, i));
+
+        if (members != NULL)
+            notify(members);
+    }
+    if (left)
+        link_queue_wake(worker->queue);
+    return any;
+}
+
+/* False: nothing of this turn may be acknowledged. */
+static bool sync_store(struct worker *worker, bool mail)
 {
     struct store_error error;
 
-    if (worker->touched->len == 0 || store_sync(worker->store, &error) == STORE_OK)
-        return;
+    if ((worker->touched->len == 0 && !mail) || store_sync(worker->store, &error) == STORE_OK)
+        return true;
     char *detail = log_quote(error.detail);
 
     log_line(LOG_LEVEL_ERROR, NULL, "event=sync-failed code=\"%s\" reason=%s",
@@ -158,6 +177,7 @@ static void sync_store(struct worker *worker)
         session_abort(member->session);
         member->status = SESSION_CLOSED;
     }
+    return false;
 }
 
 static enum link_after after_of(const struct member *member)
@@ -269,6 +289,7 @@ static void tick(struct worker *worker, bool idle)
             member_make_runnable(member);
     }
     refresh_accounts(worker);
+    delivery_desk_rest(worker->desk, now);
     if (idle && now >= worker->next_maintain) {
         store_maintain(worker->store);
         worker->next_maintain = now + MAINTAIN_EVERY;
@@ -282,7 +303,7 @@ static int time_to_wait(const struct worker *worker)
         return 0;
     int64_t next = MAX(worker->next_work, worker->last_news + QUIET);
 
-    if (worker->members->len > 0)
+    if (worker->members->len > 0 || delivery_desk_is_used(worker->desk))
         next = MIN(next, worker->next_tick);
     else if (worker->next_work == INT64_MAX)
         return -1;
@@ -338,10 +359,12 @@ static void turn(struct worker *worker)
         g_ptr_array_unref(links);
     tick(worker, idle);
     step_all(worker);
+    bool mail = take_mail(worker);
+
     notify_others(worker);
-    sync_store(worker);
+    delivery_desk_settle(worker->desk, sync_store(worker, mail));
     deliver_all(worker);
-    work_on_store(worker, !idle);
+    work_on_store(worker, !idle || mail);
 }
 
 static void *work(void *data)
@@ -393,6 +416,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
     worker->runnable = g_ptr_array_new();
     worker->touched = g_ptr_array_new();
     worker->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_members);
+    worker->desk = delivery_desk_new(&all->settings.delivery);
     worker->queue = link_queue_new();
     if (worker->queue == NULL) {
         *problem = g_strdup_printf("eventfd: %s", g_strerror(errno));
@@ -449,6 +473,7 @@ static void worker_release(struct worker *worker)
         return;
     drop_arrivals(worker);
     link_queue_free(worker->queue);
+    delivery_desk_free(worker->desk);
     store_close(worker->store);
     g_hash_table_unref(worker->users);
     g_ptr_array_unref(worker->members);
@@ -479,6 +504,15 @@ void workers_add(struct workers *workers, struct link *link)
     unsigned next = workers->next++ % workers->settings.count;
 
     link_assign(link, workers->workers[next].queue);
+}
+
+void workers_deliver(struct workers *workers, struct delivery *delivery, void (*done)(void *data),
+                     void *data)
+{
+    struct worker *worker = member_worker_of(workers, delivery->user);
+
+    delivery_desk_post(worker->desk, delivery, done, data);
+    link_queue_wake(worker->queue);
 }
 
 bool workers_alive(struct workers *workers)

@@ -2,7 +2,8 @@
  * pinned to it; all that blocks for a mailbox happens here.
  *
  *     turn: take the links that have news -> step every runnable session once
- *           -> tell idling sessions of the same accounts -> store_sync() once -> deliver output
+ *           -> deliver mail -> tell idling sessions of the same accounts -> store_sync() once
+ *           -> deliver output
  *           -> store_work()
  */
 #ifndef ANNAL_SERVER_WORKER_H
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "server/authenticator.h"
+#include "server/delivery.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
 #include "store/cache_budget.h"
@@ -35,6 +37,7 @@ struct workers_settings {
     struct mime_pool *mime;
     struct maintenance *maintenance; /* NULL: none */
     struct cache_budget *budget;     /* of all workers' caches; NULL: none */
+    struct delivery_settings delivery;
     struct workers_limits limits;
 };
 
@@ -43,6 +46,10 @@ struct workers *workers_new(const struct workers_settings *settings, char **prob
 
 /* Gives a new link to a worker; its session's greeting comes back as output. */
 void workers_add(struct workers *workers, struct link *link);
+
+/* [any thread] Brings mail into an account, on the thread of its user: delivery_desk_post(). */
+void workers_deliver(struct workers *workers, struct delivery *delivery, void (*done)(void *data),
+                     void *data);
 
 /* For sessions that begin from now on; connections_per_user for every login. The event loop's
  * thread. */

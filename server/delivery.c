@@ -1,0 +1,386 @@
+#include "server/delivery.h"
+
+#include <string.h>
+
+#include "server/message_summary.h"
+
+enum {
+    KEYWORDS_FOR_SENDERS = MAILBOX_KEYWORDS_MAX / 2, /* that details may use up */
+};
+
+/* --- the message --- */
+
+struct mail *mail_new(const char *sender, struct stash *stash)
+{
+    struct mail *mail = g_new0(struct mail, 1);
+
+    mail->references = 1;
+    mail->sender = g_strdup(sender);
+    mail->stash = stash;
+    return mail;
+}
+
+struct mail *mail_ref(struct mail *mail)
+{
+    mail->references++;
+    return mail;
+}
+
+void mail_unref(struct mail *mail)
+{
+    if (mail == NULL || --mail->references > 0)
+        return;
+    stash_free(mail->stash);
+    g_free(mail->sender);
+    g_free(mail->received);
+    g_free(mail->client);
+    g_free(mail->session);
+    g_free(mail);
+}
+
+/* --- deliveries --- */
+
+static void recipient_clear(void *data)
+{
+    struct delivery_recipient *recipient = data;
+
+    g_free(recipient->address);
+    g_free(recipient->detail);
+}
+
+struct delivery *delivery_new(struct mail *mail, const char *user)
+{
+    struct delivery *delivery = g_new0(struct delivery, 1);
+
+    delivery->mail = mail_ref(mail);
+    delivery->user = g_strdup(user);
+    delivery->recipients = g_array_new(FALSE, TRUE, sizeof(struct delivery_recipient));
+    g_array_set_clear_func(delivery->recipients, recipient_clear);
+    return delivery;
+}
+
+void delivery_free(struct delivery *delivery)
+{
+    if (delivery == NULL)
+        return;
+    mail_unref(delivery->mail);
+    g_free(delivery->user);
+    g_array_unref(delivery->recipients);
+    g_free(delivery);
+}
+
+void delivery_add(struct delivery *delivery, const char *address, const char *detail)
+{
+    struct delivery_recipient recipient = {g_strdup(address), g_strdup(detail), DELIVERY_OPEN};
+
+    g_array_append_val(delivery->recipients, recipient);
+}
+
+static struct delivery_recipient *recipient_at(const struct delivery *delivery, guint index)
+{
+    return &g_array_index(delivery->recipients, struct delivery_recipient, index);
+}
+
+void delivery_fail(struct delivery *delivery, enum delivery_result result)
+{
+    for (guint i = 0; i < delivery->recipients->len; i++)
+        recipient_at(delivery, i)->result = result;
+}
+
+enum delivery_result delivery_result_of(enum store_code code)
+{
+    switch (code) {
+    case STORE_OK:
+        return DELIVERY_DONE;
+    case STORE_NOT_FOUND:
+    case STORE_BAD_NAME:
+        return DELIVERY_NO_MAILBOX;
+    case STORE_TOO_BIG:
+        return DELIVERY_TOO_BIG;
+    case STORE_NO_SPACE:
+        return DELIVERY_NO_SPACE;
+    case STORE_EXISTS:
+    case STORE_FORBIDDEN:
+    case STORE_HAS_CHILDREN:
+    case STORE_LIMIT:
+    case STORE_BAD_MESSAGE:
+    case STORE_CONFLICT:
+    case STORE_CORRUPT:
+    case STORE_UNSUPPORTED:
+    case STORE_NO_MEMORY:
+    case STORE_IO:
+        break;
+    }
+    return DELIVERY_TROUBLE;
+}
+
+/* --- the object --- */
+
+struct spooling {
+    struct spool *spool;
+    struct store_error *error;
+};
+
+static bool spool_piece(void *data, const void *octets, size_t length)
+{
+    struct spooling *spooling = data;
+
+    return spool_write(spooling->spool, octets, length, spooling->error) == 0;
+}
+
+static GString *trace_lines(const struct delivery *delivery)
+{
+    GString *lines = g_string_new(NULL);
+
+    g_string_append_printf(lines, "Return-Path: <%s>\r\n", delivery->mail->sender);
+    for (guint i = 0; i < delivery->recipients->len; i++) {
+        const char *address = recipient_at(delivery, i)->address;
+        bool told = *address == '\0';
+
+        for (guint j = 0; j < i && !told; j++)
+            told = strcmp(recipient_at(delivery, j)->address, address) == 0;
+        if (!told)
+            g_string_append_printf(lines, "Delivered-To: %s\r\n", address);
+    }
+    if (delivery->mail->received != NULL)
+        g_string_append(lines, delivery->mail->received);
+    return lines;
+}
+
+/* The caller owns *out. */
+static int make_spool(struct spool **out, const struct delivery *delivery, struct account *account,
+                      struct store_error *error)
+{
+    const struct stash *stash = delivery->mail->stash;
+    GString *lines = trace_lines(delivery);
+    struct spooling spooling = {NULL, error};
+    int code = account_spool(account, lines->len + stash_size(stash), &spooling.spool, error);
+
+    if (code == 0)
+        code = spool_write(spooling.spool, lines->str, lines->len, error);
+    if (code == 0) {
+        error->code = STORE_OK;
+        if (!stash_read(stash, spool_piece, &spooling))
+            code = error->code != STORE_OK
+                       ? (int)error->code
+                       : store_error_set(error, STORE_IO, "a message can't be read back");
+    }
+    g_string_free(lines, TRUE);
+    if (code == 0)
+        *out = spooling.spool;
+    else
+        spool_free(spooling.spool);
+    return code;
+}
+
+/* --- where it goes --- */
+
+struct target {
+    char *mailbox;
+    char *keyword; /* NULL: none */
+};
+
+static void target_release(struct target *target)
+{
+    g_free(target->mailbox);
+    g_free(target->keyword);
+}
+
+static bool same_folded(const char *a, const char *b)
+{
+    char *x = g_utf8_casefold(a, -1);
+    char *y = g_utf8_casefold(b, -1);
+    bool same = strcmp(x, y) == 0;
+
+    g_free(x);
+    g_free(y);
+    return same;
+}
+
+/* Strangers put nothing among what the user wrote. */
+static bool may_receive(const struct mailbox_entry *entry)
+{
+    return entry->exists && entry->special_use != SPECIAL_USE_SENT &&
+           entry->special_use != SPECIAL_USE_DRAFTS;
+}
+
+/* The name as the account has it, exactly or in other case; NULL: no mailbox that may receive. */
+static char *find_mailbox(const GPtrArray *list, const char *name)
+{
+    const char *found = NULL;
+
+    for (guint i = 0; i < list->len; i++) {
+        const struct mailbox_entry *entry = g_ptr_array_index(list, i);
+
+        if (strcmp(entry->name, name) == 0)
+            return may_receive(entry) ? g_strdup(name) : NULL;
+        if (found == NULL && may_receive(entry) && same_folded(entry->name, name))
+            found = entry->name;
+    }
+    return g_strdup(found);
+}
+
+static char *detail_mailbox(struct account *account, const char *detail)
+{
+    struct store_error error;
+    GPtrArray *list = NULL;
+    char *found = NULL;
+
+    if (account_list(account, &list, &error) == 0) {
+        char *below = g_strdup_printf("INBOX/%s", detail);
+
+        found = find_mailbox(list, detail);
+        if (found == NULL)
+            found = find_mailbox(list, below);
+        g_free(below);
+        g_ptr_array_unref(list);
+    }
+    return found;
+}
+
+/* RFC 9051 9: flag-keyword is an atom. */
+static bool is_keyword(const char *text)
+{
+    size_t length = strlen(text);
+
+    for (const char *c = text; *c != '\0'; c++)
+        if (*c <= ' ' || *c > '~' || strchr("(){%*\"\\]", *c) != NULL)
+            return false;
+    return length > 0 && length <= KEYWORD_LENGTH_MAX;
+}
+
+static struct target find_target(const struct delivery *delivery, struct account *account,
+                                 const char *detail, enum delivery_detail meaning)
+{
+    struct target target = {NULL, NULL};
+
+    if (delivery->mailbox != NULL) {
+        target.mailbox = g_strdup(delivery->mailbox);
+        return target;
+    }
+    if (detail != NULL && *detail != '\0') {
+        switch (meaning) {
+        case DELIVERY_DETAIL_MAILBOX:
+            target.mailbox = detail_mailbox(account, detail);
+            break;
+        case DELIVERY_DETAIL_KEYWORD:
+            target.keyword = is_keyword(detail) ? g_strdup(detail) : NULL;
+            break;
+        case DELIVERY_DETAIL_IGNORE:
+            break;
+        }
+    }
+    if (target.mailbox == NULL)
+        target.mailbox = g_strdup("INBOX");
+    return target;
+}
+
+/* --- appending --- */
+
+static struct origin origin_of(const struct mail *mail)
+{
+    return (struct origin){
+        .client = mail->client,
+        .session = mail->session,
+        .command = mail->command,
+        .time = mail->time,
+    };
+}
+
+/* A mailbox keeps its keywords for life, and there is room for MAILBOX_KEYWORDS_MAX: senders can't
+ * take all of it. */
+static bool keyword_fits(const struct mailbox *mailbox, const char *keyword)
+{
+    const struct snapshot *snapshot = mailbox_snapshot(mailbox);
+    size_t index;
+
+    return snapshot_keyword_find(snapshot, keyword, &index) ||
+           snapshot_keyword_count(snapshot) < KEYWORDS_FOR_SENDERS;
+}
+
+static GPtrArray *all_keywords(const struct delivery *delivery, const struct mailbox *mailbox,
+                               const char *keyword)
+{
+    GPtrArray *all = g_ptr_array_new();
+
+    for (size_t i = 0; delivery->keywords != NULL && delivery->keywords[i] != NULL; i++)
+        g_ptr_array_add(all, (gpointer)delivery->keywords[i]);
+    if (keyword != NULL && keyword_fits(mailbox, keyword))
+        g_ptr_array_add(all, (gpointer)keyword);
+    g_ptr_array_add(all, NULL);
+    return all;
+}
+
+static enum delivery_result append_to(const struct delivery *delivery, struct mailbox *mailbox,
+                                      const struct target *target, struct spool *spool,
+                                      struct store_error *error)
+{
+    struct origin origin = origin_of(delivery->mail);
+    GPtrArray *keywords = all_keywords(delivery, mailbox, target->keyword);
+    struct append append = {
+        .spool = spool,
+        .keywords = (const char *const *)keywords->pdata,
+        .flags = delivery->flags,
+        .internal_date = delivery->mail->time / G_USEC_PER_SEC,
+        .binary = true,
+    };
+    uint32_t uid;
+    int code = mailbox_append(mailbox, &append, 1, &origin, &uid, error);
+
+    g_ptr_array_unref(keywords);
+    return delivery_result_of((enum store_code)code);
+}
+
+static enum delivery_result deliver_to(const struct delivery *delivery, struct account *account,
+                                       const struct target *target, struct spool *spool,
+                                       struct store_error *error)
+{
+    struct mailbox *mailbox = NULL;
+    int code = account_open_mailbox(account, target->mailbox, &mailbox, error);
+
+    if (code != 0)
+        return delivery_result_of((enum store_code)code);
+    enum delivery_result result = append_to(delivery, mailbox, target, spool, error);
+
+    mailbox_unref(mailbox);
+    return result;
+}
+
+/* The result for a target that another recipient had before; DELIVERY_OPEN: none had. */
+static enum delivery_result result_before(const struct delivery *delivery,
+                                          const struct target *targets, guint index)
+{
+    for (guint i = 0; i < index; i++)
+        if (strcmp(targets[i].mailbox, targets[index].mailbox) == 0 &&
+            g_strcmp0(targets[i].keyword, targets[index].keyword) == 0)
+            return recipient_at(delivery, i)->result;
+    return DELIVERY_OPEN;
+}
+
+void delivery_run(struct delivery *delivery, struct account *account,
+                  const struct delivery_settings *settings, struct store_error *error)
+{
+    guint count = delivery->recipients->len;
+    struct target *targets = g_new0(struct target, count);
+    struct spool *spool = NULL;
+    int code = make_spool(&spool, delivery, account, error);
+    bool stored = false;
+
+    if (code != 0)
+        delivery_fail(delivery, delivery_result_of((enum store_code)code));
+    for (guint i = 0; i < count && code == 0; i++) {
+        struct delivery_recipient *recipient = recipient_at(delivery, i);
+
+        targets[i] = find_target(delivery, account, recipient->detail, settings->detail);
+        recipient->result = result_before(delivery, targets, i);
+        if (recipient->result == DELIVERY_OPEN)
+            recipient->result = deliver_to(delivery, account, &targets[i], spool, error);
+        stored = stored || recipient->result == DELIVERY_DONE;
+    }
+    if (stored)
+        message_summary_delivered(account, spool);
+    for (guint i = 0; i < count; i++)
+        target_release(&targets[i]);
+    g_free(targets);
+    spool_free(spool);
+}

@@ -1,0 +1,228 @@
+#include "server/delivery_desk.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+#include "server/log.h"
+
+struct posted {
+    struct delivery *delivery;
+    void (*done)(void *data);
+    void *data;
+};
+
+/* An account that stays open. */
+struct open_account {
+    struct account *account;
+    int64_t used; /* by the clock of delivery_desk_rest() */
+};
+
+struct delivery_desk {
+    const struct delivery_settings *settings;
+    pthread_mutex_t lock;
+    GArray *posted; /* struct posted, guarded by the lock */
+
+    GArray *running;      /* struct posted */
+    GPtrArray *users;     /* const char *, of running */
+    GHashTable *accounts; /* user (the account's) to struct open_account */
+    int64_t now;
+};
+
+static void open_account_free(void *data)
+{
+    struct open_account *open = data;
+
+    account_unref(open->account);
+    g_free(open);
+}
+
+struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings)
+{
+    struct delivery_desk *desk = g_new0(struct delivery_desk, 1);
+
+    desk->settings = settings;
+    pthread_mutex_init(&desk->lock, NULL);
+    desk->posted = g_array_new(FALSE, FALSE, sizeof(struct posted));
+    desk->running = g_array_new(FALSE, FALSE, sizeof(struct posted));
+    desk->users = g_ptr_array_new();
+    desk->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, open_account_free);
+    return desk;
+}
+
+static void settle_all(const GArray *list, bool durable)
+{
+    for (guint i = 0; i < list->len; i++) {
+        const struct posted *posted = &g_array_index(list, struct posted, i);
+
+        if (!durable)
+            delivery_fail(posted->delivery, DELIVERY_TROUBLE);
+        posted->done(posted->data);
+    }
+}
+
+void delivery_desk_free(struct delivery_desk *desk)
+{
+    if (desk == NULL)
+        return;
+    settle_all(desk->running, false);
+    settle_all(desk->posted, false);
+    g_hash_table_unref(desk->accounts);
+    g_ptr_array_unref(desk->users);
+    g_array_unref(desk->running);
+    g_array_unref(desk->posted);
+    pthread_mutex_destroy(&desk->lock);
+    g_free(desk);
+}
+
+void delivery_desk_post(struct delivery_desk *desk, struct delivery *delivery,
+                        void (*done)(void *data), void *data)
+{
+    struct posted posted = {delivery, done, data};
+
+    pthread_mutex_lock(&desk->lock);
+    g_array_append_val(desk->posted, posted);
+    pthread_mutex_unlock(&desk->lock);
+}
+
+/* --- accounts --- */
+
+static void drop_oldest(struct delivery_desk *desk)
+{
+    const struct open_account *oldest = NULL;
+    GHashTableIter iter;
+    void *value;
+
+    g_hash_table_iter_init(&iter, desk->accounts);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const struct open_account *open = value;
+
+        if (oldest == NULL || open->used < oldest->used)
+            oldest = open;
+    }
+    if (oldest != NULL)
+        g_hash_table_remove(desk->accounts, account_user(oldest->account));
+}
+
+void delivery_desk_rest(struct delivery_desk *desk, int64_t now)
+{
+    GHashTableIter iter;
+    void *value;
+
+    desk->now = now;
+    g_hash_table_iter_init(&iter, desk->accounts);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const struct open_account *open = value;
+
+        if (open->used > now || now - open->used > DELIVERY_DESK_REST * G_USEC_PER_SEC)
+            g_hash_table_iter_remove(&iter);
+    }
+}
+
+/* Whoever is asked to deliver to a user knows that there is one. */
+static int open_or_create(struct account **out, struct store *store, const struct mail *mail,
+                          const char *user, struct store_error *error)
+{
+    struct origin origin = {
+        .client = mail->client,
+        .session = mail->session,
+        .command = mail->command,
+        .time = mail->time,
+    };
+    int code = store_open_account(store, user, out, error);
+
+    if (code != STORE_NOT_FOUND)
+        return code;
+    code = store_create_account(store, user, &origin, error);
+    return code == 0 || code == STORE_EXISTS ? store_open_account(store, user, out, error) : code;
+}
+
+/* Borrowed; NULL with *error. */
+static struct account *find_account(struct delivery_desk *desk, struct store *store,
+                                    const struct delivery *delivery, struct store_error *error)
+{
+    struct open_account *open = g_hash_table_lookup(desk->accounts, delivery->user);
+    struct account *account = NULL;
+
+    if (open == NULL) {
+        if (open_or_create(&account, store, delivery->mail, delivery->user, error) != 0)
+            return NULL;
+        if (g_hash_table_size(desk->accounts) >= DELIVERY_DESK_ACCOUNTS)
+            drop_oldest(desk);
+        open = g_new0(struct open_account, 1);
+        open->account = account;
+        g_hash_table_insert(desk->accounts, (gpointer)account_user(account), open);
+    }
+    open->used = desk->now;
+    return open->account;
+}
+
+/* --- the work --- */
+
+static void log_failure(const struct delivery *delivery, const struct store_error *error)
+{
+    char *user = log_quote(delivery->user);
+    char *detail = log_quote(error->detail);
+
+    log_line(LOG_LEVEL_ERROR, delivery->mail->session,
+             "event=delivery-failed user=%s code=\"%s\" reason=%s", user,
+             store_code_name(error->code), detail);
+    g_free(user);
+    g_free(detail);
+}
+
+static void run(struct delivery_desk *desk, struct store *store, struct delivery *delivery)
+{
+    struct store_error error = {STORE_OK, ""};
+    struct account *account = find_account(desk, store, delivery, &error);
+
+    if (account != NULL)
+        delivery_run(delivery, account, desk->settings, &error);
+    else
+        delivery_fail(delivery, DELIVERY_TROUBLE);
+    if (error.code != STORE_OK)
+        log_failure(delivery, &error);
+    g_ptr_array_add(desk->users, delivery->user);
+}
+
+/* Moves the first ones from posted to running. */
+static bool take(struct delivery_desk *desk)
+{
+    pthread_mutex_lock(&desk->lock);
+    guint count = MIN(desk->posted->len, DELIVERY_DESK_AT_ONCE);
+
+    if (count > 0) {
+        g_array_append_vals(desk->running, desk->posted->data, count);
+        g_array_remove_range(desk->posted, 0, count);
+    }
+    bool left = desk->posted->len > 0;
+
+    pthread_mutex_unlock(&desk->lock);
+    return left;
+}
+
+bool delivery_desk_run(struct delivery_desk *desk, struct store *store, int64_t now, bool *left)
+{
+    desk->now = now;
+    assert(desk->running->len == 0);
+    *left = take(desk);
+    for (guint i = 0; i < desk->running->len; i++)
+        run(desk, store, g_array_index(desk->running, struct posted, i).delivery);
+    return desk->running->len > 0;
+}
+
+bool delivery_desk_is_used(const struct delivery_desk *desk)
+{
+    return g_hash_table_size(desk->accounts) > 0;
+}
+
+const GPtrArray *delivery_desk_users(const struct delivery_desk *desk)
+{
+    return desk->users;
+}
+
+void delivery_desk_settle(struct delivery_desk *desk, bool durable)
+{
+    settle_all(desk->running, durable);
+    g_array_set_size(desk->running, 0);
+    g_ptr_array_set_size(desk->users, 0);
+}

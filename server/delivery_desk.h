@@ -1,0 +1,46 @@
+/* Where deliveries come in that belong to one worker's accounts, from any thread.
+ *
+ *     delivery_desk_post() [any thread] -> delivery_desk_run() -> store_sync()
+ *                                       -> delivery_desk_settle() -> done() for each
+ *
+ * Accounts that mail came for stay open for a while, so that the next message finds them open.
+ */
+#ifndef ANNAL_SERVER_DELIVERY_DESK_H
+#define ANNAL_SERVER_DELIVERY_DESK_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "server/delivery.h"
+
+enum {
+    DELIVERY_DESK_AT_ONCE = 32,   /* deliveries in one turn; then others have theirs */
+    DELIVERY_DESK_ACCOUNTS = 256, /* that stay open */
+    DELIVERY_DESK_REST = 10,      /* seconds that they stay open unused */
+};
+
+struct delivery_desk;
+
+/* settings are borrowed. */
+struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings);
+/* Accepts NULL. Accounts are closed; what was not delivered is settled as failed for now. */
+void delivery_desk_free(struct delivery_desk *desk);
+
+/* [any] delivery is borrowed until done(data), which is called by the worker's thread when the
+ * results are there and durable. */
+void delivery_desk_post(struct delivery_desk *desk, struct delivery *delivery,
+                        void (*done)(void *data), void *data);
+
+/* Delivers what has come in (now: microseconds), at most DELIVERY_DESK_AT_ONCE; true if there was
+ * anything. *left: there is more. */
+bool delivery_desk_run(struct delivery_desk *desk, struct store *store, int64_t now, bool *left);
+/* The users that mail came for in the last run; borrowed until it is settled. */
+const GPtrArray *delivery_desk_users(const struct delivery_desk *desk);
+/* Tells those who wait; durable: store_sync() was good. */
+void delivery_desk_settle(struct delivery_desk *desk, bool durable);
+/* Whether accounts are open. */
+bool delivery_desk_is_used(const struct delivery_desk *desk);
+/* Closes accounts that were not used for a while: once a second or so. now: microseconds. */
+void delivery_desk_rest(struct delivery_desk *desk, int64_t now);
+
+#endif
