@@ -8,11 +8,15 @@
 #include "server/admin.h"
 #include "server/commands.h"
 #include "store/collect.h"
+#include "store/retention.h"
 
 static const char USAGE[] =
-    "usage: annal gc (USER... | --all) [--now] [--compress] [--data DIR] [--config FILE]\n"
+    "usage: annal gc (USER... | --all) [--history] [--now] [--compress] [--data DIR]\n"
+    "                [--config FILE]\n"
     "Merges an account's packs into one, drops what nothing has referred to for two weeks, packs\n"
     "references, removes what crashes left. A server may be running.\n"
+    "  --history   first lets go, and drops at once, the history that is older than the\n"
+    "              configuration's history_keep: a server does the same by itself, in time\n"
     "  --now       drops what is older than ten minutes, and frees the space of old packs at once\n"
     "              instead of later: whoever is cloning may have to begin anew\n"
     "  --compress  deflates the messages: takes time, and a little more to read them\n";
@@ -94,6 +98,41 @@ static void print_result(const char *user, const struct collect_result *result)
                user);
 }
 
+static void print_cut(const char *user, const struct retention_result *result)
+{
+    char day[32] = "";
+    time_t oldest = (time_t)result->oldest;
+    struct tm fields;
+
+    if (result->held) {
+        printf("%s: is on hold, so all of its history stays; see annal hold\n", user);
+        return;
+    }
+    if (gmtime_r(&oldest, &fields) != NULL)
+        strftime(day, sizeof(day), "%Y-%m-%d", &fields);
+    printf("%s: keeps %zu changes since %s", user, result->kept, day);
+    if (result->cuts > 0)
+        printf("; let go what was before");
+    if (result->deleted > 0)
+        printf("; forgot %zu deleted mailboxes", result->deleted);
+    putchar('\n');
+}
+
+static bool cut_history(const struct config *config, const char *user, const char *repository)
+{
+    struct retention_policy *policy = config_retention(config);
+    struct retention_result result;
+    struct store_error error = {0};
+    int code = retention_cut(repository, host_system(), policy, &result, &error);
+
+    retention_policy_free(policy);
+    if (code != 0)
+        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+    else
+        print_cut(user, &result);
+    return code == 0;
+}
+
 static bool collect(const struct config *config, const char *user,
                     const struct collect_settings *options)
 {
@@ -113,6 +152,10 @@ static bool collect(const struct config *config, const char *user,
         settings.data = &progress;
     }
     repository = admin_repository(config, user);
+    if (settings.history && !cut_history(config, user, repository)) {
+        g_free(repository);
+        return false;
+    }
     code = collect_repository(repository, host_system(), &settings, &result, &error);
     g_free(repository);
     clear_progress(&progress);
@@ -136,15 +179,21 @@ static int collect_all(const struct config *config, const struct collect_setting
     return good ? ADMIN_DONE : ADMIN_FAILED;
 }
 
+static bool replay(const struct config *config)
+{
+    struct store *store = admin_open_store(config);
+
+    store_close(store);
+    return store != NULL;
+}
+
 int command_gc(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
-                                                 {"data", required_argument, NULL, 'd'},
-                                                 {"all", no_argument, NULL, 'a'},
-                                                 {"now", no_argument, NULL, 'n'},
-                                                 {"compress", no_argument, NULL, 'z'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {NULL, 0, NULL, 0}};
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'}, {"data", required_argument, NULL, 'd'},
+        {"all", no_argument, NULL, 'a'},          {"history", no_argument, NULL, 'H'},
+        {"now", no_argument, NULL, 'n'},          {"compress", no_argument, NULL, 'z'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     struct collect_settings settings = {.settle_seconds = COLLECT_SETTLE_SECONDS};
     const char *config_path = NULL;
     const char *data = NULL;
@@ -153,13 +202,15 @@ int command_gc(int argc, char **argv)
     int status;
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "c:d:anzh", long_options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "c:d:aHnzh", long_options, NULL)) != -1) {
         if (letter == 'c')
             config_path = optarg;
         else if (letter == 'd')
             data = optarg;
         else if (letter == 'a')
             all = true;
+        else if (letter == 'H')
+            settings.history = true;
         else if (letter == 'n')
             settings.now = true;
         else if (letter == 'z')
@@ -173,7 +224,9 @@ int command_gc(int argc, char **argv)
         fputs(USAGE, stderr);
         return ADMIN_USAGE;
     }
-    status = admin_read_config(&config, config_path, data) ? ADMIN_DONE : ADMIN_FAILED;
+    /* A journal that a crash left may have what nothing in git refers to yet. */
+    status = admin_read_config(&config, config_path, data) && replay(&config) ? ADMIN_DONE
+                                                                              : ADMIN_FAILED;
     if (status == ADMIN_DONE && all)
         status = collect_all(&config, &settings);
     else if (status == ADMIN_DONE)

@@ -4,11 +4,21 @@
 
 #include "server/admin.h"
 #include "server/commands.h"
+#include "store/hold.h"
 #include "store/verify.h"
 
 static const char USAGE[] = "usage: annal verify (USER... | --all) [--data DIR] [--config FILE]\n"
                             "Checks git's integrity and Annal's own rules; prints what is wrong. A "
                             "server may be running.\n";
+
+static void print_hold(const char *user, const char *repository)
+{
+    struct store_error ignored;
+    bool held;
+
+    if (hold_read(&held, repository, host_system(), &ignored) == 0 && held)
+        printf("%s: on hold: nothing of its past goes\n", user);
+}
 
 static void print_finding(const char *finding, void *data)
 {
@@ -37,6 +47,7 @@ static bool verify(const struct config *config, const char *user)
         printf("%s: good\n", user);
         good = true;
     }
+    print_hold(user, repository);
     g_free(repository);
     return good;
 }

@@ -14,6 +14,7 @@
 #include "server/delivery.h"
 #include "server/log.h"
 #include "store/cache_budget.h"
+#include "store/retention.h"
 #include "store/store.h"
 
 enum {
@@ -71,6 +72,8 @@ void config_init(struct config *config)
         .append_limit = (uint64_t)DEFAULT_APPEND_LIMIT_MIB * 1024 * 1024,
         .journal_size = (uint64_t)DEFAULT_JOURNAL_MIB * 1024 * 1024,
         .cache_budget = CACHE_BUDGET_DEFAULT,
+        .history_days = RETENTION_DAYS_DEFAULT,
+        .history_of = g_ptr_array_new_with_free_func(g_free),
         .idle_minutes = DEFAULT_IDLE_MINUTES,
         .login_seconds = DEFAULT_LOGIN_SECONDS,
         .connections = DEFAULT_CONNECTIONS,
@@ -93,6 +96,8 @@ void config_release(struct config *config)
     g_free(config->certificate);
     g_free(config->private_key);
     g_free(config->users);
+    if (config->history_of != NULL)
+        g_ptr_array_unref(config->history_of);
     if (config->imaps != NULL)
         g_array_unref(config->imaps);
     if (config->imap != NULL)
@@ -167,7 +172,8 @@ bool config_add_lmtp(GArray *listens, const char *text)
 
     if (text[0] != '/') {
         good = config_add_listen(listens, text);
-        if (good && !is_loopback(g_array_index(listens, struct config_listen, listens->len - 1).address)) {
+        if (good &&
+            !is_loopback(g_array_index(listens, struct config_listen, listens->len - 1).address)) {
             g_array_set_size(listens, listens->len - 1);
             good = false;
         }
@@ -324,6 +330,67 @@ static int validate_detail(cfg_t *cfg, cfg_opt_t *opt)
     return -1;
 }
 
+/* Days, or "forever", which is the same as 0. */
+static bool parse_days(unsigned *out, const char *text)
+{
+    char *end;
+    unsigned long days;
+
+    *out = 0;
+    if (strcmp(text, "forever") == 0)
+        return true;
+    if (!g_ascii_isdigit(*text))
+        return false;
+    days = strtoul(text, &end, 10);
+    *out = (unsigned)MIN(days, (unsigned long)RETENTION_DAYS_MAX);
+    return *end == '\0' && days <= RETENTION_DAYS_MAX;
+}
+
+/* "MAILBOX=DAYS" as a rule of the policy. */
+static bool add_history_rule(struct retention_policy *policy, const char *text)
+{
+    const char *equals = strrchr(text, '=');
+    struct store_error ignored;
+    unsigned days;
+
+    if (equals == NULL || !parse_days(&days, equals + 1))
+        return false;
+    g_autofree char *mailbox = g_strndup(text, (gsize)(equals - text));
+    return retention_policy_add(policy, mailbox, days * INT64_C(86400), &ignored) == 0;
+}
+
+struct retention_policy *config_retention(const struct config *config)
+{
+    struct retention_policy *policy = retention_policy_new(config->history_days * INT64_C(86400));
+
+    for (guint i = 0; i < config->history_of->len; i++)
+        add_history_rule(policy, g_ptr_array_index(config->history_of, i));
+    return policy;
+}
+
+static int validate_history(cfg_t *cfg, cfg_opt_t *opt)
+{
+    unsigned days;
+
+    if (parse_days(&days, cfg_opt_getnstr(opt, 0)))
+        return 0;
+    cfg_error(cfg, "%s must be a number of days up to %d, or 'forever'", cfg_opt_name(opt),
+              RETENTION_DAYS_MAX);
+    return -1;
+}
+
+static int validate_history_of(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
+    struct retention_policy *scratch = retention_policy_new(RETENTION_FOREVER);
+    bool good = add_history_rule(scratch, text);
+
+    retention_policy_free(scratch);
+    if (!good)
+        cfg_error(cfg, "%s: '%s' is no MAILBOX=DAYS or MAILBOX=forever", cfg_opt_name(opt), text);
+    return good ? 0 : -1;
+}
+
 static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
 {
     const char *text = cfg_opt_getnstr(opt, 0);
@@ -407,6 +474,17 @@ static void take_lmtp(struct config *config, cfg_t *cfg)
         parse_detail(cfg_getstr(cfg, "lmtp_detail"), &config->lmtp_detail);
 }
 
+static void take_history(struct config *config, cfg_t *cfg)
+{
+    if (cfg_size(cfg, "history_keep") > 0 && cfg_getstr(cfg, "history_keep") != NULL)
+        parse_days(&config->history_days, cfg_getstr(cfg, "history_keep"));
+    if ((cfg_getopt(cfg, "history_keep_of")->flags & CFGF_MODIFIED) == 0)
+        return;
+    g_ptr_array_set_size(config->history_of, 0);
+    for (unsigned i = 0; i < cfg_size(cfg, "history_keep_of"); i++)
+        g_ptr_array_add(config->history_of, g_strdup(cfg_getnstr(cfg, "history_keep_of", i)));
+}
+
 static void take_values(struct config *config, cfg_t *cfg)
 {
     unsigned append_limit_mib = 0;
@@ -434,6 +512,7 @@ static void take_values(struct config *config, cfg_t *cfg)
     if (cfg_size(cfg, "cache_budget") > 0)
         config->cache_budget = (uint64_t)cfg_getint(cfg, "cache_budget");
     take_number(&config->compress_days, cfg, "cold_compression_days");
+    take_history(config, cfg);
     take_number(&config->idle_minutes, cfg, "idle_minutes");
     take_number(&config->login_seconds, cfg, "login_seconds");
     take_number(&config->idle_exit, cfg, "idle_exit");
@@ -516,6 +595,8 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("cache_budget", 0, CFGF_NODEFAULT),
         CFG_STR("flags_sync", NULL, CFGF_NODEFAULT),
         CFG_INT("cold_compression_days", 0, CFGF_NODEFAULT),
+        CFG_STR("history_keep", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("history_keep_of", NULL, CFGF_NODEFAULT),
         CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),
         CFG_INT("login_seconds", 0, CFGF_NODEFAULT),
         CFG_INT("idle_exit", 0, CFGF_NODEFAULT),
@@ -552,6 +633,8 @@ bool config_read(struct config *config, const char *path, char **problem)
         cfg_set_validate_func(cfg, number_options[i].name, validate_number);
     cfg_set_validate_func(cfg, "imaps", validate_listen);
     cfg_set_validate_func(cfg, "imap", validate_listen);
+    cfg_set_validate_func(cfg, "history_keep", validate_history);
+    cfg_set_validate_func(cfg, "history_keep_of", validate_history_of);
     cfg_set_validate_func(cfg, "log", validate_log);
     cfg_set_validate_func(cfg, "flags_sync", validate_flags_sync);
     cfg_set_validate_func(cfg, "lmtp", validate_lmtp);

@@ -31,6 +31,8 @@ struct config {
     uint64_t cache_budget;  /* octets that caches may take, all together */
     bool relaxed_flags;     /* changes of flags alone are durable within a second, not at once */
     unsigned compress_days; /* until mail that rests is compressed; 0: never */
+    unsigned history_days;  /* that the past is kept; 0: for ever */
+    GPtrArray *history_of;  /* char *: "MAILBOX=DAYS" for those that differ */
     unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */
     unsigned login_seconds; /* until login must have happened */
     unsigned idle_exit;     /* seconds without a connection after which a server that was started by
@@ -62,6 +64,10 @@ bool config_add_listen(GArray *listens, const char *text);
 
 /* The same for lmtp: a path, or an address that is loopback's. */
 bool config_add_lmtp(GArray *listens, const char *text);
+
+/* How long the past is kept: a new policy for retention_policy_free(). */
+struct retention_policy;
+struct retention_policy *config_retention(const struct config *config);
 
 /* Makes data absolute and fills in the paths that follow from it: certificate, key, users. */
 void config_resolve(struct config *config);

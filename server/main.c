@@ -16,6 +16,7 @@ static const struct subcommand {
     {"backup", command_backup, "write an account to a file"},
     {"verify", command_verify, "check repositories"},
     {"gc", command_gc, "put repositories in order"},
+    {"hold", command_hold, "keep all of an account's past"},
     {"mime-worker", command_mime_worker, NULL},
 };
 

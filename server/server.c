@@ -29,6 +29,7 @@
 #include "server/tls.h"
 #include "server/users.h"
 #include "server/worker.h"
+#include "store/retention.h"
 
 enum {
     LMTP_IDLE = 300,         /* seconds; RFC 5321 4.5.3.2.7 */
@@ -53,6 +54,8 @@ struct server {
     struct authenticator *authenticator;
     struct tls *tls;
     struct maintenance *maintenance;
+    struct retention_policy *retention;
+    char *mail; /* DATA/mail */
     struct cache_budget *budget;
     struct workers *workers;
     struct limits *limits;
@@ -259,9 +262,14 @@ static bool start_workers(struct server *server, char **problem)
 
     if (count == 0)
         count = CLAMP(WORKERS_A_PROCESSOR * processors(), WORKERS_MIN, WORKERS_MAX);
+    server->mail = g_strdup_printf("%s/mail", config->data);
+    server->retention = config_retention(config);
     server->maintenance = maintenance_new(&(struct maintenance_settings){
         .host = host_system(),
         .compress_after = config->compress_days * INT64_C(86400),
+        .retention = server->retention,
+        .mail = server->mail,
+        .retain_after = MAINTENANCE_RETAIN_AFTER,
     });
     server->budget = cache_budget_new(config->cache_budget);
     server->workers = workers_new(
@@ -525,6 +533,8 @@ static void stop(struct server *server)
     workers_free(server->workers);
     lmtp_service_free(server->lmtp_service);
     maintenance_free(server->maintenance);
+    retention_policy_free(server->retention);
+    g_free(server->mail);
     cache_budget_free(server->budget);
     connections_free(server->connections);
     authenticator_free(server->authenticator);

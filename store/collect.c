@@ -33,6 +33,7 @@ enum {
     REFS_AGE_SECONDS = 60,
     MICROSECONDS = 1000000,
     HOST_NAME_MAX_OCTETS = 256,
+    SETTLE_STEPS = 20, /* a second: when to be told to give up */
 };
 
 struct collect {
@@ -596,7 +597,12 @@ static int collect_all(struct collect *collect, struct store_error *error)
 {
     struct store_error ignored;
 
-    g_usleep((gulong)collect->settings->settle_seconds * MICROSECONDS);
+    for (unsigned i = 0; i < collect->settings->settle_seconds * SETTLE_STEPS; i++) {
+        if (!go_on(collect)) {
+            return store_error_set(error, STORE_CONFLICT, "given up");
+        }
+        g_usleep(MICROSECONDS / SETTLE_STEPS);
+    }
     remove_git_leftovers(collect);
     collect->packs = upkeep_packs(collect->upkeep);
     choose_sources(collect);

@@ -1,5 +1,6 @@
 #include "store/maintenance.h"
 
+#include <dirent.h>
 #include <glib.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -8,9 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/collect.h"
 #include "store/internal/gentle_host.h"
 #include "store/internal/refs_pack.h"
 #include "store/internal/upkeep.h"
+#include "store/retention.h"
 
 enum {
     SLICE = 1024 * 1024,  /* octets of a merge between two looks at the time */
@@ -45,6 +48,8 @@ struct maintenance {
     int64_t worked;      /* microseconds of processor time when it last paused */
     int64_t paused_at;   /* microseconds, monotonic */
     uint64_t written;    /* octets then */
+    GPtrArray *retain;   /* char *: repositories whose history is still to be looked at */
+    int64_t retain_at;   /* seconds: when all of them are again */
 };
 
 static int64_t clock_microseconds(clockid_t clock)
@@ -82,11 +87,8 @@ static bool sleep_until(struct maintenance *maintenance, int64_t until, bool ask
 }
 
 /* After a piece of work: rests for as long as its cost demands. False: stop. */
-static bool pace(struct maintenance *maintenance, const struct charge *charge)
+static bool pace(struct maintenance *maintenance, int64_t share)
 {
-    int64_t share = upkeep_counts(charge->upkeep).packs > MAINTENANCE_PACKS_PRESSED
-                        ? MAINTENANCE_CPU_PERCENT_PRESSED
-                        : MAINTENANCE_CPU_PERCENT;
     int64_t worked = clock_microseconds(CLOCK_THREAD_CPUTIME_ID);
     uint64_t written = maintenance->host.written;
     int64_t for_work = (worked - maintenance->worked) * 100 / share;
@@ -102,6 +104,13 @@ static bool pace(struct maintenance *maintenance, const struct charge *charge)
     maintenance->written = written;
     maintenance->paused_at = clock_microseconds(CLOCK_MONOTONIC);
     return go_on;
+}
+
+static int64_t share_of(const struct charge *charge)
+{
+    return upkeep_counts(charge->upkeep).packs > MAINTENANCE_PACKS_PRESSED
+               ? MAINTENANCE_CPU_PERCENT_PRESSED
+               : MAINTENANCE_CPU_PERCENT;
 }
 
 /* ---- work ---- */
@@ -195,7 +204,7 @@ static bool attend(struct maintenance *maintenance, struct charge *charge)
     uint64_t references = pack_references(maintenance, charge);
     while (more && go_on) {
         more = upkeep_step(charge->upkeep, UPKEEP_BRIEF, SLICE);
-        go_on = pace(maintenance, charge);
+        go_on = pace(maintenance, share_of(charge));
     }
     tell_counts(maintenance, charge, references);
     return go_on;
@@ -245,9 +254,75 @@ static bool go_on_long(struct maintenance *maintenance)
         /* What came meanwhile, or what this leaves behind, may make the next one due. */
         charge->asked = !upkeep_step(charge->upkeep, UPKEEP_LONG, SLICE) || charge->asked;
         tell_counts(maintenance, charge, 0);
-        go_on = pace(maintenance, charge);
+        go_on = pace(maintenance, share_of(charge));
     }
     return go_on;
+}
+
+/* ---- the past ---- */
+
+static void list_repositories(struct maintenance *maintenance)
+{
+    DIR *handle = opendir(maintenance->settings.mail);
+    struct dirent *entry;
+
+    while (handle != NULL && (entry = readdir(handle)) != NULL) {
+        if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".git")) {
+            g_ptr_array_add(maintenance->retain,
+                            g_strdup_printf("%s/%s", maintenance->settings.mail, entry->d_name));
+        }
+    }
+    if (handle != NULL) {
+        closedir(handle);
+    }
+}
+
+/* A collection takes long: the others are looked after meanwhile. */
+static bool attend_others(void *data)
+{
+    struct maintenance *maintenance = data;
+
+    take_asked(maintenance);
+    return go_round(maintenance) && pace(maintenance, MAINTENANCE_CPU_PERCENT);
+}
+
+/* What fails here (somebody else is at it) is tried again the next day. */
+static void retain(struct maintenance *maintenance, const char *path)
+{
+    struct collect_settings settings = {
+        .settle_seconds = COLLECT_SETTLE_SECONDS, .go_on = attend_others, .data = maintenance};
+    struct retention_result cut;
+    struct collect_result collected;
+    struct store_error error;
+    const struct host *host = &maintenance->host.host;
+    bool good =
+        retention_cut(path, host, maintenance->settings.retention, &cut, &error) == 0 && !cut.held;
+    bool due = good && cut.waiting <= now_seconds(maintenance) - RETENTION_DROP_SECONDS;
+    bool dropped = due && collect_repository(path, host, &settings, &collected, &error) == 0;
+
+    pthread_mutex_lock(&maintenance->mutex);
+    maintenance->counts.cuts += good && cut.cuts + cut.deleted > 0;
+    maintenance->counts.drops += dropped;
+    pthread_mutex_unlock(&maintenance->mutex);
+}
+
+/* One repository's past. False: stop. */
+static bool retain_next(struct maintenance *maintenance)
+{
+    if (maintenance->settings.retention == NULL) {
+        return true;
+    }
+    if (maintenance->retain->len == 0 && now_seconds(maintenance) >= maintenance->retain_at) {
+        maintenance->retain_at = now_seconds(maintenance) + MAINTENANCE_RETAIN_EVERY;
+        list_repositories(maintenance);
+    }
+    if (maintenance->retain->len == 0) {
+        return true;
+    }
+    g_autofree char *path =
+        g_ptr_array_steal_index_fast(maintenance->retain, maintenance->retain->len - 1);
+    retain(maintenance, path);
+    return pace(maintenance, MAINTENANCE_CPU_PERCENT);
 }
 
 /* Monotonic microseconds until when there is nothing to do. */
@@ -265,9 +340,14 @@ static int64_t next_due(const struct maintenance *maintenance)
 
         left = due == INT64_MAX ? left : MIN(left, due - now);
     }
+    if (maintenance->settings.retention != NULL) {
+        left = MIN(left, maintenance->retain_at - now);
+    }
     /* What is due and could not be done (a `git gc` is running) is tried once a second. */
     left = MAX(left, 1) * MICROSECONDS;
-    return any_long(maintenance) ? 0 : clock_microseconds(CLOCK_MONOTONIC) + left;
+    return any_long(maintenance) || maintenance->retain->len > 0
+               ? 0
+               : clock_microseconds(CLOCK_MONOTONIC) + left;
 }
 
 static void *run(void *data)
@@ -283,7 +363,7 @@ static void *run(void *data)
     maintenance->paused_at = clock_microseconds(CLOCK_MONOTONIC);
     while (go_on) {
         take_asked(maintenance);
-        go_on = go_round(maintenance) && go_on_long(maintenance) &&
+        go_on = go_round(maintenance) && go_on_long(maintenance) && retain_next(maintenance) &&
                 sleep_until(maintenance, next_due(maintenance), true);
     }
     g_hash_table_iter_init(&iterator, maintenance->charges);
@@ -299,6 +379,7 @@ static void release(struct maintenance *maintenance)
 {
     g_hash_table_destroy(maintenance->charges);
     g_hash_table_destroy(maintenance->asked);
+    g_ptr_array_unref(maintenance->retain);
     pthread_cond_destroy(&maintenance->changed);
     pthread_mutex_destroy(&maintenance->mutex);
     g_free(maintenance);
@@ -312,7 +393,9 @@ struct maintenance *maintenance_new(const struct maintenance_settings *settings)
     maintenance->settings = *settings;
     maintenance->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     maintenance->charges = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, charge_free);
+    maintenance->retain = g_ptr_array_new_with_free_func(g_free);
     gentle_host_init(&maintenance->host, settings->host);
+    maintenance->retain_at = now_seconds(maintenance) + settings->retain_after;
     pthread_mutex_init(&maintenance->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -2,7 +2,8 @@
  * repositories few, for all worker threads, so that none of them waits for it.
  *
  * It takes at most a share of one processor and a rate of the disk: what is left over waits. Brief
- * merges come first, one long one at a time is done in slices between them.
+ * merges come first, one long one at a time is done in slices between them. Once a day it lets each
+ * account's old history go (retention.h), and every RETENTION_DROP_SECONDS gives its space back.
  */
 #ifndef ANNAL_STORE_MAINTENANCE_H
 #define ANNAL_STORE_MAINTENANCE_H
@@ -18,11 +19,19 @@ enum {
     MAINTENANCE_PACKS_PRESSED = 150,
     MAINTENANCE_RATE = 48 * 1024 * 1024, /* octets written a second */
     MAINTENANCE_REFS_SECONDS = 300,      /* between two looks at a repository's references */
+    MAINTENANCE_RETAIN_AFTER = 600,      /* seconds from the start to the first retention */
+    MAINTENANCE_RETAIN_EVERY = 24 * 3600,
 };
+
+struct retention_policy;
 
 struct maintenance_settings {
     const struct host *host; /* borrowed; called from the thread */
     int64_t compress_after;  /* seconds until packs that nobody changes are deflated; 0: never */
+    /* How long all accounts below mail ("DATA/mail") keep their past; borrowed. NULL: for ever. */
+    const struct retention_policy *retention;
+    const char *mail;
+    int64_t retain_after; /* seconds: MAINTENANCE_RETAIN_AFTER, or a test's */
 };
 
 struct maintenance;
@@ -43,6 +52,8 @@ struct maintenance_counts {
     uint64_t indexes;      /* multi-pack-indexes written */
     uint64_t failures;     /* of merges */
     uint64_t references;   /* packed */
+    uint64_t cuts;         /* of accounts' history */
+    uint64_t drops;        /* of what was cut off */
     uint64_t microseconds; /* of processor time */
 };
 /* So far. From any thread. */

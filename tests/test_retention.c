@@ -7,6 +7,7 @@
 
 #include "store/collect.h"
 #include "store/hold.h"
+#include "store/maintenance.h"
 #include "store/retention.h"
 #include "store/verify.h"
 #include "tests/faulty_host.h"
@@ -455,6 +456,49 @@ START_TEST(test_retention__does_nothing_during_a_hold)
 }
 END_TEST
 
+static struct maintenance_counts wait_for_maintenance(struct maintenance *maintenance,
+                                                      uint64_t cuts, uint64_t drops)
+{
+    struct maintenance_counts counts = maintenance_counts(maintenance);
+
+    for (int i = 0; i < 6000 && (counts.cuts < cuts || counts.drops < drops); i++) {
+        g_usleep(10 * 1000);
+        counts = maintenance_counts(maintenance);
+    }
+    return counts;
+}
+
+/* A week passes between two runs of a server. */
+START_TEST(test_retention__is_done_by_a_server_in_time)
+{
+    struct retention_policy *policy = retention_policy_new(90 * DAY);
+    g_autofree char *mail = fixture_path(fixture.directory, "mail");
+    struct maintenance_settings settings = {.host = &host, .retention = policy, .mail = mail};
+    struct maintenance *maintenance;
+    struct maintenance_counts counts;
+    g_autofree char *old = NULL;
+
+    on_day(1);
+    uint32_t uid = append_large(1);
+    old = blob_of(uid);
+    ck_assert_int_eq(expunge(&fixture, inbox, uid), 0);
+    on_day(200);
+    append_many(&fixture, inbox, 1);
+    reopen();
+    for (int week = 0; week < 2; week++) {
+        maintenance = maintenance_new(&settings);
+        counts = wait_for_maintenance(maintenance, week == 0, week);
+        maintenance_free(maintenance);
+        ck_assert_uint_eq(counts.cuts, week == 0);
+        ck_assert_uint_eq(counts.drops, week);
+        ck_assert_uint_eq(count_commits("INBOX"), 2);
+        ck_assert(exists(old) == (week == 0));
+        today += RETENTION_DROP_SECONDS;
+    }
+    retention_policy_free(policy);
+}
+END_TEST
+
 /* A reference that can't be read may stand for anything. */
 START_TEST(test_retention__drops_nothing_while_a_reference_is_unreadable)
 {
@@ -606,6 +650,7 @@ static Suite *suite(void)
     tcase_add_test(tests, test_retention__trusts_the_date_of_no_foreign_commit);
     tcase_add_test(tests, test_retention__does_nothing_during_a_hold);
     tcase_add_test(tests, test_retention__drops_nothing_while_a_reference_is_unreadable);
+    tcase_add_test(tests, test_retention__is_done_by_a_server_in_time);
     tcase_add_loop_test(tests, test_retention__is_whole_whatever_call_fails, 0, 2);
     tcase_add_test(tests, test_retention__is_whole_when_power_is_lost_at_any_call);
     suite_add_tcase(suite, tests);
