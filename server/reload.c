@@ -1,5 +1,6 @@
 #include "server/reload.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -119,15 +120,4 @@ void reload_take(struct config *config, struct config *fresh)
                      option->name);
         }
     }
-}
-
-bool reload_knows(const char *name, bool *live)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
-        if (strcmp(options[i].name, name) != 0)
-            continue;
-        *live = options[i].live;
-        return true;
-    }
-    return false;
 }
