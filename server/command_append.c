@@ -10,6 +10,7 @@
 #include <assert.h>
 
 #include "server/message_summary.h"
+#include "server/past_name.h"
 #include "server/session_private.h"
 
 /* Of all messages of one command. */
@@ -67,6 +68,8 @@ static bool refuse_message(struct session *session, struct run *run)
         session_finish(session, run, "NO", "LIMIT", "Too much for one command");
     } else if (message->utf8 && !session->utf8) {
         session_finish(session, run, "BAD", NULL, "UTF8 needs ENABLE UTF8=ACCEPT");
+    } else if (past_name_is_past(session, run->command->append.mailbox)) {
+        past_name_refuse(session, run, run->command->append.mailbox);
     } else if (run->command->append.messages->len == 1 &&
                !account_mailbox_exists(session->account, run->command->append.mailbox)) {
         store_error_set(&error, STORE_NOT_FOUND, "no mailbox to append to");

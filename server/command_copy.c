@@ -1,6 +1,7 @@
 /* COPY, MOVE and their UID forms (RFC 3501 6.4.7, RFC 6851, COPYUID of RFC 4315). */
 #include <inttypes.h>
 
+#include "server/past_name.h"
 #include "server/session_message.h"
 
 /* "COPYUID validity from to" */
@@ -69,6 +70,9 @@ static enum run_status copy_uids(struct session *session, struct run *run, const
 
 enum run_status run_copy(struct session *session, struct run *run)
 {
+    if (past_name_is_past(session, run->command->copy.mailbox)) {
+        return past_name_refuse(session, run, run->command->copy.mailbox);
+    }
     GArray *indexes = session_resolve(session, &run->command->copy.set, run->command->uid);
     if (indexes == NULL) {
         return session_finish_bad_set(session, run);

@@ -8,6 +8,7 @@
 
 #include "protocol/mailbox_name.h"
 #include "protocol/response.h"
+#include "server/past_listing.h"
 #include "server/session_private.h"
 
 /* A pattern with more octets that stand for themselves than a name can have matches nothing; with
@@ -31,6 +32,8 @@ struct listing {
     guint surveyed;      /* nodes whose superiors know of them */
     guint next;          /* of nodes, to be listed */
     bool any_percent;
+    struct past_listing *past; /* NULL: no more of it */
+    bool in_past;              /* nodes are the past's, of one moment */
 };
 
 static void node_free(gpointer data)
@@ -46,6 +49,7 @@ static void listing_free(void *data)
     if (listing->nodes != NULL)
         g_ptr_array_unref(listing->nodes);
     g_ptr_array_unref(listing->patterns);
+    past_listing_free(listing->past);
     g_free(listing);
 }
 
@@ -135,6 +139,8 @@ static void take_patterns(struct listing *listing, const struct list_arguments *
 
 static bool matches(const struct listing *listing, const char *name)
 {
+    if (listing->in_past)
+        return past_listing_matches(listing->past, name);
     for (guint i = 0; i < listing->patterns->len; i++) {
         if (mailbox_pattern_match(g_ptr_array_index(listing->patterns, i), name))
             return true;
@@ -215,7 +221,7 @@ static void write_list(struct session *session, const struct node *node,
 static void write_status(struct session *session, const struct node *node, uint32_t items)
 {
     struct store_error error = {STORE_OK, ""};
-    if (session_write_status(session, node->name, items, &error) != 0)
+    if (session_write_status(session, node->name, items, NULL, &error) != 0)
         session_log(session, SESSION_LOG_WARNING, "event=status detail=\"%s\"", error.detail);
 }
 
@@ -265,6 +271,13 @@ static bool recursion_is_alone(const struct list_arguments *arguments)
            (arguments->select & (LIST_SELECT_SUBSCRIBED | LIST_SELECT_SPECIAL_USE)) == 0;
 }
 
+/* Subscriptions and special uses are of the present only. */
+static bool may_ask_for_past(const struct command *command)
+{
+    return command->kind != COMMAND_LSUB &&
+           (command->list.select & (LIST_SELECT_SUBSCRIBED | LIST_SELECT_SPECIAL_USE)) == 0;
+}
+
 static int begin_listing(struct session *session, struct run *run, struct store_error *error)
 {
     GPtrArray *entries = NULL;
@@ -275,10 +288,76 @@ static int begin_listing(struct session *session, struct run *run, struct store_
     listing->nodes = make_nodes(entries);
     listing->patterns = g_ptr_array_new_with_free_func(g_free);
     take_patterns(listing, &run->command->list);
+    if (may_ask_for_past(run->command))
+        listing->past = past_listing_new(listing->patterns);
     g_ptr_array_unref(entries);
     run->state = listing;
     run->state_free = listing_free;
     return STORE_OK;
+}
+
+/* The nodes of the next moment in place of those that are listed. *again: in the next slice. */
+static int take_past(struct session *session, struct listing *listing, bool *again,
+                     struct store_error *error)
+{
+    GPtrArray *entries = NULL;
+    int code = past_listing_next(listing->past, session, &entries, again, error);
+    if (code != STORE_OK || *again)
+        return code;
+    if (entries == NULL) {
+        g_clear_pointer(&listing->past, past_listing_free);
+        return STORE_OK;
+    }
+    GHashTable *by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    g_ptr_array_set_size(listing->nodes, 0);
+    for (guint i = 0; i < entries->len; i++) {
+        const struct past_entry *entry = g_ptr_array_index(entries, i);
+        struct node *node = find_node(listing->nodes, by_name, entry->name);
+        node->exists = entry->exists;
+        node->has_children = node->has_children || entry->has_children;
+        mark_superiors(node);
+    }
+    /* The root is listed by itself. */
+    listing->next = listing->nodes->len > 1 ? 1 : 0;
+    listing->in_past = true;
+    g_hash_table_unref(by_name);
+    g_ptr_array_unref(entries);
+    return STORE_OK;
+}
+
+/* False: to go on in the next slice. */
+static bool list_nodes(struct session *session, struct run *run, struct listing *listing)
+{
+    bool lsub = run->command->kind == COMMAND_LSUB;
+    while (listing->next < listing->nodes->len) {
+        if (session_should_yield(session, run))
+            return false;
+        const struct node *node = g_ptr_array_index(listing->nodes, listing->next++);
+        /* A mailbox of the present has been listed. */
+        if (listing->in_past && account_mailbox_exists(session->account, node->name))
+            continue;
+        if (lsub)
+            lsub_node(session, listing, node);
+        else
+            list_node(session, listing, node, &run->command->list);
+    }
+    return true;
+}
+
+/* The present, then each moment that is asked for. */
+static enum run_status list_all(struct session *session, struct run *run, struct listing *listing)
+{
+    while (list_nodes(session, run, listing)) {
+        struct store_error error = {STORE_OK, ""};
+        bool again = false;
+        if (listing->past == NULL)
+            return session_finish(session, run, "OK", NULL, "Listed");
+        if (take_past(session, listing, &again, &error) != 0)
+            return session_fail(session, run, &error, false);
+        if (again)
+            return RUN_AGAIN;
+    }
+    return RUN_AGAIN;
 }
 
 enum run_status run_list(struct session *session, struct run *run)
@@ -303,14 +382,5 @@ enum run_status run_list(struct session *session, struct run *run)
             return RUN_AGAIN;
         survey_node(listing, g_ptr_array_index(listing->nodes, listing->surveyed++), survey);
     }
-    while (listing->next < listing->nodes->len) {
-        if (session_should_yield(session, run))
-            return RUN_AGAIN;
-        const struct node *node = g_ptr_array_index(listing->nodes, listing->next++);
-        if (lsub)
-            lsub_node(session, listing, node);
-        else
-            list_node(session, listing, node, arguments);
-    }
-    return session_finish(session, run, "OK", NULL, "Listed");
+    return list_all(session, run, listing);
 }

@@ -1,6 +1,7 @@
 /* Commands on mailboxes: SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE NAMESPACE
  * STATUS CLOSE UNSELECT. */
 #include "protocol/response.h"
+#include "server/past_name.h"
 #include "server/resync.h"
 
 /* --- SELECT and EXAMINE --- */
@@ -25,22 +26,6 @@ static void describe_mailbox(struct session *session)
                            "* OK [HIGHESTMODSEQ %" G_GUINT64_FORMAT "] Highest\r\n",
                            snapshot_uid_validity(view), snapshot_uid_next(view),
                            snapshot_highest_modseq(view));
-}
-
-static int open_fresh(struct session *session, const char *name, struct mailbox **out,
-                      struct store_error *error)
-{
-    int code = account_open_mailbox(session->account, name, out, error);
-    if (code != STORE_OK)
-        return code;
-    code = mailbox_refresh(*out, error);
-    if (code == STORE_OK && mailbox_is_deleted(*out))
-        code = store_error_set(error, STORE_NOT_FOUND, "mailbox %s was deleted", name);
-    if (code != STORE_OK) {
-        mailbox_unref(*out);
-        *out = NULL;
-    }
-    return code;
 }
 
 static void close_selected(struct session *session)
@@ -74,17 +59,18 @@ static int begin_resync(struct session *session, struct run *run, struct store_e
     return code;
 }
 
-static int select_mailbox(struct session *session, struct run *run, struct store_error *error)
+static int select_mailbox(struct session *session, struct run *run, bool *again,
+                          struct store_error *error)
 {
     const struct select_arguments *arguments = &run->command->select;
     struct mailbox *mailbox = NULL;
-    int code = open_fresh(session, arguments->mailbox, &mailbox, error);
-    if (code != STORE_OK)
+    int code = past_name_open(session, arguments->mailbox, &mailbox, again, error);
+    if (code != STORE_OK || *again)
         return code;
     session->mailbox = mailbox;
     session->view = snapshot_ref(mailbox_snapshot(mailbox));
     session->told_modseq = snapshot_highest_modseq(session->view);
-    session->read_only = run->command->kind == COMMAND_EXAMINE;
+    session->read_only = run->command->kind == COMMAND_EXAMINE || mailbox_is_past(mailbox);
     if (arguments->condstore)
         session->condstore = true;
     uint32_t recent =
@@ -105,9 +91,12 @@ enum run_status run_select(struct session *session, struct run *run)
     if (run->command->select.has_qresync && !session->qresync)
         return session_finish(session, run, "BAD", NULL, "QRESYNC needs ENABLE QRESYNC");
     if (run->state == NULL) {
+        bool again = false;
         close_selected(session);
-        if (select_mailbox(session, run, &error) != 0)
+        if (select_mailbox(session, run, &again, &error) != 0)
             return session_fail(session, run, &error, false);
+        if (again)
+            return RUN_AGAIN;
     }
     struct resync *resync = run->state;
     if (resync != NULL && (!resync_tell_vanished(resync, run) || !resync_tell_flags(resync, run)))
@@ -171,6 +160,8 @@ enum run_status run_create(struct session *session, struct run *run)
 {
     const char *special_use = run->command->create.special_use;
     enum special_use use = SPECIAL_USE_NONE;
+    if (past_name_is_past(session, run->command->create.mailbox))
+        return past_name_refuse(session, run, run->command->create.mailbox);
     if (run->command->create.many_uses)
         return session_finish(session, run, "NO", "USEATTR", "A mailbox has one special use");
     if (special_use != NULL && !special_use_parse(&use, special_use))
@@ -192,16 +183,22 @@ enum run_status run_delete(struct session *session, struct run *run)
     session_origin(session, run, &origin);
     struct store_error error = {STORE_OK, ""};
     int code = account_delete_mailbox(session->account, run->command->mailbox, &origin, &error);
+    if (code == STORE_NOT_FOUND && past_name_is_past(session, run->command->mailbox))
+        return past_name_refuse(session, run, run->command->mailbox);
     return finish_change(session, run, code, &error, "Mailbox deleted");
 }
 
 enum run_status run_rename(struct session *session, struct run *run)
 {
     struct origin origin;
+    if (past_name_is_past(session, run->command->rename.to))
+        return past_name_refuse(session, run, run->command->rename.to);
     session_origin(session, run, &origin);
     struct store_error error = {STORE_OK, ""};
     int code = account_rename_mailbox(session->account, run->command->rename.from,
                                       run->command->rename.to, &origin, &error);
+    if (code == STORE_NOT_FOUND && past_name_is_past(session, run->command->rename.from))
+        return past_name_refuse(session, run, run->command->rename.from);
     return finish_change(session, run, code, &error, "Mailbox renamed");
 }
 
@@ -209,6 +206,8 @@ enum run_status run_subscribe(struct session *session, struct run *run)
 {
     bool subscribed = run->command->kind == COMMAND_SUBSCRIBE;
     struct origin origin;
+    if (subscribed && past_name_is_past(session, run->command->mailbox))
+        return past_name_refuse(session, run, run->command->mailbox);
     session_origin(session, run, &origin);
     struct store_error error = {STORE_OK, ""};
     int code =
@@ -218,8 +217,11 @@ enum run_status run_subscribe(struct session *session, struct run *run)
 
 enum run_status run_namespace(struct session *session, struct run *run)
 {
-    g_string_append(session_out(session), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
-    return session_finish(session, run, "OK", NULL, "One namespace");
+    /* Of the kinds of RFC 2342 the shared one: clients that fetch all of somebody's mail fetch what
+     * is personal. */
+    g_string_append(session_out(session),
+                    "* NAMESPACE ((\"\" \"/\")) NIL ((\"" PAST_ROOT "/\" \"/\"))\r\n");
+    return session_finish(session, run, "OK", NULL, "The present, and the past");
 }
 
 /* --- STATUS --- */
@@ -270,12 +272,12 @@ static const struct {
     {STATUS_MAILBOXID, "MAILBOXID"},
 };
 
-int session_write_status(struct session *session, const char *name, uint32_t items,
+int session_write_status(struct session *session, const char *name, uint32_t items, bool *again,
                          struct store_error *error)
 {
     struct mailbox *mailbox = NULL;
-    int code = open_fresh(session, name, &mailbox, error);
-    if (code != STORE_OK)
+    int code = past_name_open(session, name, &mailbox, again, error);
+    if (code != STORE_OK || (again != NULL && *again))
         return code;
     if ((items & STATUS_HIGHESTMODSEQ) != 0)
         session_enable_condstore(session);
@@ -288,10 +290,13 @@ int session_write_status(struct session *session, const char *name, uint32_t ite
             continue;
         g_string_append_printf(out, "%s%s ", separator, status_names[i].name);
         separator = " ";
-        if (status_names[i].item == STATUS_MAILBOXID)
-            g_string_append_printf(out, "(%s)", snapshot_mailbox_id(mailbox_snapshot(mailbox)));
-        else
+        if (status_names[i].item != STATUS_MAILBOXID) {
             response_number(out, status_value(session, mailbox, status_names[i].item));
+            continue;
+        }
+        g_string_append_c(out, '(');
+        past_name_write_id(out, name, mailbox);
+        g_string_append_c(out, ')');
     }
     g_string_append(out, items == 0 ? " ()\r\n" : ")\r\n");
     mailbox_unref(mailbox);
@@ -301,8 +306,11 @@ int session_write_status(struct session *session, const char *name, uint32_t ite
 enum run_status run_status(struct session *session, struct run *run)
 {
     struct store_error error = {STORE_OK, ""};
+    bool again = false;
     if (session_write_status(session, run->command->status.mailbox, run->command->status.items,
-                             &error) != 0)
+                             &again, &error) != 0)
         return session_fail(session, run, &error, false);
+    if (again)
+        return RUN_AGAIN;
     return session_finish(session, run, "OK", NULL, "Status told");
 }

@@ -253,7 +253,10 @@ static void begin_run(struct session *session, struct command *command)
     if ((run->spec->states & session->state) == 0) {
         refuse_state(session);
     } else if (run->spec->changes && session->read_only) {
-        session_finish(session, run, "NO", "READ-ONLY", "The mailbox is open for reading only");
+        session_finish(session, run, "NO", "READ-ONLY",
+                       mailbox_is_past(session->mailbox)
+                           ? "The past can't be changed; COPY messages out of it to restore them"
+                           : "The mailbox is open for reading only");
         clear_run(session);
     }
 }

@@ -5,6 +5,8 @@
  * session_output.c output, the end of a command, errors of the store as responses
  * session_sync.c   the one place that tells of EXISTS, EXPUNGE, FETCH flags
  * resync.c         what a client of QRESYNC missed while it was away
+ * past_name.c      names of mailboxes of the past
+ * past_listing.c   their lists
  * command_table.c  which command may run when, and what it does to sequence numbers
  * command_*.c      the commands by family
  *
@@ -224,8 +226,9 @@ void session_add_recent(struct session *session, uint32_t first, uint32_t end);
 
 /* --- command_mailbox.c --- */
 
-/* "* STATUS name (items)": 0 or the store's error. */
-int session_write_status(struct session *session, const char *name, uint32_t items,
+/* "* STATUS name (items)": 0 or the store's error. *again: nothing is written yet, to be called
+ * again in the next slice; NULL: it may take as long as it does. */
+int session_write_status(struct session *session, const char *name, uint32_t items, bool *again,
                          struct store_error *error);
 
 /* --- command_append.c: what comes before the whole APPEND is parsed --- */
