@@ -2,43 +2,14 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "protocol/mailbox_name.h"
-#include "store/snapshot.h"
+#include "server/dovecot_files.h"
+#include "store/account.h"
 
-enum { KEYWORD_LETTERS = 26, KEYWORD_LINE_MAX = 256 };
-
-struct entry {
-    char *path; /* of the file */
-    char *name; /* last component, borrowed from path */
-    uint64_t time;
-};
-
-static void entry_free(void *data)
-{
-    struct entry *entry = data;
-
-    g_free(entry->path);
-    g_free(entry);
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    const struct entry *left = *(struct entry *const *)a;
-    const struct entry *right = *(struct entry *const *)b;
-
-    if (left->time != right->time)
-        return left->time < right->time ? -1 : 1;
-    return strcmp(left->name, right->name);
-}
+/* --- directories --- */
 
 static int compare_strings(const void *a, const void *b)
 {
@@ -63,45 +34,209 @@ static GPtrArray *read_names(const char *path)
     return names;
 }
 
-static void add_entries(GPtrArray *entries, const char *folder, const char *part)
+static bool is_directory(const char *path)
+{
+    struct stat status;
+
+    return lstat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool has_file(const char *folder, const char *name)
+{
+    char *path = g_strdup_printf("%s/%s", folder, name);
+    struct stat status;
+    bool has = lstat(path, &status) == 0;
+
+    g_free(path);
+    return has;
+}
+
+static bool has_cur(const char *folder)
+{
+    char *path = g_strdup_printf("%s/cur", folder);
+    bool has = is_directory(path);
+
+    g_free(path);
+    return has;
+}
+
+/* --- folders --- */
+
+struct folder {
+    char *path;
+    char *mailbox; /* UTF-8 */
+};
+
+static void folder_free(void *data)
+{
+    struct folder *folder = data;
+
+    g_free(folder->path);
+    g_free(folder->mailbox);
+    g_free(folder);
+}
+
+/* A directory's name to one in modified UTF-7 below parent, with dots as levels if it begins with
+ * one. "\2e" is a '.' that is none. */
+static char *wire_name(const char *parent, const char *directory)
+{
+    bool dots = directory[0] == '.';
+    GString *wire = g_string_new(parent);
+
+    if (*parent != '\0')
+        g_string_append_c(wire, '/');
+    for (const char *at = dots ? directory + 1 : directory; *at != '\0'; at++) {
+        if (*at == '.' && dots) {
+            g_string_append_c(wire, '/');
+        } else if (g_ascii_strncasecmp(at, "\\2e", 3) == 0) {
+            g_string_append_c(wire, '.');
+            at += 2;
+        } else {
+            g_string_append_c(wire, *at);
+        }
+    }
+    return g_string_free(wire, FALSE);
+}
+
+static void add_folder(GPtrArray *folders, const char *path, const char *wire,
+                       const struct import_sink *sink)
+{
+    struct folder *folder = g_new0(struct folder, 1);
+
+    folder->path = g_strdup(path);
+    if (*wire == '\0')
+        folder->mailbox = g_strdup("");
+    else if (!mailbox_name_decode(&folder->mailbox, wire, strlen(wire), false))
+        folder->mailbox = NULL;
+    if (folder->mailbox != NULL) {
+        g_ptr_array_add(folders, folder);
+        return;
+    }
+    import_skip(sink, path, "its name can't be a mailbox's");
+    folder_free(folder);
+}
+
+/* The Maildirs in and below a directory. */
+static void find_folders(GPtrArray *folders, const char *path, const char *wire, unsigned depth,
+                         const struct import_sink *sink)
+{
+    GPtrArray *names;
+
+    if (has_cur(path))
+        add_folder(folders, path, wire, sink);
+    names = depth < MAILBOX_DEPTH_MAX ? read_names(path) : NULL;
+    for (unsigned i = 0; names != NULL && i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        char *below = g_strdup_printf("%s/%s", path, name);
+
+        if (strcmp(name, "cur") != 0 && strcmp(name, "new") != 0 && strcmp(name, "tmp") != 0 &&
+            is_directory(below)) {
+            char *inner = wire_name(wire, name);
+
+            find_folders(folders, below, inner, depth + 1, sink);
+            g_free(inner);
+        }
+        g_free(below);
+    }
+    if (names != NULL)
+        g_ptr_array_unref(names);
+}
+
+/* --- messages --- */
+
+struct entry {
+    char *name;
+    const char *part; /* "cur" or "new" */
+    uint64_t time;
+    uint32_t uid; /* 0: none */
+};
+
+static void entry_clear(void *data)
+{
+    struct entry *entry = data;
+
+    g_free(entry->name);
+}
+
+/* Those with UIDs first. */
+static int compare_entries(const void *a, const void *b)
+{
+    const struct entry *left = a;
+    const struct entry *right = b;
+
+    if (left->uid != right->uid)
+        return left->uid - 1 < right->uid - 1 ? -1 : 1;
+    if (left->time != right->time)
+        return left->time < right->time ? -1 : 1;
+    return strcmp(left->name, right->name);
+}
+
+static void add_entries(GArray *entries, const struct uidlist *list, const char *folder,
+                        const char *part)
 {
     char *path = g_strdup_printf("%s/%s", folder, part);
     GPtrArray *names = read_names(path);
 
     for (unsigned i = 0; names != NULL && i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
-        struct entry *entry;
+        struct entry entry = {.part = part, .time = g_ascii_strtoull(name, NULL, 10)};
 
         if (name[0] == '.')
             continue;
-        entry = g_new0(struct entry, 1);
-        entry->path = g_strdup_printf("%s/%s", path, name);
-        entry->name = strrchr(entry->path, '/') + 1;
-        entry->time = g_ascii_strtoull(name, NULL, 10);
-        g_ptr_array_add(entries, entry);
+        entry.name = g_strdup(name);
+        entry.uid = list->uids != NULL ? uidlist_find(list, name) : 0;
+        g_array_append_val(entries, entry);
     }
     if (names != NULL)
         g_ptr_array_unref(names);
     g_free(path);
 }
 
-/* A folder's keyword names by letter, as new strings or NULL. */
-static void read_keywords(char *letters[KEYWORD_LETTERS], const char *folder)
+/* A Maildir being read. */
+struct reading {
+    const struct import_sink *sink;
+    const struct folder *folder;     /* of it */
+    char *letters[DOVECOT_KEYWORDS]; /* the folder's keywords, or NULL */
+    bool exact;
+    uint64_t done; /* messages */
+};
+
+/* The list of UIDs if the folder has one that can be read; list is initialised in any case. */
+static void read_uidlist(struct uidlist *list, const char *folder, const struct import_sink *sink)
+{
+    static const char *const names[] = {"dovecot-uidlist", "courierimapuiddb"};
+
+    *list = (struct uidlist){0};
+    for (size_t i = 0; i < G_N_ELEMENTS(names) && list->uids == NULL; i++) {
+        char *path = g_strdup_printf("%s/%s", folder, names[i]);
+        char *problem = NULL;
+        char *data = NULL;
+        size_t length;
+
+        if (import_read_file(&data, &length, path, DOVECOT_FILE_MAX, NULL)) {
+            if (!uidlist_parse(list, data, length, &problem)) {
+                uidlist_release(list);
+                *list = (struct uidlist){0};
+                import_skip(sink, path, problem);
+            }
+        } else if (errno != ENOENT) {
+            import_skip(sink, path, strerror(errno));
+        }
+        g_free(problem);
+        free(data);
+        g_free(path);
+    }
+}
+
+static void read_keywords(char *letters[DOVECOT_KEYWORDS], const char *folder)
 {
     char *path = g_strdup_printf("%s/dovecot-keywords", folder);
-    FILE *file = fopen(path, "re");
-    char line[KEYWORD_LINE_MAX];
+    char *data = NULL;
+    size_t length;
 
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        char *name;
-        unsigned long index = strtoul(line, &name, 10);
-
-        if (name == line || *name != ' ' || index >= KEYWORD_LETTERS || letters[index] != NULL)
-            continue;
-        letters[index] = g_strndup(name + 1, strcspn(name + 1, "\r\n"));
-    }
-    if (file != NULL)
-        fclose(file);
+    if (import_read_file(&data, &length, path, DOVECOT_KEYWORDS_FILE_MAX, NULL))
+        dovecot_keywords_parse(letters, data, length);
+    free(data);
     g_free(path);
 }
 
@@ -137,137 +272,230 @@ static void read_info(struct import_message *message, const char *name, char *co
     }
 }
 
-static void tell_skipped(const struct import_sink *sink, const char *path, const char *why)
+/* Dovecot's zlib plugin compresses files in place: no message begins as gzip, bzip2, zstd, lz4 or
+ * xz do. */
+static bool is_compressed(const char *data, size_t length)
 {
-    char *what = g_strdup_printf("%s: %s", path, why);
+    static const char *const magic[] = {"\x1f\x8b", "BZh", "\x28\xb5\x2f\xfd", "Dovecot-LZ4",
+                                        "\xfd"
+                                        "7zXZ"};
 
-    sink->skipped(sink->data, what);
-    g_free(what);
+    for (size_t i = 0; i < G_N_ELEMENTS(magic); i++)
+        if (length > strlen(magic[i]) && memcmp(data, magic[i], strlen(magic[i])) == 0)
+            return true;
+    return false;
 }
 
-/* The file's octets, mapped; an empty file is "" and nothing to unmap. NULL: skipped. */
-static char *map_file(const struct entry *entry, struct stat *status,
-                      const struct import_sink *sink)
+static bool hand_on(const struct reading *reading, const struct entry *entry,
+                    const struct stat *status, const char *data, size_t length)
 {
-    char *data = NULL;
-    int fd = open(entry->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-    if (fd < 0) {
-        if (errno != ENOENT)
-            tell_skipped(sink, entry->path, strerror(errno));
-        return NULL;
-    }
-    if (fstat(fd, status) != 0 || !S_ISREG(status->st_mode))
-        tell_skipped(sink, entry->path, "not a regular file");
-    else if (status->st_size > IMPORT_MESSAGE_MAX)
-        tell_skipped(sink, entry->path, "too large");
-    else if (status->st_size == 0)
-        data = (char *)"";
-    else {
-        data = mmap(NULL, (size_t)status->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) {
-            tell_skipped(sink, entry->path, strerror(errno));
-            data = NULL;
-        }
-    }
-    close(fd);
-    return data;
-}
-
-static bool deliver(const struct entry *entry, const char *mailbox, char *const *letters,
-                    const struct import_sink *sink)
-{
-    struct import_message message = {.mailbox = mailbox};
-    struct stat status;
-    char *data = map_file(entry, &status, sink);
+    struct import_message message = {
+        .mailbox = reading->folder->mailbox,
+        .data = data,
+        .length = length,
+        .uid = entry->uid,
+        .date = status->st_mtim.tv_sec,
+        .exact = reading->exact,
+        .keywords = g_ptr_array_new_with_free_func(g_free),
+    };
     bool go_on;
 
-    if (data == NULL)
-        return true;
-    message.data = data;
-    message.length = (size_t)status.st_size;
-    message.date = status.st_mtim.tv_sec;
-    message.keywords = g_ptr_array_new_with_free_func(g_free);
-    read_info(&message, entry->name, letters);
+    read_info(&message, entry->name, reading->letters);
     g_ptr_array_add(message.keywords, NULL);
-    go_on = sink->message(sink->data, &message);
+    go_on = reading->sink->message(reading->sink->data, &message);
     g_ptr_array_unref(message.keywords);
-    if (message.length > 0)
-        munmap(data, message.length);
     return go_on;
 }
 
-static bool import_folder(const char *folder, const char *mailbox, const struct import_sink *sink)
+static bool deliver(const struct reading *reading, const struct entry *entry, const char *path)
 {
-    GPtrArray *entries = g_ptr_array_new_with_free_func(entry_free);
-    char *letters[KEYWORD_LETTERS] = {NULL};
-    bool go_on = sink->mailbox(sink->data, mailbox);
-
-    add_entries(entries, folder, "cur");
-    add_entries(entries, folder, "new");
-    g_ptr_array_sort(entries, compare_entries);
-    read_keywords(letters, folder);
-    for (unsigned i = 0; go_on && i < entries->len; i++)
-        go_on = deliver(g_ptr_array_index(entries, i), mailbox, letters, sink);
-    for (size_t i = 0; i < KEYWORD_LETTERS; i++)
-        g_free(letters[i]);
-    g_ptr_array_unref(entries);
-    return go_on;
-}
-
-static bool has_cur(const char *folder)
-{
-    char *path = g_strdup_printf("%s/cur", folder);
     struct stat status;
-    bool has = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    char *data = NULL;
+    size_t length;
+    bool go_on = true;
 
-    g_free(path);
-    return has;
+    if (!import_read_file(&data, &length, path, IMPORT_MESSAGE_MAX, &status)) {
+        if (errno != ENOENT)
+            import_skip(reading->sink, path,
+                        errno == EINVAL || errno == ELOOP ? "not a regular file"
+                        : errno == EFBIG                  ? "too large"
+                                                          : strerror(errno));
+        return true;
+    }
+    if (is_compressed(data, length))
+        import_skip(reading->sink, path, "compressed: copy the mail with doveadm first");
+    else
+        go_on = hand_on(reading, entry, &status, data, length);
+    free(data);
+    return go_on;
 }
 
-/* ".A.B" to "A/B"; NULL if it can't be a mailbox's name. Maildir++ cannot hold a '/' inside a
- * level (modified UTF-7 can: "&AC8-"); there it becomes another level. */
-static char *folder_name(const char *directory)
+/* What the sink wants of a file. */
+static enum import_wish wish(const struct reading *reading, const struct entry *entry,
+                             const char *path)
 {
-    char *wire = g_strdup(directory + 1);
+    struct stat status;
+
+    if (entry->uid == 0 || lstat(path, &status) != 0)
+        return IMPORT_WANTED;
+    return reading->sink->wish(reading->sink->data, entry->uid, status.st_mtim.tv_sec);
+}
+
+static bool deliver_all(struct reading *reading, GArray *entries)
+{
+    bool go_on = true;
+
+    /* Entries are added for those that are put off. */
+    for (unsigned i = 0; go_on && i < entries->len; i++) {
+        struct entry entry = g_array_index(entries, struct entry, i);
+        char *path = g_strdup_printf("%s/%s/%s", reading->folder->path, entry.part, entry.name);
+
+        switch (wish(reading, &entry, path)) {
+        case IMPORT_WANTED:
+            go_on = deliver(reading, &entry, path);
+            reading->done++;
+            break;
+        case IMPORT_THERE:
+            reading->done++;
+            break;
+        case IMPORT_LATER:
+            entry.name = g_strdup(entry.name);
+            entry.uid = 0;
+            g_array_append_val(entries, entry);
+            break;
+        }
+        g_free(path);
+        reading->sink->progress(reading->sink->data, reading->done);
+    }
+    return go_on;
+}
+
+static bool import_folder(struct reading *reading, const struct folder *folder)
+{
+    GArray *entries = g_array_new(FALSE, FALSE, sizeof(struct entry));
+    struct import_mailbox mailbox = {.name = folder->mailbox};
+    struct uidlist list;
+    bool go_on;
+
+    g_array_set_clear_func(entries, entry_clear);
+    read_uidlist(&list, folder->path, reading->sink);
+    mailbox.uid_validity = list.uid_validity;
+    mailbox.uid_next = list.uid_next;
+    add_entries(entries, &list, folder->path, "cur");
+    add_entries(entries, &list, folder->path, "new");
+    uidlist_release(&list);
+    g_array_sort(entries, compare_entries);
+    read_keywords(reading->letters, folder->path);
+    reading->folder = folder;
+    go_on = reading->sink->mailbox(reading->sink->data, &mailbox) && deliver_all(reading, entries);
+    for (size_t i = 0; i < DOVECOT_KEYWORDS; i++)
+        g_clear_pointer(&reading->letters[i], g_free);
+    g_array_unref(entries);
+    return go_on;
+}
+
+/* --- all of it --- */
+
+static uint64_t count_files(const char *folder, const char *part)
+{
+    char *path = g_strdup_printf("%s/%s", folder, part);
+    DIR *directory = opendir(path);
+    const struct dirent *found;
+    uint64_t count = 0;
+
+    while (directory != NULL && (found = readdir(directory)) != NULL)
+        count += found->d_name[0] != '.';
+    if (directory != NULL)
+        closedir(directory);
+    g_free(path);
+    return count;
+}
+
+static bool is_folder(const GPtrArray *folders, const char *mailbox)
+{
+    for (unsigned i = 0; i < folders->len; i++) {
+        const struct folder *folder = g_ptr_array_index(folders, i);
+
+        if (strcmp(folder->mailbox, mailbox) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Names may have the namespace's prefix INBOX, though folders have it not. */
+static void subscribe(const GPtrArray *folders, const char *wire, const struct import_sink *sink)
+{
     char *name = NULL;
 
-    for (char *dot = wire; *dot != '\0'; dot++)
-        if (*dot == '.')
-            *dot = '/';
-    if (!mailbox_name_decode(&name, wire, strlen(wire), false))
-        name = NULL;
-    g_free(wire);
-    return name;
+    if (!mailbox_name_decode(&name, wire, strlen(wire), false)) {
+        import_skip(sink, wire, "can't be subscribed");
+        return;
+    }
+    if (strncmp(name, "INBOX/", 6) == 0 && !is_folder(folders, name) &&
+        is_folder(folders, name + 6))
+        sink->subscribed(sink->data, name + 6);
+    else
+        sink->subscribed(sink->data, strcmp(name, "INBOX") == 0 ? "" : name);
+    g_free(name);
+}
+
+/* Of levels in the subscriptions: '/' where folders are directories in directories. */
+static char separator_of(const GPtrArray *folders)
+{
+    for (unsigned i = 0; i < folders->len; i++) {
+        const struct folder *folder = g_ptr_array_index(folders, i);
+
+        if (*folder->mailbox != '\0' && strrchr(folder->path, '/')[1] != '.')
+            return '/';
+    }
+    return '.';
+}
+
+static void read_subscriptions(const char *path, const GPtrArray *folders,
+                               const struct import_sink *sink)
+{
+    static const char *const files[] = {"subscriptions", "courierimapsubscribed"};
+    char separator = separator_of(folders);
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(files) && names->len == 0; i++) {
+        char *file = g_strdup_printf("%s/%s", path, files[i]);
+        char *data = NULL;
+        size_t length;
+
+        if (import_read_file(&data, &length, file, DOVECOT_FILE_MAX, NULL))
+            dovecot_subscriptions_parse(names, data, length, separator);
+        free(data);
+        g_free(file);
+    }
+    for (unsigned i = 0; i < names->len; i++)
+        subscribe(folders, g_ptr_array_index(names, i), sink);
+    g_ptr_array_unref(names);
 }
 
 bool import_maildir(const char *path, const struct import_sink *sink, char **problem)
 {
-    GPtrArray *names;
-    bool go_on;
+    GPtrArray *folders = g_ptr_array_new_with_free_func(folder_free);
+    struct reading reading = {.sink = sink, .exact = has_file(path, IMPORT_MAILDIR_EXACT)};
+    uint64_t total = 0;
+    bool go_on = true;
 
     *problem = NULL;
-    names = has_cur(path) ? read_names(path) : NULL;
-    if (names == NULL) {
-        *problem = g_strdup_printf("%s: not a Maildir (it has no cur directory)", path);
-        return false;
+    find_folders(folders, path, "", 0, sink);
+    if (folders->len == 0) {
+        *problem = g_strdup_printf("%s: not a Maildir (there is no cur directory)", path);
+        go_on = false;
     }
-    go_on = import_folder(path, "", sink);
-    for (unsigned i = 0; go_on && i < names->len; i++) {
-        const char *directory = g_ptr_array_index(names, i);
-        char *folder = g_strdup_printf("%s/%s", path, directory);
+    for (unsigned i = 0; i < folders->len; i++) {
+        const struct folder *folder = g_ptr_array_index(folders, i);
 
-        if (directory[0] == '.' && has_cur(folder)) {
-            char *mailbox = folder_name(directory);
-
-            if (mailbox != NULL)
-                go_on = import_folder(folder, mailbox, sink);
-            else
-                tell_skipped(sink, folder, "its name can't be a mailbox's");
-            g_free(mailbox);
-        }
-        g_free(folder);
+        total += count_files(folder->path, "cur") + count_files(folder->path, "new");
     }
-    g_ptr_array_unref(names);
+    sink->total(sink->data, total, IMPORT_MESSAGES);
+    for (unsigned i = 0; go_on && i < folders->len; i++)
+        go_on = import_folder(&reading, g_ptr_array_index(folders, i));
+    if (go_on)
+        read_subscriptions(path, folders, sink);
+    g_ptr_array_unref(folders);
     return go_on;
 }

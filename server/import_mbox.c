@@ -1,13 +1,12 @@
 #include "server/import_mbox.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "protocol/datetime.h"
 #include "protocol/header.h"
 #include "store/snapshot.h"
 
-enum { FROM_LINE_MAX = 1024, FROM_TOKENS_MAX = 32, KEYWORDS_PER_MESSAGE_MAX = 64 };
+enum { KEYWORDS_PER_MESSAGE_MAX = 64 };
 
 static const char FROM[] = "From ";
 enum { FROM_LENGTH = sizeof(FROM) - 1 };
@@ -30,109 +29,100 @@ static bool is_empty_line(const char *data, size_t start, size_t end)
     return data[end - 1] == '\n' && (end - start == 1 || (end - start == 2 && data[start] == '\r'));
 }
 
-/* ">From ", ">>From ", ... */
-static bool is_quoted_from(const char *data, size_t start, size_t end)
+static bool field_is(const struct header_field *field, const char *name)
 {
-    size_t position = start;
-
-    while (position < end && data[position] == '>')
-        position++;
-    return position > start && is_from(data, end, position);
+    return field->name_length == strlen(name) &&
+           g_ascii_strncasecmp(field->name, name, field->name_length) == 0;
 }
 
-/* --- dates --- */
+/* --- numbers in fields --- */
 
-struct token {
-    const char *text;
-    size_t length;
+/* The next number of a field's value: 0 if there is none, or it is too large. */
+static uint64_t take_number(const char **at, const char *end, uint64_t most)
+{
+    uint64_t value = 0;
+    const char *start;
+
+    while (*at < end && g_ascii_isspace(**at))
+        ++*at;
+    start = *at;
+    while (*at < end && g_ascii_isdigit(**at) && *at - start < 19)
+        value = value * 10 + (uint64_t)(*(*at)++ - '0');
+    return (*at == end || g_ascii_isspace(**at)) && value <= most ? value : 0;
+}
+
+static uint64_t field_number(const struct header_field *field, uint64_t most)
+{
+    const char *at = field->value;
+
+    return take_number(&at, field->value + field->value_length, most);
+}
+
+/* --- where messages begin and end --- */
+
+/* One message, as offsets. */
+struct item {
+    size_t from;  /* of the "From " line */
+    size_t start; /* of the message */
+    size_t end;   /* of it, without the empty line that parts it from the next */
+    size_t next;  /* of what follows */
+    bool counted; /* its end is known from Content-Length */
 };
 
-static bool is_blank(char c)
+/* The end that Content-Length tells, if there is one and a "From " line or the end of the file
+ * follows: else 0. */
+static size_t counted_end(const char *data, size_t length, size_t start)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
+    const uint8_t *message = (const uint8_t *)data + start;
+    size_t block = header_block_length(message, length - start);
+    size_t position = 0;
+    struct header_field field;
 
-static size_t split_tokens(struct token *tokens, const char *line, size_t length)
-{
-    size_t count = 0;
+    while (header_next(message, block, &position, &field)) {
+        size_t end;
+        size_t next;
 
-    for (size_t i = 0; i < length && count < FROM_TOKENS_MAX;) {
-        if (is_blank(line[i])) {
-            i++;
+        if (!field_is(&field, "Content-Length"))
             continue;
-        }
-        tokens[count].text = line + i;
-        while (i < length && !is_blank(line[i]))
-            i++;
-        tokens[count].length = (size_t)(line + i - tokens[count].text);
-        count++;
+        end = start + block + (size_t)field_number(&field, IMPORT_MESSAGE_MAX);
+        if (end > length || end < start + block)
+            return 0;
+        next = end < length ? line_end(data, length, end) : end;
+        if (next > end && !is_empty_line(data, end, next))
+            return 0;
+        return next == length || is_from(data, length, next) ? end : 0;
     }
-    return count;
+    return 0;
 }
 
-static bool is_digits(const struct token *token, size_t least, size_t most)
+/* The message whose "From " line is at from. */
+static void find_item(struct item *item, const char *data, size_t length, size_t from)
 {
-    if (token->length < least || token->length > most)
-        return false;
-    for (size_t i = 0; i < token->length; i++)
-        if (!g_ascii_isdigit(token->text[i]))
-            return false;
-    return true;
-}
+    size_t start = line_end(data, length, from);
+    size_t position = start;
+    size_t blank = start; /* where an empty line just before position starts; else position */
 
-static bool is_zone(const struct token *token)
-{
-    struct token digits = {token->text + 1, token->length - 1};
-
-    if (token->length == 5 && (token->text[0] == '+' || token->text[0] == '-'))
-        return is_digits(&digits, 4, 4);
-    for (size_t i = 0; i < token->length; i++)
-        if (!g_ascii_isupper(token->text[i]))
-            return false;
-    return token->length >= 2 && token->length <= 5;
-}
-
-/* tokens: weekday, month, day, time, and then year, zone year or year zone. */
-static bool date_at(int64_t *seconds, int16_t *zone, const struct token *tokens, size_t count)
-{
-    const struct token *year;
-    const struct token *zone_token = NULL;
-    char text[96];
-    int length;
-
-    if (count < 5 || tokens[0].length != 3 || tokens[1].length != 3 ||
-        !is_digits(&tokens[2], 1, 2) || memchr(tokens[3].text, ':', tokens[3].length) == NULL)
-        return false;
-    if (is_digits(&tokens[4], 4, 4)) {
-        year = &tokens[4];
-        if (count > 5 && is_zone(&tokens[5]))
-            zone_token = &tokens[5];
-    } else if (count > 5 && is_zone(&tokens[4]) && is_digits(&tokens[5], 4, 4)) {
-        zone_token = &tokens[4];
-        year = &tokens[5];
-    } else {
-        return false;
+    *item = (struct item){.from = from, .start = start};
+    item->end = counted_end(data, length, start);
+    if (item->end != 0) {
+        item->counted = true;
+        item->next = item->end < length ? line_end(data, length, item->end) : length;
+        return;
     }
-    length = snprintf(text, sizeof(text), "%.*s %.3s %.4s %.*s %.*s", (int)tokens[2].length,
-                      tokens[2].text, tokens[1].text, year->text, (int)MIN(tokens[3].length, 8),
-                      tokens[3].text, zone_token != NULL ? (int)zone_token->length : 5,
-                      zone_token != NULL ? zone_token->text : "+0000");
-    return datetime_parse_rfc5322(seconds, zone, text, (size_t)length);
+    while (position < length) {
+        size_t next = line_end(data, length, position);
+
+        if (blank < position && is_from(data, length, position))
+            break;
+        blank = is_empty_line(data, position, next) ? position : next;
+        position = next;
+    }
+    /* The last message's own closing empty line is the format's too. */
+    item->end = MIN(blank, position);
+    item->next = position;
 }
 
-bool import_mbox_date(int64_t *seconds, int16_t *zone, const char *line, size_t length)
-{
-    struct token tokens[FROM_TOKENS_MAX];
-    size_t count = split_tokens(tokens, line, MIN(length, (size_t)FROM_LINE_MAX));
-
-    /* The sender may hold spaces: the date is looked for everywhere after it. */
-    for (size_t i = 1; i < count; i++)
-        if (date_at(seconds, zone, tokens + i, count - i))
-            return true;
-    return false;
-}
-
-/* --- messages --- */
+/* --- one message --- */
 
 static uint8_t status_flags(const struct header_field *field)
 {
@@ -154,115 +144,284 @@ static uint8_t status_flags(const struct header_field *field)
 static void add_keywords(GPtrArray *keywords, const char *value, size_t length)
 {
     GString *text = g_string_new(NULL);
-    struct token tokens[FROM_TOKENS_MAX];
-    size_t count;
+    char **words;
 
     header_unfold(text, value, length);
-    for (size_t i = 0; i < text->len; i++)
-        if (text->str[i] == ',')
-            text->str[i] = ' ';
-    count = split_tokens(tokens, text->str, text->len);
-    for (size_t i = 0; i < count && keywords->len < KEYWORDS_PER_MESSAGE_MAX; i++)
-        g_ptr_array_add(keywords, g_strndup(tokens[i].text, tokens[i].length));
+    words = g_strsplit_set(text->str, ", \t", KEYWORDS_PER_MESSAGE_MAX * 2);
+    for (size_t i = 0; words[i] != NULL && keywords->len < KEYWORDS_PER_MESSAGE_MAX; i++)
+        if (*words[i] != '\0')
+            g_ptr_array_add(keywords, g_strdup(words[i]));
+    g_strfreev(words);
     g_string_free(text, TRUE);
 }
 
-static bool field_is(const struct header_field *field, const char *name)
+/* What the fields of a message's header say. */
+struct facts {
+    struct import_message message;
+    GPtrArray *labels;
+    uint32_t uid_validity; /* of X-IMAPbase or X-IMAP; 0: none */
+    uint32_t uid_last;
+    bool pseudo; /* X-IMAP: no message, only what the mailbox is */
+};
+
+static void read_base(struct facts *facts, const struct header_field *field)
 {
-    return field->name_length == strlen(name) &&
-           g_ascii_strncasecmp(field->name, name, field->name_length) == 0;
+    const char *at = field->value;
+    const char *end = field->value + field->value_length;
+
+    facts->uid_validity = (uint32_t)take_number(&at, end, UINT32_MAX);
+    facts->uid_last = (uint32_t)take_number(&at, end, UINT32_MAX - 1);
+    facts->pseudo = field_is(field, "X-IMAP");
 }
 
-/* Flags, keywords and (unless dated) the date from the header. */
-static void read_header(struct import_message *message, bool dated)
+static void read_field(struct facts *facts, const struct header_field *field, bool *dated)
 {
-    size_t block = header_block_length((const uint8_t *)message->data, message->length);
+    struct import_message *message = &facts->message;
+
+    if (field_is(field, "Status") || field_is(field, "X-Status"))
+        message->flags |= status_flags(field);
+    else if (field_is(field, "X-Keywords"))
+        add_keywords(message->keywords, field->value, field->value_length);
+    else if (field_is(field, "X-UID"))
+        message->uid = (uint32_t)field_number(field, UINT32_MAX - 1);
+    else if (field_is(field, "X-IMAPbase") || field_is(field, "X-IMAP"))
+        read_base(facts, field);
+    else if (field_is(field, "X-Gmail-Labels"))
+        import_labels_parse(facts->labels, field->value, field->value_length, false);
+    else if (field_is(field, "X-GM-LABELS"))
+        import_labels_parse(facts->labels, field->value, field->value_length, true);
+    else if (!*dated && field_is(field, "Date"))
+        *dated = datetime_parse_rfc5322(&message->date, &message->zone, field->value,
+                                        field->value_length);
+}
+
+/* A file being read. */
+struct reading {
+    const char *mailbox;
+    const char *data;
+    size_t length;
+    int64_t fallback;
+    uint64_t before;   /* octets of files that were read before */
+    uint32_t uid_last; /* of X-IMAPbase; 0: UIDs are not known */
+    const struct import_mbox_options *options;
+    const struct import_sink *sink;
+};
+
+static void facts_read(struct facts *facts, const struct reading *reading, const struct item *item)
+{
+    const uint8_t *message = (const uint8_t *)reading->data + item->start;
+    size_t block = header_block_length(message, item->end - item->start);
     size_t position = 0;
     struct header_field field;
+    bool dated;
 
-    while (header_next((const uint8_t *)message->data, block, &position, &field)) {
-        if (field_is(&field, "Status") || field_is(&field, "X-Status"))
-            message->flags |= status_flags(&field);
-        else if (field_is(&field, "X-Keywords"))
-            add_keywords(message->keywords, field.value, field.value_length);
-        else if (!dated && field_is(&field, "Date"))
-            dated = datetime_parse_rfc5322(&message->date, &message->zone, field.value,
-                                           field.value_length);
-    }
+    *facts = (struct facts){
+        .message = {.mailbox = reading->mailbox, .date = reading->fallback},
+        .labels = g_ptr_array_new_with_free_func(g_free),
+    };
+    facts->message.keywords = g_ptr_array_new_with_free_func(g_free);
+    dated = import_mbox_date(&facts->message.date, &facts->message.zone, reading->data + item->from,
+                             item->start - item->from);
+    while (header_next(message, block, &position, &field))
+        read_field(facts, &field, &dated);
 }
 
-/* The text from start to end without one '>' of each quoted "From " line. */
-static void unquote(GString *out, const char *data, size_t start, size_t end)
+static void facts_release(struct facts *facts)
+{
+    g_ptr_array_unref(facts->message.keywords);
+    g_ptr_array_unref(facts->labels);
+}
+
+/* Whether a field is the mbox's, not the message's: those that Dovecot hides, and Gmail's own. */
+static bool is_own_field(const struct header_field *field)
+{
+    static const char *const names[] = {
+        "Content-Length", "Status",         "X-IMAP",      "X-IMAPbase", "X-Keywords", "X-Status",
+        "X-UID",          "X-Gmail-Labels", "X-GM-LABELS", "X-GM-THRID", "X-GM-MSGID",
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (field_is(field, names[i]))
+            return true;
+    return false;
+}
+
+/* The text without one '>' of each quoted "From " line. */
+static void unquote(GString *out, const char *data, size_t start, size_t end,
+                    enum import_mbox_quoting quoting)
 {
     while (start < end) {
         size_t next = line_end(data, end, start);
-        size_t from = is_quoted_from(data, start, next) ? start + 1 : start;
+        size_t from = start;
 
+        while (from < next && data[from] == '>' && (quoting == IMPORT_MBOX_RD || from == start))
+            from++;
+        from = from > start && is_from(data, next, from) ? start + 1 : start;
         g_string_append_len(out, data + from, (gssize)(next - from));
         start = next;
     }
 }
 
-static bool deliver(const char *data, size_t from_line, size_t start, size_t end, int64_t fallback,
-                    const struct import_sink *sink)
+/* The octets from start to end as the message has them. */
+static void append_text(GString *out, const struct reading *reading, const struct item *item,
+                        size_t start, size_t end)
 {
-    struct import_message message = {.mailbox = "", .date = fallback};
+    if (item->counted || reading->options->quoting == IMPORT_MBOX_UNQUOTED)
+        g_string_append_len(out, reading->data + start, (gssize)(end - start));
+    else
+        unquote(out, reading->data, start, end, reading->options->quoting);
+}
+
+static GString *message_text(const struct reading *reading, const struct item *item)
+{
+    const uint8_t *message = (const uint8_t *)reading->data + item->start;
+    size_t block = header_block_length(message, item->end - item->start);
+    GString *text = g_string_sized_new(item->end - item->start + 1);
+    size_t position = 0;
+    size_t copied = 0;
+    struct header_field field;
+
+    while (!reading->options->keep_bytes && header_next(message, block, &position, &field)) {
+        if (is_own_field(&field)) {
+            append_text(text, reading, item, item->start + copied, item->start + field.start);
+            copied = field.end;
+        }
+    }
+    append_text(text, reading, item, item->start + copied, item->end);
+    return text;
+}
+
+static bool hand_on_labelled(struct facts *facts, const struct reading *reading)
+{
+    struct import_labelled labelled;
+    bool go_on = true;
+
+    import_labels_apply(&labelled, &reading->options->map, facts->labels);
+    facts->message.flags |= labelled.flags;
+    for (unsigned i = 0; i < labelled.keywords->len; i++)
+        g_ptr_array_insert(facts->message.keywords, 0,
+                           g_strdup(g_ptr_array_index(labelled.keywords, i)));
+    for (unsigned i = 0; go_on && i < labelled.mailboxes->len; i++) {
+        facts->message.mailbox = g_ptr_array_index(labelled.mailboxes, i);
+        go_on = reading->sink->message(reading->sink->data, &facts->message);
+    }
+    import_labelled_release(&labelled);
+    return go_on;
+}
+
+static bool hand_on(struct facts *facts, const struct reading *reading, const struct item *item)
+{
+    const struct import_sink *sink = reading->sink;
     GString *text;
-    bool dated;
     bool go_on;
 
-    if (end - start > IMPORT_MESSAGE_MAX) {
-        char *what = g_strdup_printf("message at octet %zu: too large", start);
+    if (item->end - item->start > IMPORT_MESSAGE_MAX) {
+        char *what = g_strdup_printf("message at octet %zu", item->start);
 
-        sink->skipped(sink->data, what);
+        import_skip(sink, what, "too large");
         g_free(what);
         return true;
     }
-    text = g_string_sized_new(end - start + 1);
-    unquote(text, data, start, end);
-    message.data = text->str;
-    message.length = text->len;
-    message.keywords = g_ptr_array_new_with_free_func(g_free);
-    dated = import_mbox_date(&message.date, &message.zone, data + from_line, start - from_line);
-    read_header(&message, dated);
-    g_ptr_array_add(message.keywords, NULL);
-    go_on = sink->message(sink->data, &message);
-    g_ptr_array_unref(message.keywords);
+    text = message_text(reading, item);
+    facts->message.data = text->str;
+    facts->message.length = text->len;
+    g_ptr_array_add(facts->message.keywords, NULL);
+    go_on = reading->options->labels ? hand_on_labelled(facts, reading)
+                                     : sink->message(sink->data, &facts->message);
     g_string_free(text, TRUE);
     return go_on;
 }
 
-bool import_mbox(const char *data, size_t length, int64_t fallback, const struct import_sink *sink,
-                 char **problem)
+/* --- all messages --- */
+
+/* Those without a UID in a file where others have one come after all others. */
+struct later {
+    GArray *items; /* struct item */
+    uint32_t uid;  /* the last one seen */
+};
+
+static bool deliver(const struct reading *reading, const struct item *item, struct later *later)
 {
-    size_t from_line = 0;
-    size_t start;
-    size_t position;
-    size_t blank = 0; /* where an empty line just before position starts; else position */
+    const struct import_sink *sink = reading->sink;
+    struct facts facts;
+    enum import_wish wish = IMPORT_WANTED;
+    bool go_on = true;
+
+    facts_read(&facts, reading, item);
+    if (later == NULL || reading->uid_last == 0) {
+        facts.message.uid = 0;
+    } else if (facts.message.uid <= later->uid || facts.message.uid > reading->uid_last) {
+        wish = IMPORT_LATER;
+    } else {
+        later->uid = facts.message.uid;
+        wish = sink->wish(sink->data, facts.message.uid, facts.message.date);
+    }
+    if (wish == IMPORT_WANTED && !facts.pseudo)
+        go_on = hand_on(&facts, reading, item);
+    else if (wish == IMPORT_LATER && !facts.pseudo)
+        g_array_append_val(later->items, *item);
+    facts_release(&facts);
+    if (later != NULL)
+        sink->progress(sink->data, reading->before + item->next);
+    return go_on;
+}
+
+static bool deliver_all(const struct reading *reading)
+{
+    struct later later = {.items = g_array_new(FALSE, FALSE, sizeof(struct item))};
+    struct item item = {0};
+    bool go_on = true;
+
+    while (go_on && item.next < reading->length) {
+        find_item(&item, reading->data, reading->length, item.next);
+        go_on = deliver(reading, &item, &later);
+    }
+    for (unsigned i = 0; go_on && i < later.items->len; i++)
+        go_on = deliver(reading, &g_array_index(later.items, struct item, i), NULL);
+    g_array_unref(later.items);
+    return go_on;
+}
+
+/* The mailbox, with its UIDVALIDITY if the first message tells. */
+static bool enter(struct reading *reading)
+{
+    struct import_mailbox mailbox = {.name = reading->mailbox};
+    struct facts facts;
+    struct item item;
+
+    if (reading->options->labels)
+        return true;
+    if (reading->length > 0) {
+        find_item(&item, reading->data, reading->length, 0);
+        facts_read(&facts, reading, &item);
+        if (facts.uid_validity != 0 && facts.uid_last != 0) {
+            mailbox.uid_validity = facts.uid_validity;
+            mailbox.uid_next = facts.uid_last + 1;
+            reading->uid_last = facts.uid_last;
+        }
+        facts_release(&facts);
+    }
+    return reading->sink->mailbox(reading->sink->data, &mailbox);
+}
+
+bool import_mbox_part(const char *mailbox, const char *data, size_t length, int64_t fallback,
+                      uint64_t before, const struct import_mbox_options *options,
+                      const struct import_sink *sink, char **problem)
+{
+    struct reading reading = {
+        .mailbox = mailbox,
+        .data = data,
+        .length = length,
+        .fallback = fallback,
+        .before = before,
+        .options = options,
+        .sink = sink,
+    };
 
     *problem = NULL;
-    if (!sink->mailbox(sink->data, ""))
-        return false;
-    if (length == 0)
-        return true;
-    if (!is_from(data, length, 0)) {
+    if (length > 0 && !is_from(data, length, 0)) {
         *problem = g_strdup("not an mbox: it does not begin with \"From \"");
         return false;
     }
-    start = position = blank = line_end(data, length, 0);
-    while (position < length) {
-        size_t next = line_end(data, length, position);
-
-        if (blank < position && is_from(data, length, position)) {
-            if (!deliver(data, from_line, start, blank, fallback, sink))
-                return false;
-            from_line = position;
-            start = position = blank = next;
-            continue;
-        }
-        blank = is_empty_line(data, position, next) ? position : next;
-        position = next;
-    }
-    /* The last message's own closing empty line is the format's too. */
-    return deliver(data, from_line, start, blank < position ? blank : length, fallback, sink);
+    return enter(&reading) && deliver_all(&reading);
 }

@@ -1,0 +1,65 @@
+/* The account that an import goes to.
+ *
+ * Messages are committed in batches, each at once and durable; whatever ends the import, batches
+ * are there or not, and the same import again goes on: a message that a mailbox has already, by its
+ * UID where UIDs are kept, else by its octets and date, is not added a second time (as often as the
+ * source has it).
+ */
+#ifndef ANNAL_SERVER_IMPORT_TARGET_H
+#define ANNAL_SERVER_IMPORT_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/import.h"
+#include "store/store.h"
+
+enum import_uids {
+    IMPORT_UIDS_KEEP,    /* where the mailbox can take them over; else told */
+    IMPORT_UIDS_REQUIRE, /* the import stops where it can't */
+    IMPORT_UIDS_FRESH,
+};
+
+struct import_target_options {
+    const char *root;    /* the mailbox that the source's root goes to */
+    const char *command; /* as it stands in commits */
+    enum import_uids uids;
+    bool keep_bytes; /* else bare LF line ends become CRLF */
+    bool duplicates; /* add also what is there already */
+};
+
+struct import_counts {
+    uint64_t messages; /* added */
+    uint64_t octets;
+    uint64_t there; /* not added again */
+    unsigned mailboxes;
+    unsigned skipped;
+};
+
+struct import_target;
+
+/* Everything is borrowed, options too. complain gets each line about something that did not go as
+ * in the source. */
+struct import_target *import_target_new(struct store *store, struct account *account,
+                                        const struct import_target_options *options,
+                                        void (*complain)(const char *text));
+/* What is not committed is dropped. Accepts NULL. */
+void import_target_free(struct import_target *target);
+
+/* The callbacks of struct import_sink of these names. False: told by complain. */
+bool import_target_mailbox(struct import_target *target, const struct import_mailbox *mailbox);
+enum import_wish import_target_wish(struct import_target *target, uint32_t uid, int64_t date);
+bool import_target_message(struct import_target *target, const struct import_message *message);
+void import_target_subscribed(struct import_target *target, const char *mailbox);
+
+/* Commits what is waiting. */
+bool import_target_flush(struct import_target *target);
+/* The same at the end: UIDNEXT, subscriptions and special uses (by the names that mailboxes usually
+ * have, where the account's own mailbox for the use was never used). */
+bool import_target_finish(struct import_target *target);
+
+const struct import_counts *import_target_counts(const struct import_target *target);
+/* Something of the source was left out. */
+void import_target_skipped(struct import_target *target);
+
+#endif
