@@ -97,6 +97,8 @@ int history_view_end(struct history_view *view, int result, const char *about)
     else if (result < 0)
         admin_complain("%s: %s: %s", about, store_code_name(view->error.code), view->error.detail);
     history_close(view->history);
+    account_unref(view->account);
+    store_close(view->store);
     g_string_free(view->text, TRUE);
     config_release(&view->config);
     return result < 0 || !written ? ADMIN_FAILED : ADMIN_DONE;
@@ -128,6 +130,20 @@ int history_view_branch(struct history_view *view, const char *mailbox, GPtrArra
                                                   : "it was deleted; --deleted shows it");
 }
 
+int history_view_past(struct history_view *view, const char *mailbox, const struct moment *moment,
+                      struct past_state *out)
+{
+    int result = 0;
+
+    if (view->store == NULL)
+        result = store_open(&view->store, view->config.data, host_system(), &view->error);
+    if (result == 0 && view->account == NULL)
+        result = store_open_account(view->store, view->user, &view->account, &view->error);
+    if (result == 0)
+        result = past_find(view->account, mailbox, moment, out, NULL, &view->error);
+    return result;
+}
+
 bool history_uids_valid(const char *set)
 {
     struct sequence_set parsed;
@@ -140,34 +156,31 @@ bool history_uids_valid(const char *set)
     return true;
 }
 
-bool history_uids_parse(struct history_view *view, const char *set, const GPtrArray *branches,
-                        GArray **out)
+GArray *history_uids(struct history_view *view, const char *set, const struct object_id *commits,
+                     size_t count)
 {
+    GArray *out = g_array_new(FALSE, FALSE, sizeof(struct uid_range));
     struct sequence_set parsed;
     struct history_state state;
     struct store_error ignored;
     uint32_t largest = 0;
     GArray *ranges;
 
-    if (!sequence_set_parse(&parsed, set, strlen(set), false))
-        return false;
-    for (guint i = 0; i < branches->len; i++) {
-        const struct history_branch *branch = g_ptr_array_index(branches, i);
-
-        if (history_state(view->history, &branch->tip, &state, &ignored) == 0)
+    for (size_t i = 0; i < count; i++)
+        if (history_state(view->history, &commits[i], &state, &ignored) == 0)
             largest = MAX(largest, state.uid_next - 1);
-    }
+    if (!sequence_set_parse(&parsed, set, strlen(set), false))
+        return out;
     ranges = sequence_set_resolve(&parsed, largest);
-    *out = g_array_new(FALSE, FALSE, sizeof(struct uid_range));
     for (guint i = 0; i < ranges->len; i++) {
         const struct sequence_range *from = &g_array_index(ranges, struct sequence_range, i);
         struct uid_range range = {from->low, from->high};
 
-        g_array_append_val(*out, range);
+        g_array_append_val(out, range);
     }
     g_array_unref(ranges);
     sequence_set_release(&parsed);
-    return true;
+    return out;
 }
 
 /* --- how things look --- */
@@ -183,6 +196,15 @@ void history_append_time(GString *out, int64_t seconds, int zone)
         strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
     g_string_append_printf(out, "%s %c%02u%02u", when, zone < 0 ? '-' : '+', minutes / 60,
                            minutes % 60);
+}
+
+void history_append_commit(struct history_view *view, const struct object_id *commit, int width)
+{
+    char hex[OBJECT_ID_HEX + 1];
+
+    object_id_format(commit, hex);
+    hex[width] = '\0';
+    page_style(&view->page, view->text, PAGE_COMMIT, hex);
 }
 
 void history_append_place(GString *out, const struct history_branch *branch)
@@ -209,35 +231,38 @@ void history_append_who(GString *out, const struct history_entry *entry)
         g_string_append_printf(out, ", session %s", entry->session);
 }
 
-/* As much of a message as holds its header. */
-static GBytes *read_head(struct message_stream *stream, struct store_error *error)
+GBytes *history_read_head(struct history *history, const struct object_id *blob,
+                          struct store_error *error)
 {
-    uint64_t length = message_stream_length(stream);
-    uint64_t first = MIN(length, MESSAGE_STREAM_PIECE_MAX);
-    GBytes *head;
+    struct message_stream *stream;
+    GBytes *head = NULL;
+    uint64_t length;
+    uint64_t first;
     gsize size;
 
-    if (message_stream_gather(stream, 0, first, &head, error) < 0)
+    if (history_open_message(history, blob, &stream, error) < 0)
         return NULL;
-    const uint8_t *data = g_bytes_get_data(head, &size);
-    if (first < length && header_block_length(data, size) == size) {
-        g_bytes_unref(head);
-        if (message_stream_gather(stream, 0, MIN(length, HEADLINE_SEARCH_MAX), &head, error) < 0)
-            return NULL;
+    length = message_stream_length(stream);
+    first = MIN(length, MESSAGE_STREAM_PIECE_MAX);
+    if (message_stream_gather(stream, 0, first, &head, error) == 0 && first < length) {
+        const uint8_t *data = g_bytes_get_data(head, &size);
+
+        if (header_block_length(data, size) == size) {
+            g_bytes_unref(head);
+            message_stream_gather(stream, 0, MIN(length, HEADLINE_SEARCH_MAX), &head, error);
+        }
     }
+    message_stream_unref(stream);
     return head;
 }
 
 void history_headline(struct history_view *view, const struct object_id *blob, struct headline *out)
 {
-    struct message_stream *stream = NULL;
     struct store_error error = {0};
-    GBytes *head = NULL;
+    GBytes *head = history_read_head(view->history, blob, &error);
+    gsize size;
 
-    if (history_open_message(view->history, blob, &stream, &error) == 0)
-        head = read_head(stream, &error);
     if (head != NULL) {
-        gsize size;
         const uint8_t *data = g_bytes_get_data(head, &size);
 
         headline_read(out, data != NULL ? data : (const uint8_t *)"", size);
@@ -246,7 +271,6 @@ void history_headline(struct history_view *view, const struct object_id *blob, s
         out->subject = g_strdup_printf("(%s)", error.detail);
         out->from = g_strdup("");
     }
-    message_stream_unref(stream);
 }
 
 void touched_init(struct touched *touched, const struct history_change *change)
@@ -285,7 +309,7 @@ static void append_flag_changes(GString *out, const struct touched *touched)
             g_string_append_printf(out, "  -%s", before[i]);
 }
 
-static void append_headline(GString *out, const struct headline *headline)
+void history_append_headline(GString *out, const struct headline *headline)
 {
     if (headline->subject[0] == '\0')
         g_string_append(out, "(no subject)");
@@ -313,7 +337,7 @@ void history_append_touched(struct history_view *view, const struct touched *tou
     page_style(&view->page, view->text, style, name);
     g_string_append(view->text, "  ");
     history_headline(view, &touched->message.blob, &headline);
-    append_headline(view->text, &headline);
+    history_append_headline(view->text, &headline);
     headline_release(&headline);
     if (touched->was && touched->is)
         append_flag_changes(view->text, touched);

@@ -12,6 +12,7 @@
 #include "server/headline.h"
 #include "server/json.h"
 #include "store/history.h"
+#include "store/past.h"
 
 /* --- options --- */
 
@@ -61,6 +62,8 @@ struct history_view {
     const struct history_options *options;
     const char *user;
     struct history *history;
+    struct store *store;     /* NULL until a moment is asked for */
+    struct account *account; /* likewise */
     struct page page;
     GString *text;            /* of what is written next */
     struct store_error error; /* why it came to an end */
@@ -81,17 +84,23 @@ bool history_view_write(struct history_view *view);
 int history_view_branch(struct history_view *view, const char *mailbox, GPtrArray **branches,
                         const struct history_branch **out);
 
-/* UIDs as given to --uid, for history_diff(); "*" is the highest UID that was ever given at the tip
- * of one of these branches. NULL when it is malformed, which is told; then also *out is NULL. */
-bool history_uids_parse(struct history_view *view, const char *set, const GPtrArray *branches,
-                        GArray **out);
-/* Whether history_uids_parse() understands it. */
+/* The state of a mailbox of that name at a moment, past_find(). Fills view->error. */
+int history_view_past(struct history_view *view, const char *mailbox, const struct moment *moment,
+                      struct past_state *out);
+
+/* Whether it is a set of UIDs; tells if it is not. */
 bool history_uids_valid(const char *set);
+/* A valid set as a new array for history_diff(). "*" is the highest UID that was given in the state
+ * of any of these commits (struct object_id). */
+GArray *history_uids(struct history_view *view, const char *set, const struct object_id *commits,
+                     size_t count);
 
 /* --- how things look --- */
 
 /* "2026-11-22 20:57:23 +0000". */
 void history_append_time(GString *out, int64_t seconds, int zone);
+/* The first width digits of a commit's id. */
+void history_append_commit(struct history_view *view, const struct object_id *commit, int width);
 /* "INBOX", "Work, deleted", "the account". */
 void history_append_place(GString *out, const struct history_branch *branch);
 /* "alice, Mutt 2 (192.0.2.7), session 7f3a9c". */
@@ -101,6 +110,12 @@ void history_append_who(GString *out, const struct history_entry *entry);
  * message can't be read. Release it. */
 void history_headline(struct history_view *view, const struct object_id *blob,
                       struct headline *out);
+
+/* As much of a message as holds its header; NULL when it can't be read. A new reference. */
+GBytes *history_read_head(struct history *history, const struct object_id *blob,
+                          struct store_error *error);
+/* "\"lunch\" from Anna <anna@example.org>", cut to the width of a line. */
+void history_append_headline(GString *out, const struct headline *headline);
 
 /* One message that a change touched, kept for later. */
 struct touched {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/admin_change.h"
 #include "server/admin_history.h"
 #include "server/admin_moment.h"
 #include "server/commands.h"
@@ -56,128 +57,6 @@ struct log {
     size_t old;     /* changes in a row that are too old */
 };
 
-/* What a change did. */
-struct effect {
-    size_t keep;
-    size_t arrived;
-    size_t gone;
-    size_t changed;
-    GArray *touched; /* the first of them */
-    bool known;
-    struct store_error error; /* if it is not */
-};
-
-static int note_change(const struct history_change *change, void *data)
-{
-    struct effect *effect = data;
-    struct touched touched;
-
-    if (change->before == NULL)
-        effect->arrived++;
-    else if (change->after == NULL)
-        effect->gone++;
-    else
-        effect->changed++;
-    if (effect->touched->len < effect->keep) {
-        touched_init(&touched, change);
-        g_array_append_val(effect->touched, touched);
-    }
-    return 0;
-}
-
-static void clear_touched(void *data)
-{
-    touched_release(data);
-}
-
-static void find_effect(struct log *log, const struct history_entry *entry, struct effect *effect)
-{
-    struct object_id none = {{0}};
-
-    *effect = (struct effect){.keep = log->options->messages};
-    effect->touched = g_array_new(FALSE, FALSE, sizeof(struct touched));
-    g_array_set_clear_func(effect->touched, clear_touched);
-    if (entry->branch->place == HISTORY_ACCOUNT || entry->cut)
-        return;
-    effect->known =
-        history_diff(log->view->history, entry->parent_count > 0 ? &entry->parents[0] : &none,
-                     &entry->commit, log->ranges, note_change, effect, &effect->error) == 0;
-}
-
-static size_t effect_count(const struct effect *effect)
-{
-    return effect->arrived + effect->gone + effect->changed;
-}
-
-/* --- for people --- */
-
-static void append_head(struct log *log, const struct history_entry *entry)
-{
-    struct history_view *view = log->view;
-    char hex[OBJECT_ID_HEX + 1];
-
-    object_id_format(&entry->commit, hex);
-    hex[12] = '\0';
-    page_style(&view->page, view->text, PAGE_COMMIT, hex);
-    g_string_append(view->text, "  ");
-    history_append_time(view->text, entry->time, entry->zone);
-    g_string_append(view->text, "  ");
-    if (log->options->mailbox == NULL || entry->branch->place != HISTORY_MAILBOX) {
-        g_string_append_c(view->text, '[');
-        history_append_place(view->text, entry->branch);
-        g_string_append(view->text, "]  ");
-    }
-    g_string_append_printf(view->text, "%s\n    ", entry->subject);
-    history_append_who(view->text, entry);
-    g_string_append_c(view->text, '\n');
-}
-
-static void print_text(struct log *log, const struct history_entry *entry,
-                       const struct effect *effect)
-{
-    struct history_view *view = log->view;
-    size_t left = effect_count(effect) - effect->touched->len;
-
-    append_head(log, entry);
-    for (guint i = 0; i < effect->touched->len; i++)
-        history_append_touched(view, &g_array_index(effect->touched, struct touched, i), NULL);
-    if (left > 0 && effect->touched->len > 0)
-        g_string_append_printf(view->text,
-                               "    ... %zu more (in all %zu arrived, %zu gone, %zu changed)\n",
-                               left, effect->arrived, effect->gone, effect->changed);
-    if (entry->cut)
-        g_string_append(view->text, "    what was before is not kept any more\n");
-    else if (!effect->known && entry->branch->place != HISTORY_ACCOUNT)
-        g_string_append_printf(view->text, "    what it did can't be told: %s\n",
-                               effect->error.detail);
-}
-
-/* --- JSON --- */
-
-static void print_json(struct log *log, const struct history_entry *entry,
-                       const struct effect *effect)
-{
-    struct history_view *view = log->view;
-    struct json json = {.out = view->text};
-
-    json_begin_object(&json, NULL);
-    history_json_entry(&json, entry);
-    json_number(&json, "arrived", (int64_t)effect->arrived);
-    json_number(&json, "gone", (int64_t)effect->gone);
-    json_number(&json, "changed", (int64_t)effect->changed);
-    json_begin_array(&json, "messages");
-    for (guint i = 0; i < effect->touched->len; i++) {
-        history_json_touched(view, &json, NULL, &g_array_index(effect->touched, struct touched, i));
-        json_end_object(&json);
-    }
-    json_end_array(&json);
-    if (!effect->known && entry->branch->place != HISTORY_ACCOUNT)
-        json_text(&json, "problem",
-                  entry->cut ? "what was before is not kept any more" : effect->error.detail);
-    json_end_object(&json);
-    g_string_append_c(view->text, '\n');
-}
-
 /* --- the walk --- */
 
 static bool is_wanted(const struct log *log, const struct history_entry *entry)
@@ -202,20 +81,20 @@ static bool is_past_the_end(struct log *log, const struct history_entry *entry)
 /* Returns 1 if it was shown, 0 if not, and -1 when there is no use in going on. */
 static int show_entry(struct log *log, const struct history_entry *entry)
 {
-    struct effect effect;
+    struct change change;
     int shown = 0;
 
     if (!is_wanted(log, entry))
         return 0;
-    find_effect(log, entry, &effect);
-    if (log->ranges == NULL || effect_count(&effect) > 0) {
+    change_find(&change, log->view, entry, log->ranges, log->options->messages);
+    if (log->ranges == NULL || change_count(&change) > 0) {
         if (log->options->common.json)
-            print_json(log, entry, &effect);
+            change_append_json(log->view, &change);
         else
-            print_text(log, entry, &effect);
+            change_append_text(log->view, &change, log->options->mailbox == NULL);
         shown = history_view_write(log->view) ? 1 : -1;
     }
-    g_array_unref(effect.touched);
+    change_release(&change);
     return shown;
 }
 
@@ -262,6 +141,19 @@ static int add_branches(struct log *log, struct history_walk *walking)
                                                  "it was deleted; --deleted shows it");
 }
 
+static GArray *uids_of(struct log *log)
+{
+    g_autoptr(GArray) tips = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+
+    for (guint i = 0; i < log->branches->len; i++) {
+        const struct history_branch *branch = g_ptr_array_index(log->branches, i);
+
+        g_array_append_val(tips, branch->tip);
+    }
+    return history_uids(log->view, log->options->uids,
+                        (const struct object_id *)(const void *)tips->data, tips->len);
+}
+
 static int run(struct log *log)
 {
     struct history_view *view = log->view;
@@ -274,7 +166,7 @@ static int run(struct log *log)
     if (result < 0)
         return result;
     if (options->uids != NULL)
-        history_uids_parse(view, options->uids, log->branches, &log->ranges);
+        log->ranges = uids_of(log);
     walking = history_walk_new(view->history);
     result = add_branches(log, walking);
     if (result == 0)
