@@ -122,7 +122,7 @@ void store_close(struct store *store)
     g_free(store);
 }
 
-static char *repository_path(const struct store *store, const char *user)
+char *store_repository_path(const struct store *store, const char *user)
 {
     return g_strconcat(store->mail, "/", user, ".git", NULL);
 }
@@ -144,7 +144,7 @@ int store_open_account(struct store *store, const char *user, struct account **o
         *out = account_ref(account);
         return 0;
     }
-    path = repository_path(store, user);
+    path = store_repository_path(store, user);
     cache = g_strconcat(store->cache, "/", user, NULL);
     if (stat(path, &status) < 0) {
         return errno == ENOENT ? store_error_set(error, STORE_NOT_FOUND, "%s has no mail", user)
@@ -267,7 +267,7 @@ void store_maintain(struct store *store)
 
 /* --- creating an account --- */
 
-static char *temporary_path(const struct store *store, struct store_error *error)
+char *store_temporary_path(const struct store *store, struct store_error *error)
 {
     uint64_t number;
     int rc = store->host->random(store->host->data, &number, sizeof(number));
@@ -301,8 +301,8 @@ static int fill(struct store *store, const char *user, const char *path,
     return rc;
 }
 
-static int put_in_place(const struct store *store, const char *from, const char *to,
-                        struct store_error *error)
+int store_put_in_place(const struct store *store, const char *from, const char *to,
+                       struct store_error *error)
 {
     const struct host *host = store->host;
     int rc = host->rename(host->data, from, to);
@@ -327,11 +327,11 @@ int store_create_account(struct store *store, const char *user, const struct ori
     if (!store_user_name_valid(user)) {
         return store_error_set(error, STORE_BAD_NAME, "not a user name");
     }
-    path = repository_path(store, user);
+    path = store_repository_path(store, user);
     if (lstat(path, &status) == 0) {
         return store_error_set(error, STORE_EXISTS, "the account exists");
     }
-    temporary = temporary_path(store, error);
+    temporary = store_temporary_path(store, error);
     if (temporary == NULL) {
         return error->code;
     }
@@ -340,7 +340,7 @@ int store_create_account(struct store *store, const char *user, const struct ori
         rc = fill(store, user, temporary, origin, error);
     }
     if (rc == 0) {
-        rc = put_in_place(store, temporary, path, error);
+        rc = store_put_in_place(store, temporary, path, error);
     }
     if (rc < 0) {
         repository_remove(temporary);

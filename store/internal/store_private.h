@@ -31,6 +31,14 @@ void store_trim_caches(struct store *store);
 
 /* --- store.c --- */
 
+/* Of the user's repository; a new string. */
+char *store_repository_path(const struct store *store, const char *user);
+/* For one that is being made; what a crash leaves there is removed later. A new string, or NULL. */
+char *store_temporary_path(const struct store *store, struct store_error *error);
+/* Gives a repository that was made its name. STORE_EXISTS, STORE_IO. */
+int store_put_in_place(const struct store *store, const char *from, const char *to,
+                       struct store_error *error);
+
 /* Makes the references durable that moved past the journal. */
 int store_sync_references(struct store *store, struct store_error *error);
 

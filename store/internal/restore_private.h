@@ -1,0 +1,52 @@
+/* What the files restore*.c share. */
+#ifndef ANNAL_STORE_INTERNAL_RESTORE_PRIVATE_H
+#define ANNAL_STORE_INTERNAL_RESTORE_PRIVATE_H
+
+#include <glib.h>
+
+#include "store/internal/account_private.h"
+#include "store/internal/commit.h"
+#include "store/internal/snapshot_load.h"
+#include "store/restore.h"
+
+/* A message of then, and where it is now. */
+struct restore_pair {
+    struct message then;
+    uint32_t uid;
+    uint8_t flags;
+    uint64_t keywords;
+};
+
+/* What leads from one state to the content of another. */
+struct restore_plan {
+    const struct snapshot *then;
+    const struct snapshot *now;
+    GArray *missing; /* struct message, of then */
+    GArray *extra;   /* struct message, of now */
+    GArray *kept;    /* struct restore_pair: those of which something may differ */
+};
+
+void restore_plan_init(struct restore_plan *plan, const struct snapshot *then,
+                       const struct snapshot *now);
+void restore_plan_release(struct restore_plan *plan);
+void restore_plan_make(struct restore_plan *plan, bool keep_new);
+/* builder: on top of now. STORE_LIMIT, STORE_CORRUPT. */
+int restore_plan_apply(const struct restore_plan *plan, struct snapshot_builder *builder,
+                       struct objects *objects, struct restore_counts *counts,
+                       struct store_error *error);
+
+bool restore_counts_any(const struct restore_counts *counts);
+void restore_subject_counts(GString *subject, const struct restore_counts *counts);
+
+/* STORE_CORRUPT if the message's octets are not there. */
+int restore_check_blob(struct objects *objects, const struct message *message,
+                       struct store_error *error);
+
+/* The value of the commit's trailer that begins with "Name: "; "" if it has none. A new string. */
+char *restore_trailer(const struct commit *commit, const char *name);
+
+/* The properties of the mailbox at a commit; release them also after a failure. */
+int restore_properties(struct properties *out, struct objects *objects,
+                       const struct object_id *commit, struct store_error *error);
+
+#endif

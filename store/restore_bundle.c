@@ -1,0 +1,351 @@
+/* Accounts from bundles: whole ones in place of none, and views of them beside one that exists. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/internal/pack.h"
+#include "store/internal/refs_private.h"
+#include "store/internal/repository.h"
+#include "store/internal/restore_private.h"
+#include "store/internal/shallow.h"
+#include "store/internal/store_private.h"
+#include "store/internal/text.h"
+#include "store/verify.h"
+
+static const char EMPTY_DIRECTORIES[][16] = {"objects/info", "objects/pack", "objects"};
+
+int restore_has_prerequisites(const char *path, const struct bundle *bundle, bool *has,
+                              struct store_error *error)
+{
+    struct objects *objects;
+    int rc = objects_open(&objects, path, host_system(), error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    *has = true;
+    for (guint i = 0; i < bundle->prerequisites->len && *has; i++) {
+        *has = objects_exist(objects, &g_array_index(bundle->prerequisites, struct object_id, i));
+    }
+    objects_close(objects);
+    return 0;
+}
+
+/* --- references --- */
+
+static int make_references(struct refs *refs, struct objects *objects, const struct bundle *bundle,
+                           struct store_error *error)
+{
+    g_autoptr(GArray) updates = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
+
+    for (guint i = 0; i < bundle->references->len; i++) {
+        const struct follow_reference *reference = g_ptr_array_index(bundle->references, i);
+        struct ref_update update = {.name = reference->name, .after = reference->id};
+
+        if (!g_str_has_prefix(reference->name, "refs/")) {
+            continue;
+        }
+        if (!objects_exist(objects, &reference->id)) {
+            return store_error_set(error, STORE_CORRUPT, "the bundle does not bring %s",
+                                   reference->name);
+        }
+        g_array_append_val(updates, update);
+    }
+    if (updates->len == 0) {
+        return store_error_set(error, STORE_CORRUPT, "the bundle has no references");
+    }
+    return refs_commit(refs, (const struct ref_update *)(void *)updates->data, updates->len, error);
+}
+
+/* --- where the history of a bundle ends --- */
+
+struct boundary {
+    struct objects *objects;
+    GHashTable *seen; /* struct object_id */
+    GArray *stack;    /* the same */
+    GArray *ends;     /* the same: commits whose parents are not there */
+};
+
+static void visit_parents(struct boundary *boundary, const struct object_id *id,
+                          const struct object_data *data)
+{
+    struct text text = {(const char *)data->data, (const char *)data->data + data->length};
+    struct text line;
+    bool ends = false;
+
+    while (text_line(&text, &line) && line.at < line.end) {
+        char hex[OBJECT_ID_HEX + 1] = "";
+        struct object_id parent;
+
+        if (!text_word(&line, "parent ") || line.end - line.at != OBJECT_ID_HEX) {
+            continue;
+        }
+        memcpy(hex, line.at, OBJECT_ID_HEX);
+        if (!object_id_parse(&parent, hex)) {
+            continue;
+        }
+        if (!objects_exist(boundary->objects, &parent)) {
+            ends = true;
+        } else {
+            g_array_append_val(boundary->stack, parent);
+        }
+    }
+    if (ends) {
+        g_array_append_val(boundary->ends, *id);
+    }
+}
+
+static void visit_commits(struct boundary *boundary)
+{
+    while (boundary->stack->len > 0) {
+        struct object_id id =
+            g_array_index(boundary->stack, struct object_id, boundary->stack->len - 1);
+        struct store_error ignored;
+        struct object_data data;
+
+        g_array_set_size(boundary->stack, boundary->stack->len - 1);
+        if (!g_hash_table_add(boundary->seen, g_memdup2(&id, sizeof(id)))) {
+            continue;
+        }
+        if (objects_read(boundary->objects, &id, OBJECT_COMMIT, &data, &ignored) == 0) {
+            visit_parents(boundary, &id, &data);
+            object_data_release(&data);
+        }
+    }
+}
+
+/* A backup of an account that let old history go says nothing of it: its pack is whole as far as it
+ * goes, and git has checked that. */
+static int set_boundary(const char *path, struct objects *objects, const struct bundle *bundle,
+                        struct store_error *error)
+{
+    struct boundary boundary = {
+        .objects = objects,
+        .seen = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL),
+        .stack = g_array_new(FALSE, FALSE, sizeof(struct object_id)),
+        .ends = g_array_new(FALSE, FALSE, sizeof(struct object_id)),
+    };
+    struct shallow_lock lock;
+    int rc = 0;
+
+    for (guint i = 0; i < bundle->references->len; i++) {
+        const struct follow_reference *reference = g_ptr_array_index(bundle->references, i);
+
+        g_array_append_val(boundary.stack, reference->id);
+    }
+    visit_commits(&boundary);
+    if (boundary.ends->len > 0) {
+        rc = shallow_lock(&lock, path, host_system(), error);
+        if (rc == 0) {
+            rc = shallow_replace(&lock, boundary.ends, error);
+            shallow_unlock(&lock);
+        }
+    }
+    g_hash_table_unref(boundary.seen);
+    g_array_unref(boundary.stack);
+    g_array_unref(boundary.ends);
+    return rc;
+}
+
+/* --- an account where there is none --- */
+
+int restore_begin_account(struct store *store, const char *user, char **path,
+                          struct store_error *error)
+{
+    g_autofree char *place = NULL;
+    struct stat status;
+    int rc;
+
+    if (!store_user_name_valid(user)) {
+        return store_error_set(error, STORE_BAD_NAME, "not a user name");
+    }
+    place = store_repository_path(store, user);
+    if (lstat(place, &status) == 0) {
+        return store_error_set(error, STORE_EXISTS, "the account exists");
+    }
+    *path = store_temporary_path(store, error);
+    if (*path == NULL) {
+        return error->code;
+    }
+    rc = repository_make(*path, store->host, error);
+    if (rc < 0) {
+        restore_abandon_account(*path);
+        g_clear_pointer(path, g_free);
+    }
+    return rc;
+}
+
+void restore_abandon_account(const char *path)
+{
+    repository_remove(path);
+}
+
+static int leave_room(struct account *account, const char *name, const struct origin *origin,
+                      struct store_error *error)
+{
+    struct snapshot_builder *builder;
+    struct transaction transaction;
+    struct mailbox *mailbox;
+    int rc = account_open_mailbox(account, name, &mailbox, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    builder = snapshot_builder_new(mailbox->snapshot);
+    builder->uid_next += (uint32_t)MIN((size_t)RESTORE_UID_GAP, snapshot_builder_room(builder));
+    if (builder->modseq <= MODSEQ_MAX - RESTORE_MODSEQ_GAP) {
+        builder->modseq += RESTORE_MODSEQ_GAP;
+    }
+    rc = transaction_begin(&transaction, account, origin, error);
+    if (rc == 0) {
+        rc = transaction_change(&transaction, mailbox, builder,
+                                "RESTORE from a backup, with room for what it has not got", error);
+    }
+    if (rc == 0) {
+        rc = transaction_commit(&transaction, error);
+    }
+    transaction_end(&transaction);
+    snapshot_builder_free(builder);
+    mailbox_unref(mailbox);
+    return rc;
+}
+
+static int leave_room_everywhere(struct account *account, const struct origin *origin,
+                                 struct store_error *error)
+{
+    g_autoptr(GPtrArray) names = NULL;
+    int rc = account_names(account, &names, error);
+
+    for (guint i = 0; rc == 0 && i < names->len; i++) {
+        rc = leave_room(account, names->pdata[i], origin, error);
+        /* A branch that is no mailbox was none before. */
+        if (rc == STORE_CORRUPT || rc == STORE_UNSUPPORTED) {
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+static int fill(struct store *store, const char *user, const char *path,
+                const struct bundle *bundle, bool exact, const struct origin *origin,
+                struct store_error *error)
+{
+    g_autofree char *cache = g_strconcat(store->cache, "/", user, NULL);
+    struct account *account;
+    int rc = account_open(&account, store, store->host, user, path, cache, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = set_boundary(path, account->objects, bundle, error);
+    if (rc == 0) {
+        rc = make_references(account->refs, account->objects, bundle, error);
+    }
+    if (rc == 0 && !exact) {
+        rc = leave_room_everywhere(account, origin, error);
+    }
+    if (rc == 0) {
+        rc = refs_sync(account->refs, error);
+    }
+    if (g_ptr_array_remove(store->changed, account)) {
+        account_unref(account);
+    }
+    account_unref(account);
+    return rc;
+}
+
+static int check(const char *path, restore_report finding, void *data, struct store_error *error)
+{
+    size_t findings = 0;
+    int rc = verify_repository(path, finding, data, &findings, error);
+
+    return rc == 0 && findings > 0
+               ? store_error_set(error, STORE_CORRUPT, "the backup has %zu findings", findings)
+               : rc;
+}
+
+static void ignore(const char *line, void *data)
+{
+    (void)line;
+    (void)data;
+}
+
+int restore_finish_account(struct store *store, const char *user, const char *path,
+                           const struct bundle *bundle, bool exact, const struct origin *origin,
+                           restore_report finding, void *data, struct store_error *error)
+{
+    g_autofree char *place = store_repository_path(store, user);
+    int rc = fill(store, user, path, bundle, exact, origin, error);
+
+    if (rc == 0) {
+        rc = check(path, finding != NULL ? finding : ignore, data, error);
+    }
+    if (rc == 0) {
+        rc = store_put_in_place(store, path, place, error);
+    }
+    if (rc < 0) {
+        restore_abandon_account(path);
+    }
+    return rc;
+}
+
+/* --- views --- */
+
+/* The view's repository has the account's object database for its own. */
+static int borrow_objects(const char *path, const struct account *account,
+                          struct store_error *error)
+{
+    g_autofree char *link = g_strconcat(path, "/objects", NULL);
+    g_autofree char *target = g_strconcat(account->path, "/objects", NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(EMPTY_DIRECTORIES); i++) {
+        g_autofree char *directory = g_strconcat(path, "/", EMPTY_DIRECTORIES[i], NULL);
+
+        if (rmdir(directory) < 0) {
+            return host_fail(error, -errno, "making a view of a backup");
+        }
+    }
+    return symlink(target, link) < 0 ? host_fail(error, -errno, "making a view of a backup") : 0;
+}
+
+int restore_open_view(struct account *account, const struct bundle *bundle, struct account **out,
+                      struct store_error *error)
+{
+    struct store *store = account->store;
+    g_autofree char *path = store_temporary_path(store, error);
+    g_autofree char *cache = g_strconcat(path, "/cache", NULL);
+    struct account *view = NULL;
+    int rc = path == NULL ? error->code : repository_make(path, store->host, error);
+
+    if (rc == 0) {
+        rc = borrow_objects(path, account, error);
+    }
+    if (rc == 0) {
+        rc = account_open(&view, store, store->host, account->user, path, cache, error);
+    }
+    if (rc == 0) {
+        rc = make_references(view->refs, view->objects, bundle, error);
+    }
+    if (rc < 0) {
+        account_unref(view);
+        if (path != NULL) {
+            repository_remove(path);
+        }
+        return rc;
+    }
+    *out = view;
+    return 0;
+}
+
+void restore_close_view(struct account *view)
+{
+    if (view == NULL) {
+        return;
+    }
+    g_autofree char *path = g_strdup(view->path);
+
+    account_unref(view);
+    repository_remove(path);
+}
