@@ -20,8 +20,8 @@ static const char USAGE[] =
     "usage: annal sandbox [--data DIR] [--user NAME:PASSWORD]... [--imap PORT] [--imaps PORT]\n"
     "                     [--lmtp PORT|PATH]... [--config FILE] [--pid-file FILE] [--debug]\n"
     "Serves on free loopback ports (or those given) and prints one line of JSON once it accepts:\n"
-    "{\"imap\": PORT, \"imaps\": PORT, \"lmtp\": PORT, \"data\": DIR, \"certificate\": FILE,\n"
-    " \"pid\": N, \"repositories\": {\"NAME\": DIR}}\n"
+    "{\"imap\": PORT, \"imaps\": PORT, \"lmtp\": PORT, \"metrics\": PORT, \"data\": DIR,\n"
+    " \"certificate\": FILE, \"pid\": N, \"repositories\": {\"NAME\": DIR}}\n"
     "Users are alice:alice and bob:bob unless given; logins need no TLS. With --data it keeps and\n"
     "reopens DIR; otherwise its own directory (below TMPDIR) is removed at exit. --config is read\n"
     "for all but addresses and DIR. Ends on SIGTERM or SIGINT. Passwords are hashed cheaply: not "
@@ -244,8 +244,9 @@ static void announce(const struct server_ready *ready, void *data)
     GString *line = g_string_new(NULL);
 
     g_string_append_printf(
-        line, "{\"imap\": %u, \"imaps\": %u, \"lmtp\": %u, \"data\": ", first_port(ready->imap),
-        first_port(ready->imaps), first_port(ready->lmtp));
+        line, "{\"imap\": %u, \"imaps\": %u, \"lmtp\": %u, \"metrics\": %u, \"data\": ",
+        first_port(ready->imap), first_port(ready->imaps), first_port(ready->lmtp),
+        (unsigned)ready->metrics);
     append_json(line, sandbox->config.data);
     g_string_append(line, ", \"certificate\": ");
     append_json(line, sandbox->config.certificate);
@@ -315,6 +316,8 @@ static bool configure(struct sandbox *sandbox, const char *data)
     g_free(config->data);
     config->data = g_strdup(data);
     config_resolve(config);
+    g_array_set_size(config->metrics, 0);
+    config_add_listen(config->metrics, "0");
     return set_port(config->imap, sandbox->imap) && set_port(config->imaps, sandbox->imaps) &&
            set_lmtp(config->lmtp, sandbox->lmtp);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/metrics.h"
 #include "server/penalty.h"
 
 struct check {
@@ -85,8 +86,10 @@ static void wait_until(struct authenticator *authenticator, int64_t time)
 static void run(struct authenticator *authenticator, struct check *check)
 {
     pthread_mutex_unlock(&authenticator->lock);
+    int64_t begun = monotonic();
     bool good = users_check(authenticator->users, check->user, check->password);
 
+    metrics_time(METRIC_TIME_PASSWORD, monotonic() - begun);
     pthread_mutex_lock(&authenticator->lock);
     (good ? penalty_success : penalty_failure)(
         authenticator->penalty, link_penalty_key(check->link), check->user, monotonic());

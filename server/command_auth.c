@@ -107,15 +107,50 @@ enum run_status run_compress(struct session *session, struct run *run)
 
 /* --- login --- */
 
+static enum session_login login_failure(const char *code)
+{
+    if (strcmp(code, "LIMIT") == 0)
+        return SESSION_LOGIN_LIMIT;
+    if (strcmp(code, "AUTHENTICATIONFAILED") == 0 || strcmp(code, "AUTHORIZATIONFAILED") == 0)
+        return SESSION_LOGIN_PASSWORD;
+    return SESSION_LOGIN_UNAVAILABLE;
+}
+
+/* The one line for each login. What others read by machine: the fields and their order stay, and
+ * those that a client chooses come behind all others. */
+static void log_login(const struct session *session, const struct run *run, enum session_login how)
+{
+    static const char *const reasons[] = {
+        [SESSION_LOGIN_OK] = "-",
+        [SESSION_LOGIN_PASSWORD] = "password",
+        [SESSION_LOGIN_CLEARTEXT] = "cleartext",
+        [SESSION_LOGIN_LIMIT] = "limit",
+        [SESSION_LOGIN_UNAVAILABLE] = "unavailable",
+    };
+    const struct session_host *host = session->host;
+    const char *version = host->tls_version != NULL ? host->tls_version(host->data) : NULL;
+    char *user = g_strescape(session->login_user == NULL ? "" : session->login_user, NULL);
+
+    if (!session->tls)
+        version = "no";
+    else if (version == NULL)
+        version = "yes";
+    session_log(session, how == SESSION_LOGIN_OK ? SESSION_LOG_INFO : SESSION_LOG_WARNING,
+                "event=login result=%s reason=%s address=%s tls=%s mechanism=%s user=\"%s\" "
+                "client=\"%s\"",
+                how == SESSION_LOGIN_OK ? "ok" : "failed", reasons[how], session->peer, version,
+                run->command->kind == COMMAND_LOGIN ? "LOGIN" : "PLAIN", user, session->client);
+    g_free(user);
+    if (host->login_done != NULL)
+        host->login_done(host->data, how);
+}
+
 static enum run_status refuse_login(struct session *session, struct run *run, const char *code,
                                     const char *text)
 {
     session->login = LOGIN_NONE;
     session->failed_logins++;
-    char *user = g_strescape(session->login_user == NULL ? "" : session->login_user, NULL);
-    session_log(session, SESSION_LOG_WARNING,
-                "event=login result=failed user=\"%s\" peer=%s code=%s", user, session->peer, code);
-    g_free(user);
+    log_login(session, run, login_failure(code));
     run->logged = true;
     session_finish(session, run, "NO", code, text);
     if (session->failed_logins >= session->settings->login_attempts)
@@ -141,18 +176,16 @@ static enum run_status enter_account(struct session *session, struct run *run)
 {
     session->login = LOGIN_NONE;
     struct store_error error = {STORE_OK, ""};
-    if (open_account(session, run, &error) != 0)
+    if (open_account(session, run, &error) != 0) {
+        log_login(session, run, SESSION_LOGIN_UNAVAILABLE);
         return session_fail(session, run, &error, false);
+    }
     session->store = session->login_store;
     session->user = g_strdup(session->login_user);
     session->active = session->host->now(session->host->data);
     session_set_state(session, SESSION_STATE_AUTHENTICATED);
     parser_set_authenticated(session->parser, true);
-    char *user = g_strescape(session->user, NULL);
-    session_log(session, SESSION_LOG_INFO,
-                "event=login result=ok user=\"%s\" peer=%s tls=%d client=\"%s\"", user,
-                session->peer, session->tls, session->client);
-    g_free(user);
+    log_login(session, run, SESSION_LOGIN_OK);
     GString *code = g_string_new("CAPABILITY ");
     session_write_capabilities(session, code);
     session_finish(session, run, "OK", code->str, "Logged in");
@@ -196,13 +229,23 @@ static bool login_is_private(const struct session *session)
     return session->tls || session->settings->allow_cleartext_login;
 }
 
+/* user: NULL if the client has not said. The password that may have come with it is lost anyway. */
+static enum run_status refuse_cleartext(struct session *session, struct run *run, const char *user)
+{
+    g_free(session->login_user);
+    session->login_user = g_strdup(user);
+    log_login(session, run, SESSION_LOGIN_CLEARTEXT);
+    run->logged = true;
+    return session_finish(session, run, "NO", "PRIVACYREQUIRED",
+                          "Logging in needs TLS: use STARTTLS");
+}
+
 enum run_status run_login(struct session *session, struct run *run)
 {
     if (session->login != LOGIN_NONE)
         return finish_login(session, run);
     if (!login_is_private(session))
-        return session_finish(session, run, "NO", "PRIVACYREQUIRED",
-                              "Logging in needs TLS: use STARTTLS");
+        return refuse_cleartext(session, run, run->command->login.user);
     return begin_login(session, run, run->command->login.user, run->command->login.password);
 }
 
@@ -298,8 +341,7 @@ enum run_status run_authenticate(struct session *session, struct run *run)
         if (strcmp(run->command->authenticate.mechanism, "PLAIN") != 0)
             return session_finish(session, run, "NO", "CANNOT", "Only PLAIN is offered");
         if (!login_is_private(session))
-            return session_finish(session, run, "NO", "PRIVACYREQUIRED",
-                                  "Logging in needs TLS: use STARTTLS");
+            return refuse_cleartext(session, run, NULL);
         if (run->command->authenticate.initial != NULL)
             return take_response(session, run, run->command->authenticate.initial);
         g_string_append(session_out(session), "+ \r\n");

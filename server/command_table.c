@@ -66,6 +66,11 @@ const struct command_spec *command_spec(enum command_kind kind)
     return &specs[kind];
 }
 
+const char *session_command_name(enum command_kind kind)
+{
+    return command_spec(kind)->name;
+}
+
 static const struct {
     const char *verb;
     const char *text;

@@ -15,6 +15,9 @@ int command_backup(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_gc(int argc, char **argv);
 int command_hold(int argc, char **argv);
+int command_who(int argc, char **argv);
+int command_kick(int argc, char **argv);
+int command_stats(int argc, char **argv);
 
 /* Not for people: the confined process that parses messages; speaks on descriptor 3. */
 int command_mime_worker(int argc, char **argv);

@@ -25,6 +25,7 @@ enum {
     DEFAULT_CONNECTIONS_PER_USER = 50,
     DEFAULT_CONNECTIONS_PER_ADDRESS = 100,
     DEFAULT_JOURNAL_MIB = 64,
+    DEFAULT_DISK_FREE_MIN_MIB = 256,
     JOURNAL_MIB_MAX = STORE_JOURNAL_SIZE_MAX / (1024 * 1024),
     APPEND_LIMIT_MIB_MAX = 256, /* MESSAGE_SIZE_MAX of the store */
     WORKERS_MAX = 64,
@@ -69,6 +70,8 @@ void config_init(struct config *config)
         .data = g_strdup(DEFAULT_DATA),
         .imaps = listens_new(),
         .imap = listens_new(),
+        .metrics = listens_new(),
+        .disk_free_min_mib = DEFAULT_DISK_FREE_MIN_MIB,
         .append_limit = (uint64_t)DEFAULT_APPEND_LIMIT_MIB * 1024 * 1024,
         .journal_size = (uint64_t)DEFAULT_JOURNAL_MIB * 1024 * 1024,
         .cache_budget = CACHE_BUDGET_DEFAULT,
@@ -106,6 +109,9 @@ void config_release(struct config *config)
         g_array_unref(config->lmtp);
     g_free(config->lmtp_group);
     g_free(config->hostname);
+    if (config->metrics != NULL)
+        g_array_unref(config->metrics);
+    g_free(config->control);
     *config = (struct config){0};
 }
 
@@ -216,6 +222,7 @@ static const struct number_option number_options[] = {
     {"cold_compression_days", 0, COMPRESS_DAYS_MAX},
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
+    {"disk_free_min_mib", 0, INT_MAX},
     {"idle_exit", 0, IDLE_EXIT_MAX},
     {"connections", 1, 1000000},
     {"connections_per_user", 1, 1000000},
@@ -391,6 +398,20 @@ static int validate_history_of(cfg_t *cfg, cfg_opt_t *opt)
     return good ? 0 : -1;
 }
 
+/* Nobody is asked for a password: they are for this machine alone. */
+static int validate_metrics(cfg_t *cfg, cfg_opt_t *opt)
+{
+    GArray *scratch = listens_new();
+    bool good = config_add_listen(scratch, cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1)) &&
+                is_loopback(g_array_index(scratch, struct config_listen, 0).address);
+
+    g_array_unref(scratch);
+    if (!good)
+        cfg_error(cfg, "%s must be PORT, or ADDRESS:PORT with a loopback address",
+                  cfg_opt_name(opt));
+    return good ? 0 : -1;
+}
+
 static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
 {
     const char *text = cfg_opt_getnstr(opt, 0);
@@ -497,6 +518,9 @@ static void take_values(struct config *config, cfg_t *cfg)
     take_listens(config->imaps, cfg, "imaps");
     take_listens(config->imap, cfg, "imap");
     take_lmtp(config, cfg);
+    take_listens(config->metrics, cfg, "metrics_listen");
+    take_string(&config->control, cfg, "control");
+    take_number(&config->disk_free_min_mib, cfg, "disk_free_min_mib");
     take_bool(&config->cleartext_login, cfg, "cleartext_login");
     take_bool(&config->log_debug, cfg, "log_debug");
     take_number(&config->workers, cfg, "workers");
@@ -584,6 +608,9 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_STR("data", NULL, CFGF_NODEFAULT),
         CFG_STR_LIST("imaps", NULL, CFGF_NODEFAULT),
         CFG_STR_LIST("imap", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("metrics_listen", NULL, CFGF_NODEFAULT),
+        CFG_STR("control", NULL, CFGF_NODEFAULT),
+        CFG_INT("disk_free_min_mib", 0, CFGF_NODEFAULT),
         CFG_STR("certificate", NULL, CFGF_NODEFAULT),
         CFG_STR("private_key", NULL, CFGF_NODEFAULT),
         CFG_STR("users", NULL, CFGF_NODEFAULT),
@@ -635,6 +662,8 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "imap", validate_listen);
     cfg_set_validate_func(cfg, "history_keep", validate_history);
     cfg_set_validate_func(cfg, "history_keep_of", validate_history_of);
+    cfg_set_validate_func(cfg, "metrics_listen", validate_metrics);
+    cfg_set_validate_func(cfg, "control", validate_path);
     cfg_set_validate_func(cfg, "log", validate_log);
     cfg_set_validate_func(cfg, "flags_sync", validate_flags_sync);
     cfg_set_validate_func(cfg, "lmtp", validate_lmtp);
@@ -679,6 +708,9 @@ void config_resolve(struct config *config)
     }
     if (config->users == NULL)
         config->users = g_strdup_printf("%s/users", config->data);
+    if (config->control == NULL)
+        config->control = g_strdup_printf("%s/control", config->data);
+    make_absolute(&config->control);
     make_absolute(&config->certificate);
     make_absolute(&config->private_key);
     make_absolute(&config->users);

@@ -16,13 +16,16 @@ struct config_listen {
 };
 
 struct config {
-    char *file;             /* the configuration file that was read; NULL: none */
-    char *data;             /* the data directory, absolute */
-    GArray *imaps;          /* struct config_listen: implicit TLS */
-    GArray *imap;           /* struct config_listen: cleartext, STARTTLS */
-    char *certificate;      /* PEM chain; NULL: DATA/tls/certificate.pem */
-    char *private_key;      /* PEM; NULL: DATA/tls/key.pem */
-    char *users;            /* password file; NULL: DATA/users */
+    char *file;        /* the configuration file that was read; NULL: none */
+    char *data;        /* the data directory, absolute */
+    GArray *imaps;     /* struct config_listen: implicit TLS */
+    GArray *imap;      /* struct config_listen: cleartext, STARTTLS */
+    char *certificate; /* PEM chain; NULL: DATA/tls/certificate.pem */
+    char *private_key; /* PEM; NULL: DATA/tls/key.pem */
+    char *users;       /* password file; NULL: DATA/users */
+    GArray *metrics;   /* struct config_listen: metrics and health over HTTP, loopback only */
+    char *control;     /* the control socket; NULL: DATA/control */
+    unsigned disk_free_min_mib; /* less is told as trouble */
     bool cleartext_login;   /* allow LOGIN without TLS from loopback addresses (default false) */
     unsigned workers;       /* threads that own accounts; 0: two a processor, 2 to 16 */
     unsigned mime_workers;  /* confined processes that parse messages; 0: one a processor */

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/metrics.h"
 #include "server/session.h"
 #include "server/transport.h"
 
@@ -66,6 +67,9 @@ struct connection {
     struct transport transport;
     bool paused; /* did not read all there was */
     bool ended;  /* the peer sends no more */
+    bool kicked; /* the timer runs until it is cut off */
+    int64_t since;
+    int64_t active;
 };
 
 static void set_state(struct connection *connection, enum connection_state state)
@@ -78,6 +82,14 @@ static void set_state(struct connection *connection, enum connection_state state
     assert(state != CONNECTION_LINGERING || from == CONNECTION_CLOSING);
     (void)from;
     connection->state = state;
+}
+
+static int64_t seconds_now(const struct connections *connections)
+{
+    struct timeval now;
+
+    event_base_gettimeofday_cached(connections->settings.base, &now);
+    return now.tv_sec;
 }
 
 static void arm(struct connection *connection, unsigned seconds)
@@ -123,6 +135,9 @@ static void write_some(struct connection *connection)
     }
     size_t left = unsent(connection);
 
+    metrics_count(METRIC_SENT, before - left);
+    if (connection->kicked)
+        return;
     if (left == 0)
         event_del(&connection->timer);
     else if (left != before || !event_pending(&connection->timer, EV_TIMEOUT, NULL))
@@ -146,6 +161,8 @@ static bool read_once(struct connection *connection)
         transport_read(&connection->transport, MIN(room, TRANSPORT_SCRATCH), &length);
 
     if (length > 0) {
+        metrics_count(METRIC_RECEIVED, length);
+        connection->active = seconds_now(connection->of);
         link_send(connection->link, connection->of->scratch, length);
         explicit_bzero(connection->of->scratch, length);
     }
@@ -200,18 +217,22 @@ static void shake_hands(struct connection *connection)
         return;
     case TRANSPORT_END:
     case TRANSPORT_FAILED:
+        metrics_count(METRIC_TLS_FAILED, 1);
         fail(connection, "tls-failed", transport_problem(&connection->transport));
         return;
     }
+    metrics_count(METRIC_TLS_OK, 1);
     char *description = tls_description(connection->transport.tls);
 
     log_line(LOG_LEVEL_DEBUG, connection->id, "event=tls version=\"%s\"", description);
     g_free(description);
-    event_del(&connection->timer);
+    if (!connection->kicked)
+        event_del(&connection->timer);
     if (connection->link == NULL) {
         set_state(connection, CONNECTION_CLOSING);
         return;
     }
+    card_set_tls(link_card(connection->link), tls_version(connection->transport.tls));
     set_state(connection, CONNECTION_OPEN);
     connection->paused = true; /* what came with the handshake's end is in TLS's buffer */
     if (!link_is_tls(connection->link))
@@ -374,7 +395,9 @@ static void on_timer(evutil_socket_t fd, short events, void *data)
     (void)events;
     if (connection->state != CONNECTION_LINGERING)
         log_line(LOG_LEVEL_INFO, connection->id, "event=timeout at=%s",
-                 connection->state == CONNECTION_HANDSHAKE ? "handshake" : "write");
+                 connection->state == CONNECTION_HANDSHAKE ? "handshake"
+                 : connection->kicked                      ? "kick"
+                                                           : "write");
     set_state(connection, CONNECTION_DEAD);
     destroy(connection);
 }
@@ -473,6 +496,8 @@ static struct connection *connection_new(struct connections *of, int fd,
     connection->of = of;
     connection->address = *address;
     connection->state = CONNECTION_OPEN;
+    connection->since = seconds_now(of);
+    connection->active = connection->since;
     transport_init(&connection->transport, fd, of->scratch);
     connection->node.data = connection;
     g_queue_push_tail_link(&of->all, &connection->node);
@@ -490,6 +515,7 @@ static void refuse(struct connections *of, int fd, const struct address *address
 {
     log_line(LOG_LEVEL_WARNING, NULL, "event=refused peer=%s limit=%s", address->text,
              reason == LIMITS_FULL ? "all" : "address");
+    metrics_count(reason == LIMITS_FULL ? METRIC_REFUSED_ALL : METRIC_REFUSED_ADDRESS, 1);
     if (of->refusals >= CONNECTION_REFUSALS_MAX) {
         close(fd);
         return;
@@ -541,6 +567,7 @@ void connections_open(struct connections *connections, int fd, const struct sock
     }
     struct connection *connection = connection_new(connections, fd, &address);
 
+    metrics_count(METRIC_CONNECTIONS, 1);
     log_line(LOG_LEVEL_INFO, connection->id, "event=connect peer=%s tls=%s", address.text,
              tls ? "yes" : "no");
     connection->limits = connections->settings.limits;
@@ -582,6 +609,80 @@ unsigned connections_count(const struct connections *connections)
 uint64_t connections_opened(const struct connections *connections)
 {
     return connections->counter;
+}
+
+void connections_visit(const struct connections *connections,
+                       void (*visit)(const struct connection_info *info, void *data), void *data)
+{
+    for (const GList *node = connections->all.head; node != NULL; node = node->next) {
+        const struct connection *connection = node->data;
+        struct card_copy card;
+
+        if (connection->link == NULL)
+            continue;
+        card_read(link_card(connection->link), &card);
+        visit(
+            &(struct connection_info){
+                .id = connection->id,
+                .address = connection->address.text,
+                .tls = card_tls(link_card(connection->link)),
+                .compressed = connection->transport.deflate != NULL,
+                .activity = card.activity,
+                .user = card.user,
+                .client = card.client,
+                .mailbox = card.mailbox,
+                .since = connection->since,
+                .active = connection->active,
+            },
+            data);
+        card_copy_clear(&card);
+    }
+}
+
+void connections_tally(const struct connections *connections,
+                       unsigned out[SESSION_ACTIVITY_COUNT][2])
+{
+    memset(out, 0, SESSION_ACTIVITY_COUNT * sizeof *out);
+    for (const GList *node = connections->all.head; node != NULL; node = node->next) {
+        const struct connection *connection = node->data;
+
+        if (connection->link != NULL)
+            out[card_activity(link_card(connection->link))]
+               [card_tls(link_card(connection->link)) != NULL]++;
+    }
+}
+
+static bool is_meant(const struct connection *connection, const char *id, const char *user)
+{
+    struct card_copy card;
+
+    if (connection->link == NULL || connection->kicked)
+        return false;
+    card_read(link_card(connection->link), &card);
+    bool meant = (id != NULL && strcmp(id, connection->id) == 0) ||
+                 (user != NULL && g_strcmp0(user, card.user) == 0);
+
+    card_copy_clear(&card);
+    return meant;
+}
+
+unsigned connections_kick(struct connections *connections, const char *id, const char *user)
+{
+    unsigned kicked = 0;
+
+    for (GList *node = connections->all.head; node != NULL; node = node->next) {
+        struct connection *connection = node->data;
+
+        if (!is_meant(connection, id, user))
+            continue;
+        log_line(LOG_LEVEL_INFO, connection->id, "event=kicked");
+        link_send_kicked(connection->link);
+        connection->kicked = true;
+        arm(connection, CONNECTION_KICK_SECONDS);
+        kicked++;
+    }
+    metrics_count(METRIC_KICKED, kicked);
+    return kicked;
 }
 
 void connections_shut_down(struct connections *connections)

@@ -21,6 +21,7 @@ enum {
     CONNECTION_HANDSHAKE_SECONDS = 30, /* for a TLS handshake */
     CONNECTION_STALL_SECONDS = 300,    /* without being able to write what waits */
     CONNECTION_CLOSE_SECONDS = 30,     /* the same, when it is the last */
+    CONNECTION_KICK_SECONDS = 5,       /* for the last words to one that was kicked */
     CONNECTION_LINGER_SECONDS = 2,     /* for the peer to close after our last octet */
     CONNECTION_REFUSALS_MAX = 32,      /* that are told so at a time; others are just closed */
 };
@@ -57,6 +58,32 @@ void connections_open_lmtp(struct connections *connections, int fd, const struct
 unsigned connections_count(const struct connections *connections);
 /* How many there have ever been. */
 uint64_t connections_opened(const struct connections *connections);
+
+/* An open connection with a session, for the admin. Times are seconds since the Unix epoch. */
+struct connection_info {
+    const char *id;
+    const char *address;
+    const char *tls; /* its version; NULL: none */
+    bool compressed;
+    enum session_activity activity;
+    const char *user;    /* NULL before login */
+    const char *client;  /* "name version (address)", or the address; NULL: not yet known */
+    const char *mailbox; /* NULL: none selected */
+    int64_t since;
+    int64_t active; /* when something was received last */
+};
+
+/* Calls visit for each, in the order in which they came; all is valid during the call only. */
+void connections_visit(const struct connections *connections,
+                       void (*visit)(const struct connection_info *info, void *data), void *data);
+
+/* Sessions by what they do, [0] without TLS and [1] with it. */
+void connections_tally(const struct connections *connections,
+                       unsigned out[SESSION_ACTIVITY_COUNT][2]);
+
+/* Lets the session with this id, and all of this user, end its command, say BYE and go; cuts them
+ * off if they don't soon. NULL: none. Returns how many. */
+unsigned connections_kick(struct connections *connections, const char *id, const char *user);
 
 /* Lets every session end its command, say BYE and go. */
 void connections_shut_down(struct connections *connections);

@@ -21,6 +21,7 @@ struct link {
     bool tls;
     bool starttls;
     bool cleartext_login;
+    struct card *card;
     void *connection;
     struct link_queue *event_loop;
     void *member;
@@ -36,6 +37,7 @@ struct link {
     bool end;
     bool gone;
     bool shut_down;
+    bool kicked;
     bool tls_started;
     bool compressed;
     enum link_login login;
@@ -131,6 +133,7 @@ struct link *link_new(const struct link_settings *settings)
     link->tls = settings->tls;
     link->starttls = settings->starttls;
     link->cleartext_login = settings->cleartext_login;
+    link->card = card_new();
     link->connection = settings->connection;
     link->event_loop = settings->event_loop;
     pthread_mutex_init(&link->lock, NULL);
@@ -167,6 +170,7 @@ void link_unref(struct link *link)
     g_queue_clear_full(&link->output, piece_drop);
     drop_input(link);
     pthread_mutex_destroy(&link->lock);
+    card_free(link->card);
     g_free(link->user);
     g_free(link->id);
     g_free(link->peer);
@@ -202,6 +206,11 @@ bool link_offers_starttls(const struct link *link)
 bool link_allows_cleartext_login(const struct link *link)
 {
     return link->cleartext_login;
+}
+
+struct card *link_card(const struct link *link)
+{
+    return link->card;
 }
 
 void *link_connection(const struct link *link)
@@ -281,6 +290,11 @@ void link_send_gone(struct link *link)
 void link_send_shut_down(struct link *link)
 {
     mark(link, &link->shut_down);
+}
+
+void link_send_kicked(struct link *link)
+{
+    mark(link, &link->kicked);
 }
 
 void link_send_tls_started(struct link *link)
@@ -387,6 +401,7 @@ void link_receive(struct link *link, struct link_news *news)
         .end = link->end,
         .gone = link->gone,
         .shut_down = link->shut_down,
+        .kicked = link->kicked,
         .tls_started = link->tls_started,
         .compressed = link->compressed,
         .login = link->login,
@@ -396,6 +411,7 @@ void link_receive(struct link *link, struct link_news *news)
     };
     link->at_worker = false;
     link->shut_down = false;
+    link->kicked = false;
     link->tls_started = false;
     link->compressed = false;
     link->login = LINK_LOGIN_NONE;

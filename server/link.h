@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/card.h"
 #include "server/session.h"
 
 enum { LINK_RESUME_BELOW = SESSION_OUTPUT_HIGH / 2 }; /* octets */
@@ -61,6 +62,7 @@ const char *link_penalty_key(const struct link *link);
 bool link_is_tls(const struct link *link);
 bool link_offers_starttls(const struct link *link);
 bool link_allows_cleartext_login(const struct link *link);
+struct card *link_card(const struct link *link);
 /* For the event loop only; NULL once it has been forgotten. */
 void *link_connection(const struct link *link);
 void link_forget_connection(struct link *link);
@@ -74,6 +76,7 @@ void link_send(struct link *link, const void *data, size_t length);
 void link_send_end(struct link *link);       /* the peer sends no more, but still listens */
 void link_send_gone(struct link *link);      /* the connection is lost: nobody listens */
 void link_send_shut_down(struct link *link); /* the server stops */
+void link_send_kicked(struct link *link);    /* the admin wants the session to end */
 /* TLS has begun, or compression; input from before is thrown away. */
 void link_send_tls_started(struct link *link);
 void link_send_compressed(struct link *link);
@@ -99,6 +102,7 @@ struct link_news {
     bool end;
     bool gone;
     bool shut_down;
+    bool kicked;
     bool tls_started;
     bool compressed;
     enum link_login login; /* the result of a password check */

@@ -1,9 +1,11 @@
 #include "server/member.h"
 
 #include <assert.h>
+#include <string.h>
 #include <time.h>
 
 #include "server/log.h"
+#include "server/metrics.h"
 
 int64_t member_now(void *data)
 {
@@ -57,7 +59,49 @@ static void write_log(void *data, enum session_log_level level, const char *sess
     log_line(levels[level], session_id, "%s", message);
 }
 
+static const char *tls_version(void *data)
+{
+    const struct member *member = data;
+
+    return card_tls(link_card(member->link));
+}
+
+static void command_done(void *data, enum command_kind kind, const char *status,
+                         int64_t microseconds)
+{
+    enum metric_result result = METRIC_RESULT_BAD;
+
+    (void)data;
+    if (strcmp(status, "OK") == 0)
+        result = METRIC_RESULT_OK;
+    else if (strcmp(status, "NO") == 0)
+        result = METRIC_RESULT_NO;
+    metrics_command(kind, result, microseconds);
+}
+
+static void login_done(void *data, enum session_login how)
+{
+    static const enum metric metrics[] = {
+        [SESSION_LOGIN_OK] = METRIC_LOGIN_OK,
+        [SESSION_LOGIN_PASSWORD] = METRIC_LOGIN_PASSWORD,
+        [SESSION_LOGIN_CLEARTEXT] = METRIC_LOGIN_CLEARTEXT,
+        [SESSION_LOGIN_LIMIT] = METRIC_LOGIN_LIMIT,
+        [SESSION_LOGIN_UNAVAILABLE] = METRIC_LOGIN_UNAVAILABLE,
+    };
+
+    (void)data;
+    metrics_count(metrics[how], 1);
+}
+
 /* --- members --- */
+
+void member_show(struct member *member)
+{
+    struct session_summary summary;
+
+    session_summarize(member->session, &summary);
+    card_show(link_card(member->link), &summary);
+}
 
 void member_make_runnable(struct member *member)
 {
@@ -119,11 +163,15 @@ struct member *member_new(struct worker *worker, struct link *link)
         .structure = make_structure,
         .text = make_text,
         .log = write_log,
+        .tls_version = tls_version,
+        .command_done = command_done,
+        .login_done = login_done,
     };
     member_enter(worker, member);
     member->session = session_new(&worker->all->rules->settings[settings], &member->host,
                                   link_id(link), link_peer(link), link_is_tls(link));
     link_set_member(link, member);
+    member_show(member);
     return member;
 }
 
@@ -201,6 +249,8 @@ static void move_to_user(struct member *member, struct worker *to, const struct 
     link_post_login(member->link, news->login, news->user);
     if (news->shut_down)
         link_send_shut_down(member->link);
+    if (news->kicked)
+        link_send_kicked(member->link);
     link_assign(member->link, to->queue);
 }
 

@@ -13,6 +13,20 @@
 #include "server/session.h"
 #include "server/worker.h"
 
+/* struct worker_figures, for other threads. */
+struct worker_public {
+    atomic_int_least64_t turn;
+    atomic_uint_least64_t journal_size;
+    atomic_uint_least64_t journal_used;
+    atomic_uint waiting;
+    atomic_int_least64_t waiting_since;
+    atomic_int_least64_t checkpoint;
+    atomic_int trouble;
+    atomic_uint users;
+    atomic_uint accounts;
+    atomic_uint packs;
+};
+
 struct worker {
     struct workers *all;
     struct link_queue *queue;
@@ -34,6 +48,7 @@ struct worker {
     int64_t last_news;    /* when there was something to do */
     int64_t last_trouble; /* when a trouble of the store was logged */
     int64_t next_maintain;
+    struct worker_public public;
 };
 
 /* Of sessions; never changed once it is in use. */
@@ -84,6 +99,9 @@ void member_enter(struct worker *worker, struct member *member);
 /* The next turn steps it; this turn delivers its output. */
 void member_make_runnable(struct member *member);
 void member_touch(struct member *member);
+
+/* Brings the link's card up to date. */
+void member_show(struct member *member);
 
 /* The result of a password check, if there is one in the news. False if the member has moved away
  * to the worker of its user, with all that was news. */

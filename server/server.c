@@ -17,6 +17,7 @@
 
 #include "server/authenticator.h"
 #include "server/connection.h"
+#include "server/control.h"
 #include "server/inherited.h"
 #include "server/limits.h"
 #include "server/listener.h"
@@ -28,6 +29,7 @@
 #include "server/service.h"
 #include "server/tls.h"
 #include "server/users.h"
+#include "server/watch.h"
 #include "server/worker.h"
 #include "store/retention.h"
 
@@ -63,6 +65,9 @@ struct server {
     struct lmtp_service *lmtp_service; /* NULL: nothing listens for it */
     char *hostname;
     struct connections *connections;
+    struct report_sources sources;
+    struct watch *watch;
+    struct control *control;
     GPtrArray *listeners;
     GArray *imaps; /* struct config_listen, with the real ports; the strings are the config's */
     GArray *imap;
@@ -349,6 +354,34 @@ static bool start_lmtp(struct server *server, char **problem)
     return server->lmtp_service != NULL;
 }
 
+/* What admins look at. A server without its control socket still serves mail. */
+static bool start_watch(struct server *server, char **problem)
+{
+    char *reason = NULL;
+
+    server->sources = (struct report_sources){
+        .config = server->config,
+        .tls = server->tls,
+        .connections = server->connections,
+        .workers = server->workers,
+        .maintenance = server->maintenance,
+        .budget = server->budget,
+    };
+    server->watch = watch_new(server->base, &server->sources, problem);
+    if (server->watch == NULL)
+        return false;
+    server->control = control_new(server->base, server->config->control, server->connections,
+                                  &server->sources, &reason);
+    if (server->control == NULL) {
+        char *quoted = log_quote(reason);
+
+        log_line(LOG_LEVEL_WARNING, NULL, "event=no-control reason=%s", quoted);
+        g_free(quoted);
+        g_free(reason);
+    }
+    return true;
+}
+
 static void drop_listener(void *listener)
 {
     listener_free(listener);
@@ -515,14 +548,16 @@ static bool start(struct server *server, char **problem)
         return false;
     server->users = users_open(server->config->users, problem);
     return server->users != NULL && start_threads(server, problem) &&
-           start_connections(server, problem) && start_listeners(server, problem) &&
-           start_service(server, problem);
+           start_connections(server, problem) && start_watch(server, problem) &&
+           start_listeners(server, problem) && start_service(server, problem);
 }
 
 static void stop(struct server *server)
 {
     service_free(server->service);
     g_ptr_array_unref(server->listeners);
+    watch_free(server->watch);
+    control_free(server->control);
     connections_close(server->connections);
     /* What a worker may be waiting for ends before the worker, and is there until it has ended. */
     if (server->mime != NULL)
@@ -572,7 +607,11 @@ int server_run(struct config *config, const struct server_hooks *hooks)
 
     if (started) {
         const struct server_ready real = {
-            .imaps = server.imaps, .imap = server.imap, .lmtp = server.lmtp};
+            .imaps = server.imaps,
+            .imap = server.imap,
+            .lmtp = server.lmtp,
+            .metrics = watch_port(server.watch),
+        };
 
         log_line(LOG_LEVEL_INFO, NULL, "event=ready");
         if (hooks->ready != NULL)

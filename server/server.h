@@ -12,6 +12,7 @@ struct server_ready {
     const GArray *imaps; /* struct config_listen */
     const GArray *imap;
     const GArray *lmtp;
+    uint16_t metrics; /* port; 0: none */
 };
 
 struct server_hooks {

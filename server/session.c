@@ -248,6 +248,7 @@ static void begin_run(struct session *session, struct command *command)
     run->command = command;
     run->spec = command_spec(command->kind);
     run->started = session->slice;
+    run->begun = now(session);
     session->commands++;
     session->ran = RUN_AGAIN;
     if ((run->spec->states & session->state) == 0) {
@@ -284,6 +285,8 @@ static void refuse_syntax(struct session *session, bool fatal)
     response_text(out, error->text, session->utf8);
     g_string_append(out, "\r\n");
     session->bad_in_a_row++;
+    if (session->host->command_done != NULL)
+        session->host->command_done(session->host->data, COMMAND_UNKNOWN, "BAD", 0);
     session_log(session, SESSION_LOG_DEBUG, "event=syntax text=\"%s\"", error->text);
 }
 
@@ -455,6 +458,34 @@ void session_abort(struct session *session)
     g_queue_clear_full(&session->output, (GDestroyNotify)g_bytes_unref);
     session->output_octets = 0;
     session_bye(session, "UNAVAILABLE", "The server can't go on; try again later");
+}
+
+static enum session_activity activity_of(const struct session *session)
+{
+    if (session->idling)
+        return SESSION_IDLING;
+    switch (session->state) {
+    case SESSION_STATE_NOT_AUTHENTICATED:
+        return SESSION_LOGGING_IN;
+    case SESSION_STATE_AUTHENTICATED:
+        return SESSION_LOGGED_IN;
+    case SESSION_STATE_SELECTED:
+        return SESSION_SELECTED;
+    case SESSION_STATE_LOGOUT:
+        break;
+    }
+    return SESSION_ENDING;
+}
+
+void session_summarize(const struct session *session, struct session_summary *out)
+{
+    *out = (struct session_summary){
+        .activity = activity_of(session),
+        .tls = session->tls,
+        .user = session->user,
+        .client = session->client,
+        .mailbox = session->mailbox != NULL ? mailbox_name(session->mailbox) : NULL,
+    };
 }
 
 const char *session_user(const struct session *session)

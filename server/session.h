@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/command.h"
 #include "store/store.h"
 
 enum {
@@ -35,6 +36,15 @@ enum session_log_level {
     SESSION_LOG_INFO,
     SESSION_LOG_WARNING,
     SESSION_LOG_ERROR
+};
+
+/* How a login ended. */
+enum session_login {
+    SESSION_LOGIN_OK,
+    SESSION_LOGIN_PASSWORD,    /* unknown user, wrong password, another's account */
+    SESSION_LOGIN_CLEARTEXT,   /* refused, for want of TLS */
+    SESSION_LOGIN_LIMIT,       /* the user has too many sessions */
+    SESSION_LOGIN_UNAVAILABLE, /* the server can't, now */
 };
 
 /* What a session asks of its surroundings. data is passed back. */
@@ -58,6 +68,14 @@ struct session_host {
     /* One structured log line; fields are key=value pairs already cleaned by the host. */
     void (*log)(void *data, enum session_log_level level, const char *session_id,
                 const char *message);
+    /* The version of TLS under way, "TLSv1.3", for the log; NULL if it is not known. Borrowed until
+     * the next call. May be NULL. */
+    const char *(*tls_version)(void *data);
+    /* For statistics; both may be NULL. A command got its tagged response (status: as there) after
+     * so many microseconds; COMMAND_UNKNOWN, too, for what can't be parsed. */
+    void (*command_done)(void *data, enum command_kind kind, const char *status,
+                         int64_t microseconds);
+    void (*login_done)(void *data, enum session_login how);
 };
 
 struct session_settings {
@@ -121,6 +139,27 @@ int64_t session_deadline(const struct session *session);
 void session_shut_down(struct session *session, const char *text);
 /* Closes now, dropping output not yet taken, with BYE [UNAVAILABLE]. */
 void session_abort(struct session *session);
+
+/* What a session is doing, for the admin; the strings are borrowed until its next step. */
+enum session_activity {
+    SESSION_LOGGING_IN,
+    SESSION_LOGGED_IN, /* no mailbox selected */
+    SESSION_SELECTED,
+    SESSION_IDLING,
+    SESSION_ENDING,
+    SESSION_ACTIVITY_COUNT,
+};
+struct session_summary {
+    enum session_activity activity;
+    bool tls;
+    const char *user;    /* NULL before login */
+    const char *client;  /* "name version (address)" after an ID, else the address */
+    const char *mailbox; /* NULL: none selected */
+};
+void session_summarize(const struct session *session, struct session_summary *out);
+
+/* The name of a kind of command in the protocol; "unknown" for COMMAND_UNKNOWN. */
+const char *session_command_name(enum command_kind kind);
 
 /* NULL before login; borrowed. */
 const char *session_user(const struct session *session);

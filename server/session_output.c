@@ -168,6 +168,9 @@ static void write_tagged(struct session *session, const struct run *run, const c
     response_text(out, text, session->utf8);
     g_string_append(out, "\r\n");
     g_free(modseq);
+    if (session->host->command_done != NULL)
+        session->host->command_done(session->host->data, run->command->kind, status,
+                                    session->host->now(session->host->data) - run->begun);
 }
 
 enum run_status session_finish(struct session *session, struct run *run, const char *status,

@@ -49,6 +49,7 @@ struct run {
     const struct command_spec *spec;
     void *state;
     void (*state_free)(void *state);
+    int64_t begun;   /* host time of its begin */
     int64_t started; /* host time of the present slice */
     bool logged;     /* its failure has a log line of its own */
 };

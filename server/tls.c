@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <time.h>
 
 enum { PROBLEM_MAX = 160 };
 
@@ -107,6 +108,16 @@ bool tls_reload(struct tls *tls, const char *certificate, const char *key, char 
     return true;
 }
 
+int64_t tls_expiry(const struct tls *tls)
+{
+    const X509 *certificate = SSL_CTX_get0_certificate(tls->context);
+    struct tm tm;
+
+    if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+        return 0;
+    return timegm(&tm);
+}
+
 void tls_free(struct tls *tls)
 {
     if (tls == NULL)
@@ -196,6 +207,11 @@ void tls_shut_down(struct tls_stream *stream)
 const char *tls_problem(const struct tls_stream *stream)
 {
     return stream->problem;
+}
+
+const char *tls_version(const struct tls_stream *stream)
+{
+    return SSL_get_version(stream->ssl);
 }
 
 char *tls_description(const struct tls_stream *stream)

@@ -5,12 +5,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct tls;
 struct tls_stream;
 
 /* NULL with *problem (a new string) if certificate chain or key can't be read or don't match. */
 struct tls *tls_new(const char *certificate, const char *key, char **problem);
+/* When the certificate ends, in seconds since the Unix epoch; 0 if that can't be told. */
+int64_t tls_expiry(const struct tls *tls);
 /* Reads files, the same or others, for connections that come; on failure all stays as it was. */
 bool tls_reload(struct tls *tls, const char *certificate, const char *key, char **problem);
 void tls_free(struct tls *tls); /* accepts NULL; streams live on */
@@ -36,6 +39,8 @@ void tls_shut_down(struct tls_stream *stream);
 
 /* What failed last, for the log; "" if nothing; borrowed until the next call. */
 const char *tls_problem(const struct tls_stream *stream);
+/* "TLSv1.3", a constant. */
+const char *tls_version(const struct tls_stream *stream);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384", new string. */
 char *tls_description(const struct tls_stream *stream);
 

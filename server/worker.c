@@ -9,6 +9,7 @@
 
 #include "server/log.h"
 #include "server/member.h"
+#include "server/metrics.h"
 #include "store/store.h"
 
 enum {
@@ -20,6 +21,7 @@ enum {
 };
 
 static const char shut_down_text[] = "The server is stopping";
+static const char kicked_text[] = "The administrator has ended this session";
 
 /* --- a turn --- */
 
@@ -42,6 +44,8 @@ static void take_news(struct member *member, const struct link_news *news)
     }
     if (news->shut_down)
         session_shut_down(member->session, shut_down_text);
+    if (news->kicked)
+        session_shut_down(member->session, kicked_text);
     member->end = news->end;
     member_make_runnable(member);
 }
@@ -91,6 +95,7 @@ static void step(struct member *member)
         member->status = session_step(member->session);
     if (session_is_idling(member->session))
         session_notify(member->session);
+    member_show(member);
     member_touch(member);
 }
 
@@ -162,8 +167,15 @@ static bool sync_store(struct worker *worker, bool mail)
 {
     struct store_error error;
 
-    if ((worker->touched->len == 0 && !mail) || store_sync(worker->store, &error) == STORE_OK)
+    if (worker->touched->len == 0 && !mail)
         return true;
+    int64_t begun = member_now(NULL);
+    int result = store_sync(worker->store, &error);
+
+    metrics_time(METRIC_TIME_SYNC, member_now(NULL) - begun);
+    if (result == STORE_OK)
+        return true;
+    metrics_count(METRIC_SYNC_FAILED, 1);
     char *detail = log_quote(error.detail);
 
     log_line(LOG_LEVEL_ERROR, NULL, "event=sync-failed code=\"%s\" reason=%s",
@@ -290,6 +302,7 @@ static void tick(struct worker *worker, bool idle)
     }
     refresh_accounts(worker);
     delivery_desk_rest(worker->desk, now);
+    atomic_store_explicit(&worker->public.packs, store_packs(worker->store), memory_order_relaxed);
     if (idle && now >= worker->next_maintain) {
         store_maintain(worker->store);
         worker->next_maintain = now + MAINTAIN_EVERY;
@@ -337,6 +350,23 @@ static void tell_of_trouble(struct worker *worker, int64_t now)
     worker->last_trouble = now;
 }
 
+/* What other threads may know. */
+static void publish(struct worker *worker)
+{
+    struct worker_public *public = &worker->public;
+    struct store_figures figures;
+
+    store_figures(worker->store, &figures);
+    atomic_store_explicit(&public->journal_size, figures.journal_size, memory_order_relaxed);
+    atomic_store_explicit(&public->journal_used, figures.journal_used, memory_order_relaxed);
+    atomic_store_explicit(&public->waiting, figures.waiting, memory_order_relaxed);
+    atomic_store_explicit(&public->waiting_since, figures.waiting_since, memory_order_relaxed);
+    atomic_store_explicit(&public->checkpoint, figures.checkpoint, memory_order_relaxed);
+    atomic_store_explicit(&public->trouble, figures.trouble, memory_order_relaxed);
+    atomic_store_explicit(&public->accounts, figures.accounts, memory_order_relaxed);
+    atomic_store_explicit(&public->users, g_hash_table_size(worker->users), memory_order_relaxed);
+}
+
 /* After the clients have their answers. */
 static void work_on_store(struct worker *worker, bool news)
 {
@@ -346,10 +376,17 @@ static void work_on_store(struct worker *worker, bool news)
         worker->last_news = now;
     worker->next_work = store_work(worker->store, now - worker->last_news >= QUIET);
     tell_of_trouble(worker, now);
+    publish(worker);
+}
+
+static void set_turn(struct worker *worker, int64_t begun)
+{
+    atomic_store_explicit(&worker->public.turn, begun, memory_order_relaxed);
 }
 
 static void turn(struct worker *worker)
 {
+    set_turn(worker, member_now(NULL));
     GPtrArray *links = link_queue_take(worker->queue);
     bool idle = links == NULL && worker->runnable->len == 0;
 
@@ -365,6 +402,7 @@ static void turn(struct worker *worker)
     delivery_desk_settle(worker->desk, sync_store(worker, mail));
     deliver_all(worker);
     work_on_store(worker, !idle || mail);
+    set_turn(worker, 0);
 }
 
 static void *work(void *data)
@@ -529,6 +567,29 @@ bool workers_alive(struct workers *workers)
         link_queue_wake(worker->queue);
     }
     return alive;
+}
+
+unsigned workers_count(const struct workers *workers)
+{
+    return workers->settings.count;
+}
+
+void workers_figures(const struct workers *workers, unsigned index, struct worker_figures *out)
+{
+    const struct worker_public *public = &workers->workers[index].public;
+
+    *out = (struct worker_figures){
+        .turn = atomic_load_explicit(&public->turn, memory_order_relaxed),
+        .journal_size = atomic_load_explicit(&public->journal_size, memory_order_relaxed),
+        .journal_used = atomic_load_explicit(&public->journal_used, memory_order_relaxed),
+        .waiting = atomic_load_explicit(&public->waiting, memory_order_relaxed),
+        .waiting_since = atomic_load_explicit(&public->waiting_since, memory_order_relaxed),
+        .checkpoint = atomic_load_explicit(&public->checkpoint, memory_order_relaxed),
+        .trouble = atomic_load_explicit(&public->trouble, memory_order_relaxed),
+        .users = atomic_load_explicit(&public->users, memory_order_relaxed),
+        .accounts = atomic_load_explicit(&public->accounts, memory_order_relaxed),
+        .packs = atomic_load_explicit(&public->packs, memory_order_relaxed),
+    };
 }
 
 void workers_free(struct workers *workers)

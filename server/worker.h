@@ -59,6 +59,24 @@ void workers_set_limits(struct workers *workers, const struct workers_limits *li
  * have one until the next. One thread. */
 bool workers_alive(struct workers *workers);
 
+/* What a worker has published of itself last. Times are microseconds since the Unix epoch. */
+struct worker_figures {
+    int64_t turn;          /* when the turn under way began; 0: it waits for news */
+    uint64_t journal_size; /* octets; 0: no journal */
+    uint64_t journal_used;
+    unsigned waiting;      /* accounts with changes on their way into git */
+    int64_t waiting_since; /* the oldest of them; 0: none */
+    int64_t checkpoint;    /* the last one */
+    int trouble;           /* enum store_code: why changes stay out of git; 0: they don't */
+    unsigned users;        /* logged in */
+    unsigned accounts;     /* open */
+    unsigned packs;        /* of these */
+};
+
+/* [any thread] */
+unsigned workers_count(const struct workers *workers);
+void workers_figures(const struct workers *workers, unsigned index, struct worker_figures *out);
+
 /* Ends all sessions without a word and all threads. Accepts NULL. */
 void workers_free(struct workers *workers);
 

@@ -359,6 +359,11 @@ uint64_t journal_written(const struct journal *journal)
     return journal->written;
 }
 
+uint64_t journal_size(const struct journal *journal)
+{
+    return (uint64_t)journal->blocks * JOURNAL_BLOCK;
+}
+
 uint64_t journal_used(const struct journal *journal)
 {
     return (uint64_t)journal->used * JOURNAL_BLOCK;

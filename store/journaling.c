@@ -580,6 +580,23 @@ const struct store_error *journaling_trouble(const struct journaling *journaling
     return journaling->trouble.code != STORE_OK ? &journaling->trouble : NULL;
 }
 
+void journaling_figures(const struct journaling *journaling, struct store_figures *out)
+{
+    out->journal_size = journal_size(journaling->journal);
+    out->journal_used = journal_used(journaling->journal);
+    out->waiting = journaling->accounts->len;
+    out->waiting_since = 0;
+    for (guint i = 0; i < journaling->accounts->len; i++) {
+        const struct account *account = g_ptr_array_index(journaling->accounts, i);
+
+        if (out->waiting_since == 0 || account->pending.since < out->waiting_since) {
+            out->waiting_since = account->pending.since;
+        }
+    }
+    out->checkpoint = journaling->last;
+    out->trouble = journaling->trouble.code;
+}
+
 /* --- beginning and end --- */
 
 static int start_thread(struct journaling *journaling, struct store_error *error)

@@ -57,6 +57,11 @@ void pack_set_free(struct pack_set *set)
     }
 }
 
+unsigned pack_set_count(const struct pack_set *set)
+{
+    return set->members->len;
+}
+
 /* The member of a file "NAME.idx" in the directory. */
 static struct member *find_member(const struct pack_set *set, const char *file)
 {

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/pack_merge.h"
+#include "store/internal/pack_set.h"
 #include "store/internal/repository.h"
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/store_private.h"
@@ -230,6 +232,27 @@ int64_t store_work(struct store *store, bool idle)
 const struct store_error *store_trouble(const struct store *store)
 {
     return store->journaling != NULL ? journaling_trouble(store->journaling) : NULL;
+}
+
+void store_figures(const struct store *store, struct store_figures *out)
+{
+    *out = (struct store_figures){.accounts = g_hash_table_size(store->accounts)};
+    if (store->journaling != NULL) {
+        journaling_figures(store->journaling, out);
+    }
+}
+
+unsigned store_packs(const struct store *store)
+{
+    GHashTableIter iterator;
+    void *account;
+    unsigned packs = 0;
+
+    g_hash_table_iter_init(&iterator, store->accounts);
+    while (g_hash_table_iter_next(&iterator, NULL, &account)) {
+        packs += pack_set_count(((const struct account *)account)->objects->packs);
+    }
+    return packs;
 }
 
 int store_flush(struct store *store, struct store_error *error)

@@ -78,6 +78,20 @@ void store_set_maintenance(struct store *store, struct maintenance *maintenance)
 struct cache_budget;
 void store_set_cache_budget(struct store *store, struct cache_budget *budget);
 
+/* How things stand; cheap. Times are host.now's. */
+struct store_figures {
+    uint64_t journal_size; /* octets; 0: no journal */
+    uint64_t journal_used; /* until the next checkpoint */
+    unsigned waiting;      /* accounts with changes on their way into git */
+    int64_t waiting_since; /* the oldest of them, or since it was last tried; 0: none */
+    int64_t checkpoint;    /* the last one */
+    int trouble;           /* enum store_code of store_trouble(); STORE_OK: none */
+    unsigned accounts;     /* open */
+};
+void store_figures(const struct store *store, struct store_figures *out);
+/* Packs of the open accounts, as far as they have been looked for. */
+unsigned store_packs(const struct store *store);
+
 /* Makes every change so far durable. On failure nothing since the last success may be
  * acknowledged. Cheap when nothing changed. */
 int store_sync(struct store *store, struct store_error *error);

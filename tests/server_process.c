@@ -54,6 +54,7 @@ void server_process_init(struct server_process *server)
     server->config.certificate = inside(server, "certificate.pem");
     server->config.private_key = inside(server, "key.pem");
     server->config.users = inside(server, "users");
+    server->config.control = inside(server, "control");
     g_array_set_size(server->config.imaps, 0);
     g_array_set_size(server->config.imap, 0);
     ck_assert(config_add_listen(server->config.imaps, "127.0.0.1:0"));

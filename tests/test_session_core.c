@@ -133,8 +133,11 @@ START_TEST(logs_logins_and_ends_but_never_a_password)
     say("alice astray\r\n");
     take();
     transport.close(transport.data, 0);
-    ck_assert(log_has("result=failed user=\"alice\""));
-    ck_assert(log_has("result=failed user=\"al ice\""));
+    ck_assert(log_has("event=login result=failed reason=password address=192.0.2.7 tls=yes "
+                      "mechanism=LOGIN user=\"alice\" client="));
+    ck_assert(log_has("result=failed reason=password address=192.0.2.7 tls=yes mechanism=LOGIN "
+                      "user=\"al ice\""));
+    ck_assert(log_has("mechanism=PLAIN user=\"alice\""));
     ck_assert(log_has("event=closed"));
     ck_assert(!log_has("hunter2"));
     ck_assert(!log_has("correct-horse"));
@@ -147,7 +150,8 @@ START_TEST(logs_logins_and_ends_but_never_a_password)
     say("3 SELECT Nowhere\r\n");
     say("4 LOGOUT\r\n");
     transport.close(transport.data, 0);
-    ck_assert(log_has("result=ok user=\"alice\""));
+    ck_assert(log_has("event=login result=ok reason=- address=192.0.2.7 tls=yes mechanism=LOGIN "
+                      "user=\"alice\" client="));
     ck_assert(log_has("client=\"Nice 1.0 (192.0.2.7)\""));
     ck_assert(log_has("command=\"SELECT\" status=NO code=NONEXISTENT"));
     ck_assert(log_has("event=closed reason=logout commands=4 in="));

@@ -86,6 +86,9 @@ int journal_sync(struct journal *journal, struct store_error *error);
  * gathered gets the next one. */
 uint64_t journal_written(const struct journal *journal);
 
+/* Octets of the ring. */
+uint64_t journal_size(const struct journal *journal);
+
 /* Octets of the ring that are taken: what a checkpoint of everything would free. */
 uint64_t journal_used(const struct journal *journal);
 

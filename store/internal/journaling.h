@@ -60,6 +60,8 @@ int journaling_sync(struct journaling *journaling, struct store_error *error);
 /* Everything into git, durable, and the journal empty. */
 int journaling_checkpoint(struct journaling *journaling, struct store_error *error);
 const struct store_error *journaling_trouble(const struct journaling *journaling);
+/* Sets all but accounts. */
+void journaling_figures(const struct journaling *journaling, struct store_figures *out);
 int64_t journaling_work(struct journaling *journaling, bool idle);
 
 #endif

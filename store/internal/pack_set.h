@@ -44,6 +44,9 @@ bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pa
 struct pack_inflate;
 struct pack_inflate *pack_set_inflate(struct pack_set *set, const struct object_id *id);
 
+/* Packs that were listed last. */
+unsigned pack_set_count(const struct pack_set *set);
+
 /* Closes what wasn't used since the last call, and what is gone from the directory. */
 void pack_set_rest(struct pack_set *set);
 

@@ -12,7 +12,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 EDGE = {
     "admin", "authenticator", "certificate", "config", "confine", "deflate", "import", "link",
     "limits", "log", "main", "mime", "penalty", "server", "tls", "users", "worker", "listener",
-    "connection", "member", "transport",
+    "connection", "member", "transport", "card", "control", "health", "metrics", "openmetrics",
+    "report", "watch", "inherited", "notify", "service",
 }
 
 LIBRARIES = {

@@ -1,0 +1,258 @@
+#include "server/control.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/control_socket.h"
+#include "server/health.h"
+#include "server/log.h"
+
+struct control {
+    struct event_base *base;
+    struct connections *connections;
+    const struct report_sources *sources;
+    char *path;
+    struct evconnlistener *listener;
+    ino_t inode; /* of the socket's name */
+    GQueue clients;
+};
+
+struct client {
+    struct control *control;
+    struct bufferevent *stream;
+    GList node;
+    bool answered;
+};
+
+/* --- answers --- */
+
+static void add_field(GString *out, const char *value)
+{
+    if (out->len > 0 && out->str[out->len - 1] != '\n')
+        g_string_append_c(out, '\t');
+    control_escape(out, value != NULL ? value : "");
+}
+
+/* What the client calls itself, without the address that the session adds. */
+static char *client_name(const struct connection_info *info)
+{
+    char *suffix = g_strdup_printf(" (%s)", info->address);
+    char *name = NULL;
+
+    if (info->client != NULL && g_str_has_suffix(info->client, suffix))
+        name = g_strndup(info->client, strlen(info->client) - strlen(suffix));
+    g_free(suffix);
+    return name;
+}
+
+static void add_session(const struct connection_info *info, void *data)
+{
+    static const char *const states[] = {
+        [SESSION_LOGGING_IN] = "login",  [SESSION_LOGGED_IN] = "authenticated",
+        [SESSION_SELECTED] = "selected", [SESSION_IDLING] = "idle",
+        [SESSION_ENDING] = "ending",
+    };
+    GString *out = data;
+    char *client = client_name(info);
+
+    control_escape(out, info->id);
+    add_field(out, info->user);
+    add_field(out, info->address);
+    add_field(out, client);
+    add_field(out, info->tls);
+    add_field(out, info->compressed ? "yes" : "no");
+    add_field(out, info->mailbox);
+    add_field(out, states[info->activity]);
+    g_string_append_printf(out, "\t%" G_GINT64_FORMAT "\t%" G_GINT64_FORMAT "\n", info->since,
+                           MAX(time(NULL) - info->active, 0));
+    g_free(client);
+}
+
+static void answer_health(const struct control *control, GString *out)
+{
+    GPtrArray *problems = health_problems(control->sources);
+
+    for (guint i = 0; i < problems->len; i++) {
+        control_escape(out, g_ptr_array_index(problems, i));
+        g_string_append_c(out, '\n');
+    }
+    g_ptr_array_unref(problems);
+}
+
+static bool answer_kick(const struct control *control, char **words, GString *out)
+{
+    const char *what = words[1];
+    const char *name = what != NULL ? words[2] : NULL;
+
+    if (name == NULL || words[3] != NULL ||
+        (strcmp(what, "session") != 0 && strcmp(what, "user") != 0))
+        return false;
+    bool by_user = strcmp(what, "user") == 0;
+    unsigned kicked =
+        connections_kick(control->connections, by_user ? NULL : name, by_user ? name : NULL);
+
+    g_string_append_printf(out, "%u\n", kicked);
+    return true;
+}
+
+static void answer_request(const struct control *control, const char *line, GString *out)
+{
+    char **words = control_fields(line);
+    bool known = true;
+
+    g_string_append(out, "ok\n");
+    if (strcmp(line, "who") == 0)
+        connections_visit(control->connections, add_session, out);
+    else if (strcmp(line, "stats") == 0)
+        report_write(control->sources, out);
+    else if (strcmp(line, "health") == 0)
+        answer_health(control, out);
+    else
+        known =
+            words[0] != NULL && strcmp(words[0], "kick") == 0 && answer_kick(control, words, out);
+    if (!known)
+        g_string_assign(out, "error\tno such request\n");
+    g_string_append(out, "end\n");
+    g_strfreev(words);
+}
+
+/* --- clients --- */
+
+static void client_free(struct client *client)
+{
+    g_queue_unlink(&client->control->clients, &client->node);
+    bufferevent_free(client->stream);
+    g_free(client);
+}
+
+static void on_input(struct bufferevent *stream, void *data)
+{
+    struct client *client = data;
+    struct evbuffer *input = bufferevent_get_input(stream);
+    char *line = evbuffer_readln(input, NULL, EVBUFFER_EOL_LF);
+
+    if (line == NULL && evbuffer_get_length(input) >= CONTROL_REQUEST_MAX) {
+        client_free(client);
+        return;
+    }
+    if (line == NULL)
+        return;
+    GString *answer = g_string_new(NULL);
+
+    answer_request(client->control, line, answer);
+    client->answered = true;
+    bufferevent_disable(stream, EV_READ);
+    bufferevent_write(stream, answer->str, answer->len);
+    g_string_free(answer, TRUE);
+    free(line);
+}
+
+static void on_sent(struct bufferevent *stream, void *data)
+{
+    struct client *client = data;
+
+    (void)stream;
+    if (client->answered)
+        client_free(client);
+}
+
+static void on_end(struct bufferevent *stream, short events, void *data)
+{
+    (void)stream;
+    (void)events;
+    client_free(data);
+}
+
+static bool is_allowed(int fd)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void on_client(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+                      int length, void *data)
+{
+    const struct timeval limit = {.tv_sec = CONTROL_SECONDS};
+    struct control *control = data;
+    struct bufferevent *stream = NULL;
+
+    (void)listener;
+    (void)peer;
+    (void)length;
+    if (!is_allowed(fd))
+        log_line(LOG_LEVEL_WARNING, NULL, "event=control-refused");
+    else if (control->clients.length < CONTROL_CLIENTS_MAX)
+        stream = bufferevent_socket_new(control->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (stream == NULL) {
+        close(fd);
+        return;
+    }
+    struct client *client = g_new0(struct client, 1);
+
+    client->control = control;
+    client->stream = stream;
+    client->node.data = client;
+    g_queue_push_tail_link(&control->clients, &client->node);
+    bufferevent_setcb(stream, on_input, on_sent, on_end, client);
+    bufferevent_setwatermark(stream, EV_READ, 0, CONTROL_REQUEST_MAX);
+    bufferevent_set_timeouts(stream, &limit, &limit);
+    bufferevent_enable(stream, EV_READ | EV_WRITE);
+}
+
+/* --- */
+
+struct control *control_new(struct event_base *base, const char *path,
+                            struct connections *connections, const struct report_sources *sources,
+                            char **problem)
+{
+    struct stat status = {0};
+    int fd = control_listen(path, problem);
+
+    if (fd < 0)
+        return NULL;
+    struct control *control = g_new0(struct control, 1);
+
+    control->base = base;
+    control->connections = connections;
+    control->sources = sources;
+    control->path = g_strdup(path);
+    if (lstat(path, &status) == 0)
+        control->inode = status.st_ino;
+    g_queue_init(&control->clients);
+    control->listener = evconnlistener_new(base, on_client, control,
+                                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (control->listener == NULL) {
+        close(fd);
+        *problem = g_strdup("out of memory");
+        control_free(control);
+        return NULL;
+    }
+    return control;
+}
+
+void control_free(struct control *control)
+{
+    struct stat status;
+
+    if (control == NULL)
+        return;
+    while (control->clients.length > 0)
+        client_free(control->clients.head->data);
+    if (control->listener != NULL)
+        evconnlistener_free(control->listener);
+    if (lstat(control->path, &status) == 0 && status.st_ino == control->inode)
+        unlink(control->path);
+    g_free(control->path);
+    g_free(control);
+}
