@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/message_summary.h"
+#include "store/delivered.h"
 
 enum {
     KEYWORDS_FOR_SENDERS = MAILBOX_KEYWORDS_MAX / 2, /* that details may use up */
@@ -10,13 +11,26 @@ enum {
 
 /* --- the message --- */
 
-struct mail *mail_new(const char *sender, struct stash *stash)
+static bool is_stamped(const struct stash *stash)
+{
+    static const char field[] = "Received:";
+    size_t length;
+    const uint8_t *head = stash_head(stash, &length);
+
+    return length >= strlen(field) &&
+           g_ascii_strncasecmp((const char *)head, field, strlen(field)) == 0;
+}
+
+struct mail *mail_new(const char *sender, struct stash *stash, const struct delivered_sum *sum)
 {
     struct mail *mail = g_new0(struct mail, 1);
 
     mail->references = 1;
     mail->sender = g_strdup(sender);
     mail->stash = stash;
+    mail->has_id = is_stamped(stash);
+    if (mail->has_id)
+        delivered_sum_id(sum, sender, &mail->id);
     return mail;
 }
 
@@ -277,13 +291,15 @@ static struct target find_target(const struct delivery *delivery, struct account
 
 /* --- appending --- */
 
-static struct origin origin_of(const struct mail *mail)
+static struct origin origin_of(const struct mail *mail, const char *id)
 {
     return (struct origin){
         .client = mail->client,
         .session = mail->session,
         .command = mail->command,
         .time = mail->time,
+        .sender = mail->sender,
+        .delivery = mail->has_id ? id : NULL,
     };
 }
 
@@ -315,7 +331,8 @@ static enum delivery_result append_to(const struct delivery *delivery, struct ma
                                       const struct target *target, struct spool *spool,
                                       struct store_error *error)
 {
-    struct origin origin = origin_of(delivery->mail);
+    char id[OBJECT_ID_HEX + 1];
+    struct origin origin = origin_of(delivery->mail, id);
     GPtrArray *keywords = all_keywords(delivery, mailbox, target->keyword);
     struct append append = {
         .spool = spool,
@@ -325,6 +342,8 @@ static enum delivery_result append_to(const struct delivery *delivery, struct ma
         .binary = true,
     };
     uint32_t uid;
+
+    object_id_format(&delivery->mail->id, id);
     int code = mailbox_append(mailbox, &append, 1, &origin, &uid, error);
 
     g_ptr_array_unref(keywords);
@@ -333,15 +352,21 @@ static enum delivery_result append_to(const struct delivery *delivery, struct ma
 
 static enum delivery_result deliver_to(const struct delivery *delivery, struct account *account,
                                        const struct target *target, struct spool *spool,
-                                       struct store_error *error)
+                                       struct delivery_memory *memory, struct store_error *error)
 {
+    const struct mail *mail = delivery->mail;
+    enum delivery_result result = DELIVERY_AGAIN;
     struct mailbox *mailbox = NULL;
     int code = account_open_mailbox(account, target->mailbox, &mailbox, error);
 
     if (code != 0)
         return delivery_result_of((enum store_code)code);
-    enum delivery_result result = append_to(delivery, mailbox, target, spool, error);
-
+    if (memory == NULL || !mail->has_id ||
+        !delivery_memory_has(memory, delivery->user, mailbox, &mail->id,
+                             mail->time / G_USEC_PER_SEC))
+        result = append_to(delivery, mailbox, target, spool, error);
+    if (memory != NULL && mail->has_id && result == DELIVERY_DONE)
+        delivery_memory_add(memory, delivery->user, mailbox, &mail->id);
     mailbox_unref(mailbox);
     return result;
 }
@@ -358,7 +383,7 @@ static enum delivery_result result_before(const struct delivery *delivery,
 }
 
 void delivery_run(struct delivery *delivery, struct account *account,
-                  const struct delivery_settings *settings, struct store_error *error)
+                  const struct delivery_context *context, struct store_error *error)
 {
     guint count = delivery->recipients->len;
     struct target *targets = g_new0(struct target, count);
@@ -371,10 +396,11 @@ void delivery_run(struct delivery *delivery, struct account *account,
     for (guint i = 0; i < count && code == 0; i++) {
         struct delivery_recipient *recipient = recipient_at(delivery, i);
 
-        targets[i] = find_target(delivery, account, recipient->detail, settings->detail);
+        targets[i] = find_target(delivery, account, recipient->detail, context->settings->detail);
         recipient->result = result_before(delivery, targets, i);
         if (recipient->result == DELIVERY_OPEN)
-            recipient->result = deliver_to(delivery, account, &targets[i], spool, error);
+            recipient->result =
+                deliver_to(delivery, account, &targets[i], spool, context->memory, error);
         stored = stored || recipient->result == DELIVERY_DONE;
     }
     if (stored)

@@ -11,7 +11,8 @@
  *
  * and is appended, octet for octet as it came, to each mailbox that one of them names, once. The
  * commit is a DELIVER with the sender and the delivery's id in its trailers (FORMAT.md). A message
- * that comes again after its answer was lost is told by that id (delivered.h) and not stored twice.
+ * that comes again after its answer was lost is told by that id (delivery_memory.h) and not stored
+ * twice.
  */
 #ifndef ANNAL_SERVER_DELIVERY_H
 #define ANNAL_SERVER_DELIVERY_H
@@ -21,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/delivery_memory.h"
 #include "server/stash.h"
 #include "store/store.h"
 
@@ -35,10 +37,15 @@ struct mail {
     const char *command; /* constant */
     int64_t time;        /* microseconds since the Unix epoch */
     struct stash *stash; /* complete */
+    bool has_id;         /* it can be told when it comes again */
+    struct object_id id;
 };
 
-/* Takes stash; one reference. */
-struct mail *mail_new(const char *sender, struct stash *stash);
+/* Takes stash; one reference. sum: of the message's octets (store/delivered.h). A message that a
+ * mail transfer agent has stamped (it begins with a Received field) gets an id: another message,
+ * however equal its text, has another stamp. */
+struct delivered_sum;
+struct mail *mail_new(const char *sender, struct stash *stash, const struct delivered_sum *sum);
 struct mail *mail_ref(struct mail *mail);
 void mail_unref(struct mail *mail); /* accepts NULL */
 
@@ -89,10 +96,16 @@ struct delivery_settings {
     enum delivery_detail detail;
 };
 
+/* What a delivery needs beside the account. */
+struct delivery_context {
+    const struct delivery_settings *settings;
+    struct delivery_memory *memory; /* NULL: what comes again is stored again */
+};
+
 /* On the thread of the account, which is open. Sets every recipient's result; *error tells of the
  * last failure, if there was any, for the log. Nothing is acknowledged before store_sync(). */
 void delivery_run(struct delivery *delivery, struct account *account,
-                  const struct delivery_settings *settings, struct store_error *error);
+                  const struct delivery_context *context, struct store_error *error);
 /* The same result for all recipients. */
 void delivery_fail(struct delivery *delivery, enum delivery_result result);
 /* What a failure of the store means to a sender. */

@@ -18,7 +18,7 @@ struct open_account {
 };
 
 struct delivery_desk {
-    const struct delivery_settings *settings;
+    struct delivery_context context;
     pthread_mutex_t lock;
     GArray *posted; /* struct posted, guarded by the lock */
 
@@ -40,7 +40,7 @@ struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings
 {
     struct delivery_desk *desk = g_new0(struct delivery_desk, 1);
 
-    desk->settings = settings;
+    desk->context = (struct delivery_context){settings, delivery_memory_new()};
     pthread_mutex_init(&desk->lock, NULL);
     desk->posted = g_array_new(FALSE, FALSE, sizeof(struct posted));
     desk->running = g_array_new(FALSE, FALSE, sizeof(struct posted));
@@ -67,6 +67,7 @@ void delivery_desk_free(struct delivery_desk *desk)
     settle_all(desk->running, false);
     settle_all(desk->posted, false);
     g_hash_table_unref(desk->accounts);
+    delivery_memory_free(desk->context.memory);
     g_ptr_array_unref(desk->users);
     g_array_unref(desk->running);
     g_array_unref(desk->posted);
@@ -176,7 +177,7 @@ static void run(struct delivery_desk *desk, struct store *store, struct delivery
     struct account *account = find_account(desk, store, delivery, &error);
 
     if (account != NULL)
-        delivery_run(delivery, account, desk->settings, &error);
+        delivery_run(delivery, account, &desk->context, &error);
     else
         delivery_fail(delivery, DELIVERY_TROUBLE);
     if (error.code != STORE_OK)
@@ -222,6 +223,10 @@ const GPtrArray *delivery_desk_users(const struct delivery_desk *desk)
 
 void delivery_desk_settle(struct delivery_desk *desk, bool durable)
 {
+    if (durable)
+        delivery_memory_trust(desk->context.memory);
+    else
+        delivery_memory_doubt(desk->context.memory);
     settle_all(desk->running, durable);
     g_array_set_size(desk->running, 0);
     g_ptr_array_set_size(desk->users, 0);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "protocol/lmtp.h"
+#include "store/delivered.h"
 
 enum lmtp_state {
     STATE_GREETED,
@@ -48,6 +49,7 @@ struct lmtp_session {
     bool smtputf8;
     GArray *recipients; /* struct lmtp_recipient */
     struct stash *stash;
+    struct delivered_sum *sum;   /* of what is in it */
     uint64_t octets;             /* of the message that came, kept or not */
     enum delivery_result failed; /* DELIVERY_OPEN: the message is good */
     bool discard;                /* a chunk that belongs to no transaction */
@@ -114,6 +116,7 @@ static void reset(struct lmtp_session *session)
     g_clear_pointer(&session->sender, g_free);
     g_array_set_size(session->recipients, 0);
     g_clear_pointer(&session->stash, stash_free);
+    g_clear_pointer(&session->sum, delivered_sum_free);
     session->octets = 0;
     session->failed = DELIVERY_OPEN;
     session->smtputf8 = false;
@@ -156,6 +159,7 @@ void lmtp_session_free(struct lmtp_session *session)
     g_string_free(session->output, TRUE);
     g_array_unref(session->recipients);
     stash_free(session->stash);
+    delivered_sum_free(session->sum);
     g_free(session->sender);
     g_free(session->client);
     g_free(session->id);
@@ -287,7 +291,7 @@ static char *received_field(const struct lmtp_session *session, int64_t now)
 static struct mail *make_mail(struct lmtp_session *session)
 {
     int64_t now = session->host->now(session->host->data);
-    struct mail *mail = mail_new(session->sender, g_steal_pointer(&session->stash));
+    struct mail *mail = mail_new(session->sender, g_steal_pointer(&session->stash), session->sum);
 
     mail->received = received_field(session, now);
     mail->client = g_strdup_printf("LMTP from %s (%s)", session->client, session->peer);
@@ -416,6 +420,8 @@ static void take_octets(struct lmtp_session *session)
         session->failed = errno == ENOSPC || errno == EDQUOT ? DELIVERY_NO_SPACE : DELIVERY_TROUBLE;
     if (session->failed != DELIVERY_OPEN)
         g_clear_pointer(&session->stash, stash_free);
+    else
+        delivered_sum_add(session->sum, octets, length);
 }
 
 static void end_chunk(struct lmtp_session *session)
@@ -472,6 +478,7 @@ static void run_mail(struct lmtp_session *session, const struct lmtp_command *co
         session->sender = g_strdup(command->text);
         session->smtputf8 = command->smtputf8;
         session->stash = stash_new(session->settings->directory);
+        session->sum = delivered_sum_new();
         set_state(session, STATE_SENDER);
         say(session, "250 2.1.0 OK");
     }

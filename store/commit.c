@@ -73,6 +73,10 @@ void commit_encode(GString *out, const struct object_id *tree, const struct obje
     append_trailer(out, "Client", origin->client);
     append_trailer(out, "Session", origin->session);
     append_trailer(out, "Command", origin->command);
+    if (origin->sender != NULL) {
+        append_trailer(out, "From", *origin->sender != '\0' ? origin->sender : "<>");
+    }
+    append_trailer(out, "Delivery", origin->delivery);
 }
 
 int commit_add(struct object_batch *batch, const struct object_id *tree,

@@ -30,6 +30,10 @@ struct origin {
     const char *session; /* session id, as in the logs; NULL: left out */
     const char *command; /* e.g. "UID STORE" */
     int64_t time;        /* microseconds since the Unix epoch */
+    /* Of a message that was delivered: the envelope's sender ("" is the null sender) and the id by
+     * which it is told when it comes again (delivered.h). NULL: left out. */
+    const char *sender;
+    const char *delivery;
 };
 
 struct mailbox;

@@ -123,7 +123,8 @@ static void append_subject(GString *subject, const struct append_task *task, con
         }
         return;
     }
-    g_string_printf(subject, "APPEND uid %" G_GUINT32_FORMAT ": ", uids[0]);
+    g_string_printf(subject, "%s uid %" G_GUINT32_FORMAT ": ",
+                    task->origin->sender != NULL ? "DELIVER" : "APPEND", uids[0]);
     const uint8_t *data = spool_head(task->messages[0].spool, &length);
     subject_append_from_message(subject, data, length);
     if (g_str_has_suffix(subject->str, ": ")) {

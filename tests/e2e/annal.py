@@ -60,6 +60,7 @@ class Sandbox:
         answer = json.loads(line)
         self.imap = answer["imap"]
         self.imaps = answer["imaps"]
+        self.lmtp = answer["lmtp"]
         self.metrics = answer["metrics"]
         self.certificate = answer["certificate"]
         self.repositories = answer["repositories"]

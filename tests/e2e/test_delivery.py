@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Mail comes in: by LMTP, by annal deliver, through a Postfix of its own.
+
+A message that was answered with 250 is there, once, its octets after the trace lines as they were
+sent, whatever is killed on the way.
+"""
+import os
+import pathlib
+import random
+import re
+import smtplib
+import socket
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import postfix
+from annal import Case, Sandbox, bodies, response, wait_until
+
+MESSAGES = int(os.environ.get("ANNAL_POSTFIX_MESSAGES", "1000"))
+CONNECTIONS = 20  # into Postfix
+KILLS = 3
+TOKEN = re.compile(rb"^Subject: token (\S+)\r$", re.M)
+
+
+class Lmtp:
+    """A client that shows its wire: smtplib's LMTP reads one reply after DATA, whatever the
+    recipients."""
+
+    def __init__(self, address, hello=True):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family)
+        self.socket.settimeout(60)
+        self.socket.connect(address)
+        self.file = self.socket.makefile("rb")
+        self.greeting = self.reply()
+        self.features = self.command("LHLO client.example.org")[1:] if hello else []
+
+    def send(self, octets):
+        self.socket.sendall(octets)
+
+    def reply(self):
+        """The lines of one reply; none at the end of the connection."""
+        lines = []
+        while line := self.file.readline():
+            lines.append(line.decode().rstrip("\r\n"))
+            if lines[-1][3:4] != "-":
+                break
+        return lines
+
+    def command(self, line):
+        self.send(line.encode() + b"\r\n")
+        return self.reply()
+
+    def deliver(self, recipients, message, sender="sender@example.org"):
+        """The replies, one for each recipient, of RCPT where that was refused."""
+        assert self.command(f"MAIL FROM:<{sender}>")[0].startswith("250")
+        replies = [self.command(f"RCPT TO:<{recipient}>")[0] for recipient in recipients]
+        good = [i for i, reply in enumerate(replies) if reply.startswith("250")]
+        if good:
+            assert self.command("DATA")[0].startswith("354")
+            self.send(re.sub(rb"(\A|\r\n)\.", rb"\1..", message) + b".\r\n")
+            for i in good:
+                replies[i] = self.reply()[0]
+        return replies
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Delivery(Case):
+    def connect(self):
+        client = Lmtp(("127.0.0.1", self.sandbox.lmtp))
+        self.addCleanup(client.close)
+        return client
+
+    def mail(self, user="alice", mailbox="INBOX"):
+        client = self.sandbox.login(user)
+        found = bodies(client, mailbox)
+        client.logout()
+        return [found[uid] for uid in sorted(found)]
+
+    def test_each_recipient_has_an_answer(self):
+        client = self.connect()
+        message = b"Subject: four\r\n\r\n.a dot\r\n..two\r\n"
+        replies = client.deliver(["alice@example.net", "nobody@example.net", "bob", "Alice@b"],
+                                 message)
+        self.assertEqual([reply[:9] for reply in replies],
+                         ["250 2.0.0", "550 5.1.1", "250 2.0.0", "250 2.0.0"])
+        (hers,) = self.mail()
+        (his,) = self.mail("bob")
+        self.assertRegex(hers, rb"\AReturn-Path: <sender@example\.org>\r\n"
+                         rb"Delivered-To: alice@example\.net\r\nDelivered-To: Alice@b\r\n"
+                         rb"Received: from client\.example\.org \(127\.0\.0\.1\)\r\n"
+                         rb"\tby \S+ with LMTP id \S+;\r\n\t\w+, \d+ \w+ \d{4} [\d:]{8} \+0000\r\n"
+                         rb"Subject: four\r\n")
+        self.assertIn(b"Delivered-To: bob\r\n", his)
+        for stored in (hers, his):
+            self.assertTrue(stored.endswith(b"+0000\r\n" + message))
+
+    def test_smtplib_delivers(self):
+        with smtplib.LMTP("127.0.0.1", self.sandbox.lmtp) as client:
+            client.sendmail("a@example.org", ["alice@example.net"], b"Subject: x\r\n\r\ny\r\n")
+        self.assertEqual(len(self.mail()), 1)
+
+    def test_line_ends_are_kept_and_end_nothing(self):
+        client = self.connect()
+        message = (b"Subject: ends\r\n\r\nbare\n.\nlf\r.\rcr\n.\r\nmixed\r\n.\nMAIL FROM:<x@y>\r"
+                   b"\nlast\r\r\n")
+        self.assertEqual(client.deliver(["alice"], message)[0][:3], "250")
+        (stored,) = self.mail()
+        self.assertTrue(stored.endswith(message), stored)
+
+    def test_chunks_and_large_messages(self):
+        client = self.connect()
+        generator = random.Random(1)
+        body = b"Subject: large\r\n\r\n" + generator.randbytes(3_000_000).replace(b"\0", b"x")
+        client.command("MAIL FROM:<> SIZE=%d BODY=8BITMIME" % len(body))
+        for recipient in ("alice", "alice+Archive", "bob"):
+            client.command(f"RCPT TO:<{recipient}>")
+        for start in range(0, len(body), 700_000):
+            chunk = body[start:start + 700_000]
+            last = " LAST" if start + len(chunk) == len(body) else ""
+            client.send(b"BDAT %d%s\r\n" % (len(chunk), last.encode()) + chunk)
+            replies = [client.reply()[0] for _ in range(3 if last else 1)]
+            self.assertEqual({reply[:9] for reply in replies}, {"250 2.0.0"})
+        for stored in (self.mail(), self.mail(mailbox="Archive"), self.mail("bob")):
+            self.assertEqual(len(stored), 1)
+            self.assertTrue(stored[0].startswith(b"Return-Path: <>\r\n"))
+            self.assertTrue(stored[0].endswith(body))
+
+    def test_idling_client_sees_it_at_once(self):
+        idler = self.sandbox.login()
+        response(idler.select("INBOX"))
+        idler.send(b"i IDLE\r\n")
+        self.assertTrue(idler.readline().startswith(b"+"))
+        self.assertEqual(self.connect().deliver(["alice"], b"Subject: now\r\n\r\n")[0][:3], "250")
+        self.assertEqual(idler.readline(), b"* 1 EXISTS\r\n")
+        idler.send(b"DONE\r\n")
+
+    def test_what_comes_again_is_stored_once(self):
+        stamped = b"Received: from a by mx with SMTP id 4711;\r\n\tnow\r\nSubject: s\r\n\r\nx\r\n"
+        plain = b"Subject: s\r\n\r\nx\r\n"
+        for _ in range(2):
+            client = self.connect()
+            self.assertEqual(client.deliver(["alice"], stamped)[0][:3], "250")
+            self.assertEqual(client.deliver(["alice"], plain)[0][:3], "250")
+        self.assertEqual(len(self.mail()), 3)
+        for restart in (self.sandbox.restart, self.kill_and_start):
+            restart()
+            again = self.connect().deliver(["alice", "bob"], stamped)
+            self.assertRegex(again[0], "^250 .*before")
+            self.assertEqual(len(self.mail()), 3)
+        self.assertEqual(self.connect().deliver(["alice"], stamped, "other@example.org")[0][:3],
+                         "250")
+        self.assertEqual(len(self.mail()), 4)
+        self.assertEqual(len(self.mail("bob")), 1)
+
+    def kill_and_start(self):
+        self.sandbox.kill()
+        self.sandbox.start()
+
+
+@unittest.skipUnless(postfix.usable(), "Postfix is not installed, or this is not root")
+class ThroughPostfix(unittest.TestCase):
+    """Many messages by many connections, the server killed and started again on the way."""
+
+    def setUp(self):
+        self.port = postfix.free_port()
+        self.sandbox = Sandbox("--lmtp", str(self.port))
+        self.postfix = postfix.Postfix("virtual_mailbox_domains = example.net\n"
+                                       f"virtual_transport = lmtp:inet:127.0.0.1:{self.port}\n"
+                                       "recipient_delimiter = +\n")
+        self.good = False
+
+    def tearDown(self):
+        self.postfix.close(self.good)
+        self.sandbox.close(self.good)
+
+    def send(self, number):
+        with smtplib.SMTP("127.0.0.1", self.postfix.port, timeout=120) as client:
+            for i in range(number, MESSAGES, CONNECTIONS):
+                user = ("alice", "bob")[i % 2]
+                extension = "+Archive" if i % 10 == 0 else ""
+                text = b"Subject: token %d.\r\n\r\n" % i + b"line\r\n" * (i % 700)
+                client.sendmail("sender@example.org", [f"{user}{extension}@example.net"], text)
+
+    def there(self):
+        """Token to the number of messages that have it."""
+        found = {}
+        for user in ("alice", "bob"):
+            client = self.sandbox.login(user)
+            for mailbox in ("INBOX", "Archive"):
+                for stored in bodies(client, mailbox).values():
+                    token = int(TOKEN.search(stored).group(1).rstrip(b"."))
+                    self.assertEqual(user, ("alice", "bob")[token % 2])
+                    self.assertEqual(mailbox, "Archive" if token % 10 == 0 else "INBOX")
+                    self.assertTrue(stored.endswith(b"line\r\n" * (token % 700)))
+                    found[token] = found.get(token, 0) + 1
+            client.logout()
+        return found
+
+    def test_everything_arrives_exactly_once(self):
+        senders = [threading.Thread(target=self.send, args=(i,)) for i in range(CONNECTIONS)]
+        for sender in senders:
+            sender.start()
+        for number in range(1, KILLS + 1):
+            wait_until(lambda share=number: self.postfix.log().count("status=sent") >=
+                       share * MESSAGES // (KILLS + 1), 120, "Postfix does not deliver")
+            self.sandbox.kill()
+            time.sleep(0.2)  # that Postfix meets a server that is not there
+            self.sandbox.start()
+        for sender in senders:
+            sender.join()
+        wait_until(lambda: not self.postfix.queue(), 120, "Postfix keeps messages")
+        found = self.there()
+        self.assertEqual(set(found), set(range(MESSAGES)))
+        self.assertEqual({count for count in found.values()}, {1})
+        log = self.postfix.log()
+        print(f"{MESSAGES} messages, {KILLS} kills; 250 was lost of "
+              f"{log.count('Delivered before')}")
+        self.assertNotIn("status=bounced", log)
+        self.sandbox.check()
+        self.good = True
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
