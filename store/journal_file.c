@@ -8,8 +8,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/journal.h"
 
 enum {
@@ -58,7 +58,7 @@ static uint64_t get_le(const uint8_t *bytes, size_t octets)
 
 uint32_t journal_crc(uint32_t crc, const void *bytes, size_t length)
 {
-    return (uint32_t)crc32_z(crc, bytes, length);
+    return crc32_more(crc, bytes, length);
 }
 
 uint32_t journal_seed(const struct journal_header *header)

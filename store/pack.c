@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/delta.h"
 #include "store/internal/pack_entry.h"
 #include "store/internal/sha1.h"
@@ -74,8 +74,8 @@ static void put_be32(uint8_t *out, uint32_t value)
 
 static void take_crc(struct pack_writer *writer)
 {
-    writer->crc = (uint32_t)crc32_z(writer->crc, writer->buffer + writer->crc_begin,
-                                    writer->buffered - writer->crc_begin);
+    writer->crc = crc32_more(writer->crc, writer->buffer + writer->crc_begin,
+                             writer->buffered - writer->crc_begin);
     writer->crc_begin = writer->buffered;
 }
 
@@ -203,7 +203,7 @@ void pack_writer_free(struct pack_writer *writer)
 static void begin_entry(struct pack_writer *writer)
 {
     assert(writer->entries->len < writer->count);
-    writer->crc = (uint32_t)crc32_z(0, NULL, 0);
+    writer->crc = CRC32_START;
     writer->crc_begin = writer->buffered;
 }
 
@@ -278,7 +278,7 @@ static int put_stream_end(struct pack_writer *writer, uint32_t adler)
 
 static int put_stored(struct pack_writer *writer, const uint8_t *data, size_t length)
 {
-    uint32_t adler = (uint32_t)adler32_z(adler32_z(0, NULL, 0), data, length);
+    uint32_t adler = adler32_of(data, length);
     size_t left = length;
     int result = put_stream_head(writer);
 
@@ -320,7 +320,7 @@ int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t 
     assert(length > 0 && coming->left == 0);
     *coming = (struct coming){.entry = {.offset = writer->offset, .type = (uint8_t)type},
                               .left = length,
-                              .adler = (uint32_t)adler32_z(0, NULL, 0)};
+                              .adler = ADLER32_START};
     begin_entry(writer);
     int result = put(writer, header, entry_header(header, type, length));
     if (result == 0) {
@@ -337,7 +337,7 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
     int result = 0;
 
     assert(length <= coming->left);
-    coming->adler = (uint32_t)adler32_z(coming->adler, at, length);
+    coming->adler = adler32_more(coming->adler, at, length);
     while (length > 0 && result == 0) {
         if (coming->block == 0) {
             result = put_block_head(writer, coming->left, &coming->block);
@@ -446,6 +446,11 @@ int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id
         result = put_stored(writer, writer->delta->data, writer->delta->len);
     }
     return end_entry(writer, &entry, result, error);
+}
+
+uint64_t pack_writer_offset(const struct pack_writer *writer)
+{
+    return writer->offset;
 }
 
 int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, const void *entry,

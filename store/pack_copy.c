@@ -7,6 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/pack.h"
 #include "store/internal/pack_index.h"
 
@@ -32,6 +33,7 @@ struct entry {
     uint32_t position; /* in its pack's index */
     uint16_t depth;
     uint8_t state; /* enum entry_state */
+    bool whole;    /* its base does not come along */
 };
 
 struct source {
@@ -57,6 +59,9 @@ struct pack_copy {
     const struct host *host;
     pack_copy_wanted wanted;
     void *wanted_data;
+    pack_copy_wanted never; /* NULL: there is nothing of that kind */
+    pack_copy_read read;
+    void *never_data;
     bool compress;
     GArray *sources; /* struct source */
     GArray *entries; /* struct entry */
@@ -111,6 +116,14 @@ void pack_copy_only(struct pack_copy *copy, pack_copy_wanted wanted, void *data)
 {
     copy->wanted = wanted;
     copy->wanted_data = data;
+}
+
+void pack_copy_never(struct pack_copy *copy, pack_copy_wanted never, pack_copy_read read,
+                     void *data)
+{
+    copy->never = never;
+    copy->read = read;
+    copy->never_data = data;
 }
 
 void pack_copy_compress(struct pack_copy *copy)
@@ -243,6 +256,11 @@ static uint32_t *slot_of(const struct pack_copy *copy, const struct object_id *i
     return &copy->table[at];
 }
 
+static bool is_never(const struct pack_copy *copy, const struct entry *entry)
+{
+    return copy->never != NULL && copy->never(id_of(copy, entry), copy->never_data);
+}
+
 static int make_table(struct pack_copy *copy, struct store_error *error)
 {
     uint32_t size = 16;
@@ -265,7 +283,8 @@ static int make_table(struct pack_copy *copy, struct store_error *error)
             entry->state = ENTRY_DUPLICATE;
         } else {
             *slot = i;
-            if (copy->wanted != NULL && !copy->wanted(id, copy->wanted_data)) {
+            if ((copy->wanted != NULL && !copy->wanted(id, copy->wanted_data)) ||
+                is_never(copy, entry)) {
                 entry->state = ENTRY_UNWANTED;
             }
         }
@@ -388,6 +407,10 @@ static int want_bases(struct pack_copy *copy, struct store_error *error)
             if (result < 0) {
                 return result;
             }
+            if (form.base != NO_ENTRY && is_never(copy, entry_at(copy, form.base))) {
+                entry_at(copy, index)->whole = true;
+                form.base = NO_ENTRY;
+            }
             index = form.base;
             if (index != NO_ENTRY && entry_at(copy, index)->state == ENTRY_UNWANTED) {
                 entry_at(copy, index)->state = ENTRY_WAITING;
@@ -403,7 +426,7 @@ int pack_copy_begin(struct pack_copy *copy, struct store_error *error)
 {
     int result = make_table(copy, error);
 
-    if (result == 0 && copy->wanted != NULL) {
+    if (result == 0 && (copy->wanted != NULL || copy->never != NULL)) {
         result = want_bases(copy, error);
     }
     for (uint32_t i = 0; i < copy->entries->len && result == 0; i++) {
@@ -506,11 +529,31 @@ static int write_changed(struct pack_copy *copy, const struct entry *entry, cons
         memcpy(text + head, form->data + form->payload, payload);
         used = payload;
     }
-    int result =
-        pack_writer_add_raw(copy->writer, id_of(copy, entry), text, head + used,
-                            (uint32_t)crc32_z(crc32_z(0, NULL, 0), text, head + used), error);
+    int result = pack_writer_add_raw(copy->writer, id_of(copy, entry), text, head + used,
+                                     crc32_of(text, head + used), error);
     copy->offset += head + used;
     free(text);
+    return result;
+}
+
+/* As if it had never been a delta. */
+static int write_whole(struct pack_copy *copy, struct entry *entry, struct store_error *error)
+{
+    enum object_type type;
+    GBytes *content = NULL;
+    gsize length;
+    int result = copy->read(id_of(copy, entry), &type, &content, copy->never_data, error);
+
+    if (result < 0) {
+        return result;
+    }
+    const void *data = g_bytes_get_data(content, &length);
+    entry->depth = 0;
+    entry->written = copy->offset;
+    entry->state = ENTRY_WRITTEN;
+    result = pack_writer_add(copy->writer, id_of(copy, entry), type, data, length, error);
+    copy->offset = pack_writer_offset(copy->writer);
+    g_bytes_unref(content);
     return result;
 }
 
@@ -520,7 +563,7 @@ static int write_entry(struct pack_copy *copy, struct entry *entry, const struct
     uint32_t crc = pack_index_crc(&source_of(copy, entry)->index, entry->position);
     int result;
 
-    if (crc32_z(crc32_z(0, NULL, 0), form->data, form->length) != crc) {
+    if (crc32_of(form->data, form->length) != crc) {
         return blame(copy, entry, "wrong checksum", error);
     }
     entry->depth = form->base != NO_ENTRY ? entry_at(copy, form->base)->depth + 1 : 0;
@@ -550,7 +593,8 @@ static int copy_top(struct pack_copy *copy, struct store_error *error)
     if (result < 0) {
         return result;
     }
-    if (form.base != NO_ENTRY && entry_at(copy, form.base)->state != ENTRY_WRITTEN) {
+    if (!entry->whole && form.base != NO_ENTRY &&
+        entry_at(copy, form.base)->state != ENTRY_WRITTEN) {
         if (entry->state == ENTRY_VISITED || copy->stack->len > PACK_COPY_DEPTH_MAX) {
             return blame(copy, entry, "deltas in a circle, or too many", error);
         }
@@ -559,7 +603,7 @@ static int copy_top(struct pack_copy *copy, struct store_error *error)
         return 0;
     }
     g_array_set_size(copy->stack, copy->stack->len - 1);
-    return write_entry(copy, entry, &form, error);
+    return entry->whole ? write_whole(copy, entry, error) : write_entry(copy, entry, &form, error);
 }
 
 static int copy_entry(struct pack_copy *copy, uint32_t index, struct store_error *error)

@@ -1,6 +1,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/delta.h"
 #include "store/internal/pack_file_private.h"
 
@@ -355,7 +356,7 @@ static int read_whole(const struct pack_file *pack, uint32_t position, size_t of
     int result = open_stream(pack, entry, out, &end, error);
 
     if (result == 0 &&
-        crc32_z(0, pack->pack + offset, end - offset) != pack_file_crc(pack, position)) {
+        crc32_of(pack->pack + offset, end - offset) != pack_file_crc(pack, position)) {
         content_release(out);
         result = damaged(error, "an object's CRC is wrong");
     }
@@ -469,7 +470,7 @@ static bool check_slice(struct pack_slices *slices, uint64_t offset, size_t begi
     size_t end = begin + length;
     slices->next += length;
     end += slices->next == slices->length ? ZLIB_TRAILER : 0;
-    slices->crc = (uint32_t)crc32_z(slices->crc, pack + slices->crc_next, end - slices->crc_next);
+    slices->crc = crc32_more(slices->crc, pack + slices->crc_next, end - slices->crc_next);
     slices->crc_next = end;
     return slices->next < slices->length || slices->crc == slices->expected;
 }

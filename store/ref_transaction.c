@@ -4,10 +4,11 @@
  *   refs/heads/INBOX BEFORE AFTER     40 digits each; zeros: does not exist
  *   end CRC                           CRC-32 of all lines before, 8 digits
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/refs_private.h"
 
 #define TRANSACTION_HEADER "annal-transaction 1\n"
@@ -49,8 +50,8 @@ GString *ref_transaction_text(const struct ref_update *updates, size_t count)
         object_id_format(&updates[i].after, after);
         g_string_append_printf(text, "%s %s %s\n", updates[i].name, before, after);
     }
-    unsigned long crc = crc32_z(0, (const uint8_t *)text->str, text->len);
-    g_string_append_printf(text, "end %08lx\n", crc);
+    uint32_t crc = crc32_of(text->str, text->len);
+    g_string_append_printf(text, "end %08" PRIx32 "\n", crc);
     return text;
 }
 
@@ -84,8 +85,7 @@ static bool crc_matches(const char *text, size_t length)
 {
     char line[CRC_LINE + 1];
 
-    snprintf(line, sizeof(line), "end %08lx\n",
-             (unsigned long)crc32_z(0, (const uint8_t *)text, length));
+    snprintf(line, sizeof(line), "end %08" PRIx32 "\n", crc32_of(text, length));
     return memcmp(line, text + length, CRC_LINE) == 0;
 }
 

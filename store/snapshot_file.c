@@ -15,8 +15,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/snapshot_load.h"
 
 enum {
@@ -95,7 +95,7 @@ void snapshot_map_unref(struct snapshot_map *map)
 
 static uint32_t crc_of(const void *bytes, size_t length)
 {
-    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), bytes, length);
+    return crc32_of(bytes, length);
 }
 
 /* --- a leaf's first use --- */

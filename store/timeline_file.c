@@ -6,8 +6,8 @@
  *   names, but for the first, each with a NUL
  */
 #include <string.h>
-#include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/small_file.h"
 #include "store/internal/timeline.h"
 
@@ -25,8 +25,9 @@ struct head {
     uint32_t names; /* octets */
     uint32_t name;
     struct object_id next;
+    struct object_id oldest;
 };
-G_STATIC_ASSERT(sizeof(struct head) == 56);
+G_STATIC_ASSERT(sizeof(struct head) == 76);
 G_STATIC_ASSERT(sizeof(struct stretch) == 40);
 
 enum {
@@ -38,7 +39,7 @@ enum {
 
 static uint32_t crc_of(const uint8_t *bytes, size_t length)
 {
-    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), bytes + CRC_FROM, length - CRC_FROM);
+    return crc32_of(bytes + CRC_FROM, length - CRC_FROM);
 }
 
 void timeline_encode(GByteArray *out, const struct timeline *timeline)
@@ -48,7 +49,8 @@ void timeline_encode(GByteArray *out, const struct timeline *timeline)
                         .stretches = timeline->stretches->len,
                         .days = timeline->days->len,
                         .name = timeline->name,
-                        .next = timeline->next};
+                        .next = timeline->next,
+                        .oldest = timeline->oldest};
     guint from;
 
     memcpy(head.magic, MAGIC, sizeof(MAGIC));
@@ -131,6 +133,7 @@ bool timeline_decode(struct timeline *out, const uint8_t *bytes, size_t length)
     g_array_append_vals(out->stretches, bytes, head.stretches);
     g_array_append_vals(out->days, bytes + stretches, head.days);
     out->next = head.next;
+    out->oldest = head.oldest;
     out->name = head.name;
     return take_names(out, (const char *)bytes + stretches + days, head.names) && is_sound(out);
 }

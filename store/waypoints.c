@@ -6,8 +6,8 @@
 #include "store/internal/waypoints.h"
 
 #include <string.h>
-#include <zlib.h>
 
+#include "store/internal/checksum.h"
 #include "store/internal/properties.h"
 #include "store/internal/small_file.h"
 
@@ -52,7 +52,7 @@ static void fill_head(struct head *head, const struct snapshot *snapshot)
 
 static uint32_t crc_of(const uint8_t *bytes, size_t length)
 {
-    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), bytes + CRC_FROM, length - CRC_FROM);
+    return crc32_of(bytes + CRC_FROM, length - CRC_FROM);
 }
 
 static bool decode(struct waypoints *out, const uint8_t *bytes, size_t length,
