@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_account.h"
 #include "server/admin_output.h"
 #include "server/commands.h"
 #include "server/git_program.h"

@@ -12,6 +12,8 @@ int command_show(int argc, char **argv);
 int command_diff(int argc, char **argv);
 int command_blame(int argc, char **argv);
 int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
+int command_undelete(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_gc(int argc, char **argv);
 int command_hold(int argc, char **argv);

@@ -16,6 +16,8 @@ static const struct subcommand {
     {"show", command_show, "show one change, or a message as it was"},
     {"diff", command_diff, "show what changed between two moments"},
     {"blame", command_blame, "show who last touched each message"},
+    {"undelete", command_undelete, "bring expunged messages back"},
+    {"restore", command_restore, "bring mailboxes and accounts back, from history or backups"},
     {"backup", command_backup, "write an account to a file"},
     {"verify", command_verify, "check repositories"},
     {"gc", command_gc, "put repositories in order"},

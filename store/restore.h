@@ -104,7 +104,14 @@ int restore_one(struct account *account, struct account *source, const char *nam
                 const struct moment *moment, const char *as, const struct restore_options *options,
                 restore_report report, void *data, struct store_error *error);
 
-/* The same for all mailboxes whose names are prefix or below it (NULL: all). For all: mailboxes
+/* Brings the mailbox of that name back that was deleted last, as it was then, under its name or as.
+ * STORE_NOT_FOUND: none is kept. STORE_EXISTS. */
+int restore_deleted(struct account *account, const char *name, const char *as,
+                    const struct restore_options *options, restore_report report, void *data,
+                    struct store_error *error);
+
+/* restore_one() for all mailboxes whose names are prefix or below it (NULL: all), superiors first;
+ * another mailbox that has a name which is needed gets a new one. For all: mailboxes
  * that did not exist then are deleted (and kept below refs/deleted/, as always) unless keep_new,
  * and subscriptions and special uses are as they were. */
 int restore_tree(struct account *account, struct account *source, const char *prefix,

@@ -228,6 +228,64 @@ int restore_one(struct account *account, struct account *source, const char *nam
     return restore_named(&work, name, as, error);
 }
 
+/* --- the last that was deleted --- */
+
+static int find_grave(struct account *account, const char *ref, char **grave, struct object_id *tip,
+                      struct store_error *error)
+{
+    g_autofree char *prefix = g_strconcat(DELETED_PREFIX, ref + strlen(HEADS_PREFIX), "/", NULL);
+    g_autoptr(GPtrArray) refs = NULL;
+    uint64_t last = 0;
+    int rc = refs_list(account->refs, prefix, &refs, error);
+
+    *grave = NULL;
+    for (guint i = 0; rc == 0 && i < refs->len; i++) {
+        const struct ref_entry *entry = g_ptr_array_index(refs, i);
+        uint64_t number = g_ascii_strtoull(entry->name + strlen(prefix), NULL, 10);
+
+        if (*grave == NULL || number >= last) {
+            g_free(*grave);
+            *grave = g_strdup(entry->name);
+            *tip = entry->id;
+            last = number;
+        }
+    }
+    return rc == 0 && *grave == NULL
+               ? store_error_set(error, STORE_NOT_FOUND, "no deleted mailbox of that name is kept")
+               : rc;
+}
+
+int restore_deleted(struct account *account, const char *name, const char *as,
+                    const struct restore_options *options, restore_report report, void *data,
+                    struct store_error *error)
+{
+    struct work work = {account, account, NULL, options, false, report, data};
+    g_autofree char *canonical = NULL;
+    g_autofree char *grave = NULL;
+    g_autofree char *ref = NULL;
+    struct restore_counts counts = {0};
+    struct snapshot *then = NULL;
+    struct object_id tip;
+    int rc = account_name(&canonical, &ref, name, error);
+
+    if (rc == 0) {
+        rc = find_grave(account, ref, &grave, &tip, error);
+    }
+    if (rc == 0) {
+        rc = past_snapshot(account, &tip, &then, error);
+    }
+    if (rc == 0) {
+        rc = restore_branch(account, as != NULL ? as : canonical, &tip, grave, then, options,
+                            &counts, error);
+    }
+    if (rc == 0) {
+        tell(&work, "%s: was deleted, comes back with %zu messages", as != NULL ? as : canonical,
+             snapshot_count(then));
+    }
+    snapshot_unref(then);
+    return rc;
+}
+
 /* --- what did not exist then --- */
 
 /* The ids of mailboxes of then. */

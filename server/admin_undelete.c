@@ -1,0 +1,322 @@
+/* annal undelete USER [MAILBOX]: messages that were expunged */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "protocol/sequence_set.h"
+#include "protocol/text_match.h"
+#include "server/admin.h"
+#include "server/admin_account.h"
+#include "server/admin_moment.h"
+#include "server/admin_output.h"
+#include "server/commands.h"
+#include "server/headline.h"
+#include "server/json.h"
+#include "store/restore.h"
+
+static const char USAGE[] =
+    "usage: annal undelete USER [MAILBOX] [--since TIME] [--from TEXT] [--subject TEXT]\n"
+    "                      [--uid SET] [--moved] [--dry-run] [--json]\n"
+    "Brings expunged messages back, with their flags (but \\Deleted), keywords and dates, as new\n"
+    "messages of the mailbox they were in (of all mailboxes where none is named). Those that were\n"
+    "brought back before, or came in again, are left out. A server may be running.\n"
+    "  --since TIME    only what was expunged then or later\n"
+    "  --from TEXT     only messages whose sender contains that; --subject alike\n"
+    "  --uid SET       only messages that had these UIDs, e.g. 3,7:9\n"
+    "  --moved         also what was moved to another mailbox\n"
+    "  --dry-run       only list them\n"
+    "A deleted mailbox comes back with \"annal restore\". Options: --data DIR, --config FILE\n"
+    "\n" ADMIN_MOMENT_FORMS;
+
+struct undelete_options {
+    const char *config;
+    const char *data;
+    const char *since;
+    const char *uids;
+    struct text_match *from;    /* NULL: any */
+    struct text_match *subject; /* the same */
+    bool moved;
+    bool dry_run;
+    bool json;
+};
+
+struct undelete {
+    const struct undelete_options *options;
+    struct account *account;
+    struct lost_filter filter;
+    GArray *uids; /* struct sequence_range, resolved; NULL: any */
+    struct json json;
+    size_t count; /* of messages, of all mailboxes */
+};
+
+/* --- which --- */
+
+static bool matches(const struct text_match *match, const char *text)
+{
+    return match == NULL || text_match_find(match, text, strlen(text));
+}
+
+static void read_headline(struct headline *out, struct mailbox *mailbox,
+                          const struct object_id *blob)
+{
+    struct store_error ignored;
+    struct message_bytes bytes;
+
+    memset(out, 0, sizeof(*out));
+    if (mailbox_read(mailbox, blob, &bytes, &ignored) != 0)
+        return;
+    headline_read(out, bytes.data, bytes.length);
+    message_bytes_release(&bytes);
+}
+
+static bool is_wanted(const struct undelete *undelete, struct mailbox *mailbox,
+                      const struct lost_message *lost)
+{
+    const struct undelete_options *options = undelete->options;
+    struct headline headline;
+    bool wanted =
+        undelete->uids == NULL || sequence_ranges_contain(undelete->uids, lost->message.uid);
+
+    if (!wanted || (options->from == NULL && options->subject == NULL))
+        return wanted;
+    read_headline(&headline, mailbox, &lost->message.blob);
+    wanted = headline.from != NULL && matches(options->from, headline.from) &&
+             matches(options->subject, headline.subject);
+    headline_release(&headline);
+    return wanted;
+}
+
+static void choose(const struct undelete *undelete, struct mailbox *mailbox, GPtrArray *lost)
+{
+    for (guint i = lost->len; i > 0; i--)
+        if (!is_wanted(undelete, mailbox, g_ptr_array_index(lost, i - 1)))
+            g_ptr_array_remove_index(lost, i - 1);
+}
+
+/* --- telling --- */
+
+static void tell_message(struct undelete *undelete, struct mailbox *mailbox,
+                         const struct lost_message *lost)
+{
+    time_t seconds = (time_t)lost->time;
+    struct headline headline;
+    char when[32] = "?";
+    struct tm tm;
+
+    read_headline(&headline, mailbox, &lost->message.blob);
+    if (undelete->options->json) {
+        json_begin_object(&undelete->json, NULL);
+        json_number(&undelete->json, "uid", lost->message.uid);
+        json_time(&undelete->json, "expunged", lost->time);
+        json_text(&undelete->json, "command", lost->command);
+        json_text(&undelete->json, "from", headline.from);
+        json_text(&undelete->json, "subject", headline.subject);
+        json_number(&undelete->json, "size", lost->message.size);
+        json_end_object(&undelete->json);
+    } else {
+        if (gmtime_r(&seconds, &tm) != NULL)
+            strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+        admin_print("  uid %" PRIu32 ", gone %s%s%s: %s, %s", lost->message.uid, when,
+                    lost->command[0] != '\0' ? " by " : "", lost->command,
+                    headline.from != NULL ? headline.from : "?",
+                    headline.subject != NULL ? headline.subject : "?");
+    }
+    headline_release(&headline);
+}
+
+static void tell_mailbox(struct undelete *undelete, struct mailbox *mailbox, const GPtrArray *lost,
+                         uint32_t first)
+{
+    const char *name = mailbox_name(mailbox);
+    struct json *json = &undelete->json;
+
+    if (undelete->options->json) {
+        json_begin_object(json, NULL);
+        json_text(json, "mailbox", name);
+        if (first > 0)
+            json_number(json, "first_uid", first);
+        json_begin_array(json, "messages");
+    } else if (first > 0) {
+        admin_print("%s: %u messages are back as uid %" PRIu32 ":%" PRIu32, name, lost->len, first,
+                    first + lost->len - 1);
+    } else {
+        admin_print("%s: %u messages would come back", name, lost->len);
+    }
+    for (guint i = 0; i < lost->len; i++)
+        tell_message(undelete, mailbox, g_ptr_array_index(lost, i));
+    if (undelete->options->json) {
+        json_end_array(json);
+        json_end_object(json);
+    }
+}
+
+/* --- doing it --- */
+
+static int undelete_mailbox(struct undelete *undelete, const char *name, struct store_error *error)
+{
+    struct origin origin = admin_origin("undelete");
+    struct mailbox *mailbox;
+    GPtrArray *lost = NULL;
+    uint32_t first = 0;
+    int rc = account_open_mailbox(undelete->account, name, &mailbox, error);
+
+    if (rc != 0)
+        return rc;
+    rc = restore_find_lost(mailbox, &undelete->filter, &lost, error);
+    if (rc == 0) {
+        choose(undelete, mailbox, lost);
+        if (lost->len > 0 && !undelete->options->dry_run)
+            rc = restore_lost(mailbox, lost, &origin, &first, error);
+        if (rc == 0 && lost->len > 0)
+            tell_mailbox(undelete, mailbox, lost, first);
+        undelete->count += lost->len;
+        g_ptr_array_unref(lost);
+    }
+    mailbox_unref(mailbox);
+    return rc;
+}
+
+static bool undelete_named(struct undelete *undelete, const char *name)
+{
+    struct store_error error = {0};
+
+    if (undelete_mailbox(undelete, name, &error) == 0)
+        return true;
+    if (error.code == STORE_NOT_FOUND)
+        admin_complain("there is no mailbox %s; a deleted one comes back with: annal restore %s %s",
+                       name, account_user(undelete->account), name);
+    else
+        admin_complain("%s: %s: %s", name, store_code_name(error.code), error.detail);
+    return false;
+}
+
+static bool undelete_all(struct undelete *undelete)
+{
+    struct store_error error = {0};
+    GPtrArray *list;
+    bool good = true;
+
+    if (account_list(undelete->account, &list, &error) != 0) {
+        admin_complain("%s: %s", store_code_name(error.code), error.detail);
+        return false;
+    }
+    for (guint i = 0; i < list->len; i++) {
+        const struct mailbox_entry *entry = g_ptr_array_index(list, i);
+
+        if (entry->exists)
+            good = undelete_named(undelete, entry->name) && good;
+    }
+    g_ptr_array_unref(list);
+    return good;
+}
+
+static bool run(struct undelete *undelete, const char *user, const char *mailbox)
+{
+    const struct undelete_options *options = undelete->options;
+    GString *text = g_string_new(NULL);
+    struct admin_account opened;
+    bool good = admin_account_open(&opened, options->config, options->data, user);
+
+    undelete->account = opened.account;
+    undelete->json.out = text;
+    if (options->json)
+        json_begin_array(&undelete->json, NULL);
+    if (good)
+        good = mailbox != NULL ? undelete_named(undelete, mailbox) : undelete_all(undelete);
+    if (options->json) {
+        json_end_array(&undelete->json);
+        puts(text->str);
+    } else if (good && undelete->count == 0) {
+        puts("nothing was expunged that matches");
+    }
+    if (opened.account != NULL)
+        good = admin_account_sync(&opened) && good;
+    admin_account_close(&opened);
+    g_string_free(text, TRUE);
+    return good;
+}
+
+static int start(const struct undelete_options *options, const char *user, const char *mailbox)
+{
+    struct undelete undelete = {.options = options, .filter.since = INT64_MIN};
+    struct sequence_set set;
+    struct moment since;
+    bool good;
+
+    undelete.filter.moved = options->moved;
+    if (options->since != NULL) {
+        if (!admin_moment_argument(&since, "--since", options->since, false))
+            return ADMIN_USAGE;
+        undelete.filter.since = since.first;
+    }
+    if (options->uids != NULL) {
+        if (!sequence_set_parse(&set, options->uids, strlen(options->uids), false)) {
+            admin_complain("--uid: %s is no set of UIDs such as 3,7:9", options->uids);
+            return ADMIN_USAGE;
+        }
+        undelete.uids = sequence_set_resolve(&set, UINT32_MAX);
+        sequence_set_release(&set);
+    }
+    good = run(&undelete, user, mailbox);
+    if (undelete.uids != NULL)
+        g_array_unref(undelete.uids);
+    return good && fflush(stdout) == 0 ? ADMIN_DONE : ADMIN_FAILED;
+}
+
+static void set_match(struct text_match **match, const char *text)
+{
+    text_match_free(*match);
+    *match = text_match_new(text, strlen(text));
+}
+
+int command_undelete(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+                                                 {"data", required_argument, NULL, 'd'},
+                                                 {"since", required_argument, NULL, 's'},
+                                                 {"from", required_argument, NULL, 'f'},
+                                                 {"subject", required_argument, NULL, 'u'},
+                                                 {"uid", required_argument, NULL, 'n'},
+                                                 {"moved", no_argument, NULL, 'm'},
+                                                 {"dry-run", no_argument, NULL, 'r'},
+                                                 {"json", no_argument, NULL, 'j'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    struct undelete_options options = {0};
+    int status = -1;
+    int letter;
+
+    while (status < 0 && (letter = getopt_long(argc, argv, "c:d:h", long_options, NULL)) != -1) {
+        if (letter == 'c')
+            options.config = optarg;
+        else if (letter == 'd')
+            options.data = optarg;
+        else if (letter == 's')
+            options.since = optarg;
+        else if (letter == 'f')
+            set_match(&options.from, optarg);
+        else if (letter == 'u')
+            set_match(&options.subject, optarg);
+        else if (letter == 'n')
+            options.uids = optarg;
+        else if (letter == 'm')
+            options.moved = true;
+        else if (letter == 'r')
+            options.dry_run = true;
+        else if (letter == 'j')
+            options.json = true;
+        else
+            status = letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
+    }
+    if (status < 0 && argc - optind != 1 && argc - optind != 2)
+        status = ADMIN_USAGE;
+    if (status >= 0)
+        fputs(USAGE, status == ADMIN_DONE ? stdout : stderr);
+    else
+        status = start(&options, argv[optind], argc - optind == 2 ? argv[optind + 1] : NULL);
+    text_match_free(options.from);
+    text_match_free(options.subject);
+    return status;
+}
