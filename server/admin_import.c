@@ -1,7 +1,6 @@
 /* annal import USER (maildir|mbox|takeout) PATH: brings mail in, with its dates, flags and UIDs */
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "server/import_maildir.h"
 #include "server/import_mbox.h"
 #include "server/import_target.h"
+#include "server/interrupt.h"
 #include "server/progress.h"
 
 static const char USAGE[] =
@@ -46,14 +46,7 @@ struct import {
     struct progress *progress;
 };
 
-static volatile sig_atomic_t stopped;
 static struct progress *shown; /* to be wiped before a line of text */
-
-static void on_signal(int number)
-{
-    (void)number;
-    stopped = 1;
-}
 
 static void complain(const char *text)
 {
@@ -82,7 +75,7 @@ static bool on_mailbox(void *data, const struct import_mailbox *mailbox)
 {
     struct import *import = data;
 
-    return stopped == 0 && import_target_mailbox(import->target, mailbox);
+    return !interrupted() && import_target_mailbox(import->target, mailbox);
 }
 
 static enum import_wish on_wish(void *data, uint32_t uid, int64_t date)
@@ -96,7 +89,7 @@ static bool on_message(void *data, const struct import_message *message)
 {
     struct import *import = data;
 
-    return stopped == 0 && import_target_message(import->target, message);
+    return !interrupted() && import_target_message(import->target, message);
 }
 
 static void on_subscribed(void *data, const char *mailbox)
@@ -152,7 +145,7 @@ static bool run_import(struct import *import, const struct import_options *optio
     bool done = options->maildir ? import_maildir(options->path, &sink, &problem)
                                  : import_mbox(options->path, &options->mbox, &sink, &problem);
 
-    if (stopped != 0)
+    if (interrupted())
         done = import_target_flush(import->target) && false;
     else
         done = done && import_target_finish(import->target);
@@ -200,7 +193,7 @@ static bool import_into(struct store *store, struct account *account,
     shown = NULL;
     progress_free(import.progress);
     print_counts(import_target_counts(import.target));
-    if (stopped != 0)
+    if (interrupted())
         admin_complain("interrupted; what was imported is kept, the same command goes on");
     import_target_free(import.target);
     return done;
@@ -208,7 +201,6 @@ static bool import_into(struct store *store, struct account *account,
 
 static int import_user(const struct import_options *options)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     struct config config;
     struct store *store = NULL;
     struct account *account = NULL;
@@ -218,8 +210,7 @@ static int import_user(const struct import_options *options)
         store = admin_open_store(&config);
     if (store != NULL)
         account = open_account(store, &config, options->user);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupt_catch();
     done = account != NULL && import_into(store, account, options);
     account_unref(account);
     store_close(store);

@@ -7,6 +7,7 @@
 
 #include "protocol/mailbox_name.h"
 #include "server/dovecot_files.h"
+#include "server/folder_name.h"
 #include "store/account.h"
 
 /* --- directories --- */
@@ -76,28 +77,6 @@ static void folder_free(void *data)
     g_free(folder);
 }
 
-/* A directory's name to one in modified UTF-7 below parent, with dots as levels if it begins with
- * one. "\2e" is a '.' that is none. */
-static char *wire_name(const char *parent, const char *directory)
-{
-    bool dots = directory[0] == '.';
-    GString *wire = g_string_new(parent);
-
-    if (*parent != '\0')
-        g_string_append_c(wire, '/');
-    for (const char *at = dots ? directory + 1 : directory; *at != '\0'; at++) {
-        if (*at == '.' && dots) {
-            g_string_append_c(wire, '/');
-        } else if (g_ascii_strncasecmp(at, "\\2e", 3) == 0) {
-            g_string_append_c(wire, '.');
-            at += 2;
-        } else {
-            g_string_append_c(wire, *at);
-        }
-    }
-    return g_string_free(wire, FALSE);
-}
-
 static void add_folder(GPtrArray *folders, const char *path, const char *wire,
                        const struct import_sink *sink)
 {
@@ -131,7 +110,7 @@ static void find_folders(GPtrArray *folders, const char *path, const char *wire,
 
         if (strcmp(name, "cur") != 0 && strcmp(name, "new") != 0 && strcmp(name, "tmp") != 0 &&
             is_directory(below)) {
-            char *inner = wire_name(wire, name);
+            char *inner = folder_name_below(wire, name);
 
             find_folders(folders, below, inner, depth + 1, sink);
             g_free(inner);

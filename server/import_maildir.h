@@ -15,7 +15,7 @@
  * Courier's) in their order, then the others in the order of the times in their file names. The
  * date is the file's modification time in UTC, as Dovecot has it. Flags come from the name's info
  * (":2,": D F P R S T); letters a to z are keywords if the folder has a dovecot-keywords file.
- * Folder names are modified UTF-7 or UTF-8; "\2e" in one is a '.'. Subscriptions come last. False:
+ * Folder names are those of folder_name.h. Subscriptions come last. False:
  * not a Maildir or unreadable, with *problem a new string, or NULL if the sink stopped. Files that
  * vanish meanwhile are skipped silently; symbolic links are not followed. */
 bool import_maildir(const char *path, const struct import_sink *sink, char **problem);

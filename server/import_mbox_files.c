@@ -9,6 +9,7 @@
 
 #include "protocol/mailbox_name.h"
 #include "server/dovecot_files.h"
+#include "server/folder_name.h"
 #include "server/import_mbox.h"
 #include "store/account.h"
 
@@ -85,8 +86,7 @@ static void find_files(GPtrArray *files, const char *path, const char *parent, u
 
         if (name[0] != '.' && lstat(below, &status) == 0) {
             char *level = without_suffix(name, S_ISDIR(status.st_mode) ? ".sbd" : ".mbox");
-            char *wire =
-                *parent != '\0' ? g_strdup_printf("%s/%s", parent, level) : g_strdup(level);
+            char *wire = folder_name_below(parent, level);
 
             if (S_ISDIR(status.st_mode) && depth < MAILBOX_DEPTH_MAX)
                 find_files(files, below, wire, depth + 1, sink);
