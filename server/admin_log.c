@@ -195,7 +195,7 @@ static int show(const struct log_options *options)
 
 static bool parse_actions(struct log_options *options, const char *text)
 {
-    g_auto(GStrv) names = g_strsplit(text, ",", -1);
+    g_auto(GStrv) names = g_strsplit(*text != '\0' ? text : ",", ",", -1);
 
     if (options->actions == NULL)
         options->actions = g_ptr_array_new_with_free_func(g_free);

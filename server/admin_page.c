@@ -50,10 +50,12 @@ static void copy_through(void)
     _exit(got == 0 ? 0 : 1);
 }
 
-static void run_pager(const char *command, int input)
+static void run_pager(const char *command, const int ends[2])
 {
     signal(SIGPIPE, SIG_DFL);
-    dup2(input, STDIN_FILENO);
+    dup2(ends[0], STDIN_FILENO);
+    close(ends[0]);
+    close(ends[1]); /* or copy_through() would wait for itself */
     setenv("LESS", "FRX", 0);
     setenv("LV", "-c", 0);
     if (getenv("PAGER") != NULL)
@@ -73,7 +75,7 @@ static void start_pager(struct page *page)
     fflush(stdout);
     page->pager = fork();
     if (page->pager == 0)
-        run_pager(command, ends[0]);
+        run_pager(command, ends);
     if (page->pager > 0) {
         dup2(ends[1], STDOUT_FILENO);
         /* An interrupt is the pager's; when it ends, writing does. */
