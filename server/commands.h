@@ -8,6 +8,7 @@ int command_sandbox(int argc, char **argv);
 int command_user(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_export(int argc, char **argv);
+int command_deliver(int argc, char **argv); /* its exit status is one of sysexits.h */
 int command_log(int argc, char **argv);
 int command_show(int argc, char **argv);
 int command_diff(int argc, char **argv);

@@ -31,6 +31,7 @@ enum {
     WORKERS_MAX = 64,
     COMPRESS_DAYS_MAX = 36500,
     LISTENERS_MAX = 32,
+    QUOTA_MIB_MAX = INT_MAX,
     DEFAULT_LMTP_MODE = 0660,
     DEFAULT_LMTP_CONNECTIONS = 200,
     SOCKET_PATH_MAX = 107, /* octets; unix(7) */
@@ -228,6 +229,8 @@ static const struct number_option number_options[] = {
     {"connections_per_user", 1, 1000000},
     {"connections_per_address", 1, 1000000},
     {"lmtp_connections", 1, 1000000},
+    {"quota_mib", 0, QUOTA_MIB_MAX},
+    {"quota_messages", 0, INT_MAX},
 };
 
 static int validate_number(cfg_t *cfg, cfg_opt_t *opt)
@@ -412,6 +415,16 @@ static int validate_metrics(cfg_t *cfg, cfg_opt_t *opt)
     return good ? 0 : -1;
 }
 
+static int validate_quota_reply(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, 0);
+
+    if (strcmp(text, "temporary") == 0 || strcmp(text, "permanent") == 0)
+        return 0;
+    cfg_error(cfg, "quota_reply must be 'temporary' or 'permanent'");
+    return -1;
+}
+
 static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
 {
     const char *text = cfg_opt_getnstr(opt, 0);
@@ -506,6 +519,19 @@ static void take_history(struct config *config, cfg_t *cfg)
         g_ptr_array_add(config->history_of, g_strdup(cfg_getnstr(cfg, "history_keep_of", i)));
 }
 
+static void take_quota(struct config *config, cfg_t *cfg)
+{
+    unsigned mib = 0;
+
+    take_number(&mib, cfg, "quota_mib");
+    if (mib > 0)
+        config->quota_octets = (uint64_t)mib * 1024 * 1024;
+    take_number(&config->quota_messages, cfg, "quota_messages");
+    take_bool(&config->quota_count_history, cfg, "quota_count_history");
+    if (cfg_size(cfg, "quota_reply") > 0)
+        config->quota_final = strcmp(cfg_getstr(cfg, "quota_reply"), "permanent") == 0;
+}
+
 static void take_values(struct config *config, cfg_t *cfg)
 {
     unsigned append_limit_mib = 0;
@@ -518,6 +544,7 @@ static void take_values(struct config *config, cfg_t *cfg)
     take_listens(config->imaps, cfg, "imaps");
     take_listens(config->imap, cfg, "imap");
     take_lmtp(config, cfg);
+    take_quota(config, cfg);
     take_listens(config->metrics, cfg, "metrics_listen");
     take_string(&config->control, cfg, "control");
     take_number(&config->disk_free_min_mib, cfg, "disk_free_min_mib");
@@ -639,6 +666,10 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("lmtp_connections", 0, CFGF_NODEFAULT),
         CFG_STR("lmtp_recipient_delimiter", NULL, CFGF_NODEFAULT),
         CFG_STR("lmtp_detail", NULL, CFGF_NODEFAULT),
+        CFG_INT("quota_mib", 0, CFGF_NODEFAULT),
+        CFG_INT("quota_messages", 0, CFGF_NODEFAULT),
+        CFG_BOOL("quota_count_history", cfg_false, CFGF_NODEFAULT),
+        CFG_STR("quota_reply", NULL, CFGF_NODEFAULT),
         CFG_END(),
     };
     cfg_t *cfg;
@@ -670,6 +701,7 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "lmtp_mode", validate_mode);
     cfg_set_validate_func(cfg, "lmtp_recipient_delimiter", validate_delimiter);
     cfg_set_validate_func(cfg, "lmtp_detail", validate_detail);
+    cfg_set_validate_func(cfg, "quota_reply", validate_quota_reply);
     cfg_set_validate_func(cfg, "hostname", validate_path);
     cfg_set_validate_func(cfg, "lmtp_group", validate_path);
     cfg_set_validate_func(cfg, "data", validate_path);

@@ -52,6 +52,10 @@ struct config {
     unsigned lmtp_connections; /* in all */
     unsigned lmtp_delimiter;   /* a character between user and detail; 0: there is none */
     unsigned lmtp_detail;      /* enum delivery_detail */
+    uint64_t quota_octets;     /* of one account; 0: no limit */
+    unsigned quota_messages;   /* 0: no limit */
+    bool quota_count_history;  /* octets are those of the repository */
+    bool quota_final;          /* over quota is a permanent failure to senders */
 };
 
 /* Defaults. Release with config_release(). */

@@ -252,8 +252,7 @@ static char *detail_mailbox(struct account *account, const char *detail)
     return found;
 }
 
-/* RFC 9051 9: flag-keyword is an atom. */
-static bool is_keyword(const char *text)
+bool delivery_is_keyword(const char *text)
 {
     size_t length = strlen(text);
 
@@ -278,7 +277,7 @@ static struct target find_target(const struct delivery *delivery, struct account
             target.mailbox = detail_mailbox(account, detail);
             break;
         case DELIVERY_DETAIL_KEYWORD:
-            target.keyword = is_keyword(detail) ? g_strdup(detail) : NULL;
+            target.keyword = delivery_is_keyword(detail) ? g_strdup(detail) : NULL;
             break;
         case DELIVERY_DETAIL_IGNORE:
             break;

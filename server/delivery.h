@@ -108,6 +108,8 @@ void delivery_run(struct delivery *delivery, struct account *account,
                   const struct delivery_context *context, struct store_error *error);
 /* The same result for all recipients. */
 void delivery_fail(struct delivery *delivery, enum delivery_result result);
+/* Whether a keyword can have this name (RFC 9051 9, flag-keyword). */
+bool delivery_is_keyword(const char *text);
 /* What a failure of the store means to a sender. */
 enum delivery_result delivery_result_of(enum store_code code);
 

@@ -12,6 +12,7 @@ static const struct subcommand {
     {"sandbox", command_sandbox, "run a throw-away server for tests"},
     {"user", command_user, "add, list and remove users, set passwords"},
     {"import", command_import, "bring in a Maildir, mbox files or Gmail Takeout"},
+    {"deliver", command_deliver, "store a message from standard input"},
     {"export", command_export, "write mailboxes as a Maildir or mbox files"},
     {"log", command_log, "show a mailbox's history"},
     {"show", command_show, "show one change, or a message as it was"},

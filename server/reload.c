@@ -49,6 +49,10 @@ static const struct option {
     OPTION("lmtp_connections", lmtp_connections, KIND_UNSIGNED, false),
     OPTION("lmtp_recipient_delimiter", lmtp_delimiter, KIND_UNSIGNED, false),
     OPTION("lmtp_detail", lmtp_detail, KIND_UNSIGNED, false),
+    OPTION("quota_mib", quota_octets, KIND_OCTETS, false),
+    OPTION("quota_messages", quota_messages, KIND_UNSIGNED, false),
+    OPTION("quota_count_history", quota_count_history, KIND_BOOL, false),
+    OPTION("quota_reply", quota_final, KIND_BOOL, false),
     OPTION("log", log_target, KIND_TARGET, true),
     OPTION("log_debug", log_debug, KIND_BOOL, true),
 };

@@ -346,6 +346,7 @@ static bool start_lmtp(struct server *server, char **problem)
                     .message_limit = config->append_limit,
                     .idle_timeout = LMTP_IDLE * INT64_C(1000000),
                     .delimiter = (char)config->lmtp_delimiter,
+                    .over_quota_is_final = config->quota_final,
                 },
             .workers = server->workers,
             .users = server->users,

@@ -17,7 +17,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import postfix
-from annal import Case, Sandbox, bodies, response, wait_until
+from annal import PROGRAM, Case, Sandbox, bodies, flags, git, response, run, wait_until
 
 MESSAGES = int(os.environ.get("ANNAL_POSTFIX_MESSAGES", "1000"))
 CONNECTIONS = 20  # into Postfix
@@ -158,6 +158,44 @@ class Delivery(Case):
                          "250")
         self.assertEqual(len(self.mail()), 4)
         self.assertEqual(len(self.mail("bob")), 1)
+
+    def pipe(self, *arguments, message=b"Subject: piped\n\nx\n", **environment):
+        """annal deliver: its exit status and what it complains of."""
+        clean = {name: value for name, value in os.environ.items()
+                 if name not in ("SENDER", "RECIPIENT")}
+        done = run(PROGRAM, "deliver", *arguments, "--data", self.sandbox.data, input=message,
+                   ok=False, env={**clean, **environment})
+        return done.returncode, done.stderr.decode()
+
+    def test_a_pipe_delivers(self):
+        self.assertEqual(self.pipe("alice", SENDER="s@example.org", RECIPIENT="alice+Archive@x",
+                                   message=b"From s@example.org Mon Nov 23 02:00:00 2026\n"
+                                   b"Subject: piped\n\na\r\nb\n\nno end"), (0, ""))
+        self.assertEqual(self.mail(mailbox="Archive"),
+                         [b"Return-Path: <s@example.org>\r\nDelivered-To: alice+Archive@x\r\n"
+                          b"Subject: piped\r\n\r\na\r\nb\r\n\r\nno end"])
+        self.assertEqual(self.pipe("bob", "--mailbox", "Junk", "--flag", "\\Seen", "--flag", "Spam",
+                                   "--sender", "", "--keep-bytes", message=b"From x\na\n"), (0, ""))
+        self.assertEqual(self.mail("bob", "Junk"),
+                         [b"Return-Path: <>\r\nDelivered-To: bob\r\nFrom x\na\n"])
+        self.assertEqual(flags(self.sandbox.login("bob"), "Junk"), {1: {"\\Seen", "Spam"}})
+        log = git(self.sandbox.repositories["bob"], "log", "-1", "Junk").decode()
+        self.assertIn("DELIVER uid 1\n", log)
+        self.assertIn("Client: annal deliver\n", log)
+        self.assertIn("From: <>\n", log)
+
+    def test_a_pipe_says_what_a_mail_transfer_agent_understands(self):
+        stamped = b"Received: by mx\nSubject: x\n\n"
+        self.assertEqual(self.pipe("nobody")[0], 67)
+        self.assertEqual(self.pipe("alice", "--mailbox", "Nowhere")[0], 73)
+        self.assertEqual(self.pipe("alice", "--flag", "\\Deleted")[0], 64)
+        self.assertEqual(self.pipe()[0], 64)
+        self.assertEqual(self.pipe("alice", "--sender", "a\nb")[0], 64)
+        self.assertEqual(self.pipe("alice", message=b"x" * (65 << 20))[0], 65)
+        self.assertEqual(self.pipe("alice", "--config", "/nonexistent")[0], 75)
+        for _ in range(2):
+            self.assertEqual(self.pipe("alice", message=stamped), (0, ""))
+        self.assertEqual(len(self.mail()), 1)
 
     def kill_and_start(self):
         self.sandbox.kill()
