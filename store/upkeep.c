@@ -1,5 +1,4 @@
 #include "store/internal/upkeep.h"
-#include "store/internal/git_readers.h"
 
 #include <assert.h>
 #include <dirent.h>

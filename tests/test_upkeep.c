@@ -489,7 +489,7 @@ START_TEST(test_upkeep__long_merges_leave_brief_ones_their_turn)
 {
     struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
 
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i <= UPKEEP_FANOUT; i++) {
         write_pack(9 * 1024 * 1024);
     }
     upkeep_look(upkeep, false);
@@ -711,7 +711,7 @@ START_TEST(test_upkeep__a_list_made_for_git_never_names_a_pack_that_is_gone)
 {
     struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
 
-    for (int i = 0; i < 3 * UPKEEP_LIST_MIN; i++) {
+    for (int i = 0; i < 3 * UPKEEP_FANOUT; i++) {
         write_pack(300 * 1024);
         faulty.time_offset += (int64_t)(UPKEEP_SETTLED_SECONDS / 2) * 1000000;
         upkeep_look(upkeep, true);
@@ -925,8 +925,8 @@ START_TEST(test_maintenance__ends_in_the_midst_of_a_long_merge)
     struct maintenance_settings settings = {.host = host_system()};
     struct maintenance *maintenance = maintenance_new(&settings);
 
-    for (int i = 0; i < 4; i++) {
-        write_pack(20 * 1024 * 1024);
+    for (int i = 0; i < UPKEEP_FANOUT; i++) {
+        write_pack(12 * 1024 * 1024);
     }
     int64_t begin = g_get_monotonic_time();
     maintenance_request(maintenance, repository);
@@ -937,7 +937,7 @@ START_TEST(test_maintenance__ends_in_the_midst_of_a_long_merge)
     maintenance_free(maintenance);
     ck_assert_int_lt(g_get_monotonic_time() - begin, 10 * 1000000);
     ck_assert_int_eq(count_temporary(), 0);
-    ck_assert_int_eq(count_files(".idx"), 4);
+    ck_assert_int_eq(count_files(".idx"), UPKEEP_FANOUT);
     check_repository();
 }
 END_TEST
