@@ -60,8 +60,11 @@ static struct check *take_due(struct authenticator *authenticator, int64_t *next
             check_free(check);
             continue;
         }
-        int64_t until =
-            penalty_until(authenticator->penalty, link_penalty_key(check->link), check->user, now);
+        int64_t until = now;
+
+        if (!link_is_trusted(check->link))
+            until = penalty_until(authenticator->penalty, link_penalty_key(check->link),
+                                  check->user, now);
 
         if (until <= now) {
             g_queue_delete_link(&authenticator->waiting, node);
@@ -91,8 +94,9 @@ static void run(struct authenticator *authenticator, struct check *check)
 
     metrics_time(METRIC_TIME_PASSWORD, monotonic() - begun);
     pthread_mutex_lock(&authenticator->lock);
-    (good ? penalty_success : penalty_failure)(
-        authenticator->penalty, link_penalty_key(check->link), check->user, monotonic());
+    if (!link_is_trusted(check->link))
+        (good ? penalty_success : penalty_failure)(
+            authenticator->penalty, link_penalty_key(check->link), check->user, monotonic());
     link_post_login(check->link, good ? LINK_LOGIN_OK : LINK_LOGIN_FAILED, check->user);
     check_free(check);
 }
@@ -139,6 +143,13 @@ struct authenticator *authenticator_new(struct users *users, char **problem)
         authenticator->started++;
     }
     return authenticator;
+}
+
+void authenticator_set_delays(struct authenticator *authenticator, int64_t first, int64_t max)
+{
+    pthread_mutex_lock(&authenticator->lock);
+    penalty_set_delays(authenticator->penalty, first, max);
+    pthread_mutex_unlock(&authenticator->lock);
 }
 
 void authenticator_stop(struct authenticator *authenticator)

@@ -17,6 +17,8 @@ struct authenticator;
 
 /* users: borrowed. NULL with *problem (a new string) if no thread can be made. */
 struct authenticator *authenticator_new(struct users *users, char **problem);
+/* [any thread] As penalty_set_delays(), for checks that come from now on. */
+void authenticator_set_delays(struct authenticator *authenticator, int64_t first, int64_t max);
 /* Ends the threads; checks that still wait, or come, are never answered. */
 void authenticator_stop(struct authenticator *authenticator);
 void authenticator_free(struct authenticator *authenticator); /* accepts NULL */

@@ -53,6 +53,11 @@ void card_show(struct card *card, const struct session_summary *summary)
     atomic_store_explicit(&card->activity, summary->activity, memory_order_relaxed);
 }
 
+void card_set_activity(struct card *card, enum session_activity activity)
+{
+    atomic_store_explicit(&card->activity, activity, memory_order_relaxed);
+}
+
 void card_set_tls(struct card *card, const char *version)
 {
     atomic_store_explicit(&card->tls, version, memory_order_relaxed);

@@ -13,6 +13,9 @@ void card_free(struct card *card); /* accepts NULL */
 /* The worker's, for the time being. Cheap when nothing has changed. */
 void card_show(struct card *card, const struct session_summary *summary);
 
+/* Where there is no session to show: just that. */
+void card_set_activity(struct card *card, enum session_activity activity);
+
 /* [any thread] A constant string such as "TLSv1.3"; NULL: none yet. */
 void card_set_tls(struct card *card, const char *version);
 const char *card_tls(const struct card *card);

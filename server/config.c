@@ -13,6 +13,8 @@
 #include "server/certificate.h"
 #include "server/delivery.h"
 #include "server/log.h"
+#include "server/network.h"
+#include "server/penalty.h"
 #include "store/cache_budget.h"
 #include "store/retention.h"
 #include "store/store.h"
@@ -26,6 +28,9 @@ enum {
     DEFAULT_CONNECTIONS_PER_ADDRESS = 100,
     DEFAULT_JOURNAL_MIB = 64,
     DEFAULT_DISK_FREE_MIN_MIB = 256,
+    DEFAULT_LOGIN_DELAY = PENALTY_FIRST / 1000,
+    DEFAULT_LOGIN_DELAY_MAX = PENALTY_MAX / 1000000,
+    NETWORKS_MAX = 256,
     JOURNAL_MIB_MAX = STORE_JOURNAL_SIZE_MAX / (1024 * 1024),
     APPEND_LIMIT_MIB_MAX = 256, /* MESSAGE_SIZE_MAX of the store */
     WORKERS_MAX = 64,
@@ -72,6 +77,9 @@ void config_init(struct config *config)
         .imaps = listens_new(),
         .imap = listens_new(),
         .metrics = listens_new(),
+        .trusted = g_array_new(FALSE, FALSE, sizeof(struct network)),
+        .login_delay = DEFAULT_LOGIN_DELAY,
+        .login_delay_max = DEFAULT_LOGIN_DELAY_MAX,
         .disk_free_min_mib = DEFAULT_DISK_FREE_MIN_MIB,
         .append_limit = (uint64_t)DEFAULT_APPEND_LIMIT_MIB * 1024 * 1024,
         .journal_size = (uint64_t)DEFAULT_JOURNAL_MIB * 1024 * 1024,
@@ -112,6 +120,8 @@ void config_release(struct config *config)
     g_free(config->hostname);
     if (config->metrics != NULL)
         g_array_unref(config->metrics);
+    if (config->trusted != NULL)
+        g_array_unref(config->trusted);
     g_free(config->control);
     *config = (struct config){0};
 }
@@ -224,6 +234,8 @@ static const struct number_option number_options[] = {
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
     {"disk_free_min_mib", 0, INT_MAX},
+    {"login_delay_ms", 0, 10000},
+    {"login_delay_max_seconds", 1, 60},
     {"idle_exit", 0, IDLE_EXIT_MAX},
     {"connections", 1, 1000000},
     {"connections_per_user", 1, 1000000},
@@ -425,6 +437,22 @@ static int validate_quota_reply(cfg_t *cfg, cfg_opt_t *opt)
     return -1;
 }
 
+static int validate_trusted(cfg_t *cfg, cfg_opt_t *opt)
+{
+    const char *text = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
+    struct network network;
+    bool good = network_parse(&network, text);
+
+    if (!good)
+        cfg_error(cfg,
+                  "%s: '%s' is no network such as 192.0.2.0/24 or 2001:db8::/32 (bits beyond the "
+                  "prefix must be 0)",
+                  cfg_opt_name(opt), text);
+    else if (cfg_opt_size(opt) > NETWORKS_MAX)
+        cfg_error(cfg, "%s: at most %d networks", cfg_opt_name(opt), NETWORKS_MAX);
+    return good && cfg_opt_size(opt) <= NETWORKS_MAX ? 0 : -1;
+}
+
 static int validate_log(cfg_t *cfg, cfg_opt_t *opt)
 {
     const char *text = cfg_opt_getnstr(opt, 0);
@@ -532,6 +560,20 @@ static void take_quota(struct config *config, cfg_t *cfg)
         config->quota_final = strcmp(cfg_getstr(cfg, "quota_reply"), "permanent") == 0;
 }
 
+static void take_trusted(GArray *networks, cfg_t *cfg)
+{
+    cfg_opt_t *opt = cfg_getopt(cfg, "trusted");
+    struct network network;
+
+    if ((opt->flags & CFGF_MODIFIED) == 0)
+        return;
+    g_array_set_size(networks, 0);
+    for (unsigned i = 0; i < cfg_opt_size(opt); i++) {
+        if (network_parse(&network, cfg_opt_getnstr(opt, i)))
+            g_array_append_val(networks, network);
+    }
+}
+
 static void take_values(struct config *config, cfg_t *cfg)
 {
     unsigned append_limit_mib = 0;
@@ -548,6 +590,10 @@ static void take_values(struct config *config, cfg_t *cfg)
     take_listens(config->metrics, cfg, "metrics_listen");
     take_string(&config->control, cfg, "control");
     take_number(&config->disk_free_min_mib, cfg, "disk_free_min_mib");
+    take_trusted(config->trusted, cfg);
+    take_bool(&config->trusted_cleartext_login, cfg, "trusted_cleartext_login");
+    take_number(&config->login_delay, cfg, "login_delay_ms");
+    take_number(&config->login_delay_max, cfg, "login_delay_max_seconds");
     take_bool(&config->cleartext_login, cfg, "cleartext_login");
     take_bool(&config->log_debug, cfg, "log_debug");
     take_number(&config->workers, cfg, "workers");
@@ -638,6 +684,10 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_STR_LIST("metrics_listen", NULL, CFGF_NODEFAULT),
         CFG_STR("control", NULL, CFGF_NODEFAULT),
         CFG_INT("disk_free_min_mib", 0, CFGF_NODEFAULT),
+        CFG_STR_LIST("trusted", NULL, CFGF_NODEFAULT),
+        CFG_BOOL("trusted_cleartext_login", cfg_false, CFGF_NODEFAULT),
+        CFG_INT("login_delay_ms", 0, CFGF_NODEFAULT),
+        CFG_INT("login_delay_max_seconds", 0, CFGF_NODEFAULT),
         CFG_STR("certificate", NULL, CFGF_NODEFAULT),
         CFG_STR("private_key", NULL, CFGF_NODEFAULT),
         CFG_STR("users", NULL, CFGF_NODEFAULT),
@@ -695,6 +745,7 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "history_keep_of", validate_history_of);
     cfg_set_validate_func(cfg, "metrics_listen", validate_metrics);
     cfg_set_validate_func(cfg, "control", validate_path);
+    cfg_set_validate_func(cfg, "trusted", validate_trusted);
     cfg_set_validate_func(cfg, "log", validate_log);
     cfg_set_validate_func(cfg, "flags_sync", validate_flags_sync);
     cfg_set_validate_func(cfg, "lmtp", validate_lmtp);

@@ -26,21 +26,25 @@ struct config {
     GArray *metrics;   /* struct config_listen: metrics and health over HTTP, loopback only */
     char *control;     /* the control socket; NULL: DATA/control */
     unsigned disk_free_min_mib; /* less is told as trouble */
-    bool cleartext_login;   /* allow LOGIN without TLS from loopback addresses (default false) */
-    unsigned workers;       /* threads that own accounts; 0: two a processor, 2 to 16 */
-    unsigned mime_workers;  /* confined processes that parse messages; 0: one a processor */
-    uint64_t append_limit;  /* octets of one message */
-    uint64_t journal_size;  /* octets of each worker's journal */
-    uint64_t cache_budget;  /* octets that caches may take, all together */
-    bool relaxed_flags;     /* changes of flags alone are durable within a second, not at once */
-    unsigned compress_days; /* until mail that rests is compressed; 0: never */
-    unsigned history_days;  /* that the past is kept; 0: for ever */
-    GPtrArray *history_of;  /* char *: "MAILBOX=DAYS" for those that differ */
-    unsigned idle_minutes;  /* logged-in time-out, at least 30 (RFC 3501 5.4) */
-    unsigned login_seconds; /* until login must have happened */
-    unsigned idle_exit;     /* seconds without a connection after which a server that was started by
-                             * socket activation ends; 0: never */
-    unsigned connections;   /* in all */
+    GArray *trusted;            /* struct network: exempt from limits and penalties */
+    bool trusted_cleartext_login;
+    unsigned login_delay;     /* milliseconds after the first failed login; 0: none */
+    unsigned login_delay_max; /* seconds */
+    bool cleartext_login;     /* allow LOGIN without TLS from loopback addresses (default false) */
+    unsigned workers;         /* threads that own accounts; 0: two a processor, 2 to 16 */
+    unsigned mime_workers;    /* confined processes that parse messages; 0: one a processor */
+    uint64_t append_limit;    /* octets of one message */
+    uint64_t journal_size;    /* octets of each worker's journal */
+    uint64_t cache_budget;    /* octets that caches may take, all together */
+    bool relaxed_flags;       /* changes of flags alone are durable within a second, not at once */
+    unsigned compress_days;   /* until mail that rests is compressed; 0: never */
+    unsigned history_days;    /* that the past is kept; 0: for ever */
+    GPtrArray *history_of;    /* char *: "MAILBOX=DAYS" for those that differ */
+    unsigned idle_minutes;    /* logged-in time-out, at least 30 (RFC 3501 5.4) */
+    unsigned login_seconds;   /* until login must have happened */
+    unsigned idle_exit;   /* seconds without a connection after which a server that was started by
+                           * socket activation ends; 0: never */
+    unsigned connections; /* in all */
     unsigned connections_per_user;
     unsigned connections_per_address;
     enum config_log_target log_target;

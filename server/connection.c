@@ -543,10 +543,19 @@ static void start_session(struct connection *connection, bool tls, bool cleartex
         .penalty_key = key,
         .tls = tls,
         .starttls = !tls && of->settings.tls != NULL,
-        .cleartext_login = cleartext_login && connection->address.loopback,
+        .cleartext_login = (cleartext_login && connection->address.loopback) ||
+                           (connection->address.trusted && of->settings.trusted_cleartext_login),
+        .trusted = connection->address.trusted,
         .connection = connection,
         .event_loop = of->queue,
     });
+}
+
+void connections_set_trusted(struct connections *connections, const GArray *trusted,
+                             bool cleartext_login)
+{
+    connections->settings.trusted = trusted;
+    connections->settings.trusted_cleartext_login = cleartext_login;
 }
 
 void connections_open(struct connections *connections, int fd, const struct sockaddr *peer,
@@ -558,6 +567,7 @@ void connections_open(struct connections *connections, int fd, const struct sock
     address_read(&address, peer);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    address.trusted = networks_contain(connections->settings.trusted, address.octets);
     enum limits_result result = limits_enter(connections->settings.limits, &address);
 
     if (result != LIMITS_OK) {
@@ -597,6 +607,8 @@ void connections_open_lmtp(struct connections *connections, int fd, const struct
     log_line(LOG_LEVEL_DEBUG, connection->id, "event=connect peer=%s lmtp=yes", address.text);
     connection->limits = limits;
     start_session(connection, false, false);
+    card_set_activity(link_card(connection->link), SESSION_DELIVERING);
+    metrics_count(METRIC_DELIVERY_CONNECTIONS, 1);
     lmtp_service_add(connections->settings.lmtp, connection->link);
     pump(connection, true);
 }

@@ -31,6 +31,8 @@ struct connections_settings {
     struct tls *tls;         /* NULL: no TLS */
     struct workers *workers;
     struct limits *limits;
+    const GArray *trusted; /* struct network; see connections_set_trusted() */
+    bool trusted_cleartext_login;
     struct lmtp_service *lmtp; /* NULL: none */
     struct limits *lmtp_limits;
     void (*empty)(void *data); /* after connections_shut_down(): the last one is gone */
@@ -46,6 +48,12 @@ void connections_close(struct connections *connections);
 /* After connections_close(), and after the workers, which may still put links into its queue.
  * Accepts NULL. */
 void connections_free(struct connections *connections);
+
+/* Whoever connects from now on from one of these networks (struct network, borrowed until the next
+ * call) is exempt from limits by address and user and from penalties for failed logins, and may log
+ * in without TLS if cleartext_login says so. */
+void connections_set_trusted(struct connections *connections, const GArray *trusted,
+                             bool cleartext_login);
 
 /* A socket that was accepted, non-blocking; takes it. tls: at once. cleartext_login: from loopback
  * it is allowed without TLS. */

@@ -58,7 +58,7 @@ static void add_session(const struct connection_info *info, void *data)
     static const char *const states[] = {
         [SESSION_LOGGING_IN] = "login",  [SESSION_LOGGED_IN] = "authenticated",
         [SESSION_SELECTED] = "selected", [SESSION_IDLING] = "idle",
-        [SESSION_ENDING] = "ending",
+        [SESSION_ENDING] = "ending",     [SESSION_DELIVERING] = "delivery",
     };
     GString *out = data;
     char *client = client_name(info);

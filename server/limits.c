@@ -21,6 +21,9 @@ static void read_ipv4(struct address *out, const struct in_addr *from)
     /* Apart from the IPv6 prefix ::/64. */
     memset(out->key + sizeof *from, 0xff, ADDRESS_KEY_SIZE - sizeof *from);
     out->loopback = ntohl(from->s_addr) >> 24 == 127;
+    out->octets[10] = 0xff;
+    out->octets[11] = 0xff;
+    memcpy(out->octets + 12, from, sizeof *from);
     inet_ntop(AF_INET, from, out->text, sizeof out->text);
 }
 
@@ -34,6 +37,7 @@ static void read_ipv6(struct address *out, const struct in6_addr *from)
         return;
     }
     memcpy(out->key, from->s6_addr, ADDRESS_KEY_SIZE);
+    memcpy(out->octets, from->s6_addr, NETWORK_OCTETS);
     out->loopback = IN6_IS_ADDR_LOOPBACK(from);
     inet_ntop(AF_INET6, from, out->text, sizeof out->text);
 }
@@ -95,7 +99,7 @@ enum limits_result limits_enter(struct limits *limits, const struct address *add
 
     if (limits->count >= limits->in_all)
         return LIMITS_FULL;
-    if (here >= limits->per_address)
+    if (here >= limits->per_address && !address->trusted)
         return LIMITS_ADDRESS_FULL;
     limits->count++;
     g_hash_table_replace(limits->addresses, g_memdup2(&key, sizeof key),

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "server/network.h"
+
 struct sockaddr;
 
 enum {
@@ -15,6 +17,8 @@ enum {
 /* Whom a connection counts for. IPv4-mapped IPv6 addresses are IPv4. */
 struct address {
     unsigned char key[ADDRESS_KEY_SIZE];
+    unsigned char octets[NETWORK_OCTETS]; /* as in struct network; zeros: neither IPv4 nor IPv6 */
+    bool trusted;                         /* exempt from per_address; set by the caller */
     bool loopback;
     char text[ADDRESS_TEXT_MAX]; /* without the port */
 };

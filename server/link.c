@@ -21,6 +21,7 @@ struct link {
     bool tls;
     bool starttls;
     bool cleartext_login;
+    bool trusted;
     struct card *card;
     void *connection;
     struct link_queue *event_loop;
@@ -133,6 +134,7 @@ struct link *link_new(const struct link_settings *settings)
     link->tls = settings->tls;
     link->starttls = settings->starttls;
     link->cleartext_login = settings->cleartext_login;
+    link->trusted = settings->trusted;
     link->card = card_new();
     link->connection = settings->connection;
     link->event_loop = settings->event_loop;
@@ -206,6 +208,11 @@ bool link_offers_starttls(const struct link *link)
 bool link_allows_cleartext_login(const struct link *link)
 {
     return link->cleartext_login;
+}
+
+bool link_is_trusted(const struct link *link)
+{
+    return link->trusted;
 }
 
 struct card *link_card(const struct link *link)

@@ -46,6 +46,7 @@ struct link_settings {
     bool tls;                /* implicit TLS, already there */
     bool starttls;           /* may be offered */
     bool cleartext_login;
+    bool trusted;     /* exempt from limits by user and from penalties */
     void *connection; /* for the event loop */
     struct link_queue *event_loop;
 };
@@ -62,6 +63,7 @@ const char *link_penalty_key(const struct link *link);
 bool link_is_tls(const struct link *link);
 bool link_offers_starttls(const struct link *link);
 bool link_allows_cleartext_login(const struct link *link);
+bool link_is_trusted(const struct link *link);
 struct card *link_card(const struct link *link);
 /* For the event loop only; NULL once it has been forgotten. */
 void *link_connection(const struct link *link);

@@ -232,7 +232,8 @@ static void log_in(struct member *member, const char *user)
 {
     struct worker *worker = member->worker;
 
-    if (user_sessions(worker, user) >= worker->all->rules->connections_per_user) {
+    if (!link_is_trusted(member->link) &&
+        user_sessions(worker, user) >= worker->all->rules->connections_per_user) {
         log_line(LOG_LEVEL_WARNING, link_id(member->link), "event=too-many-sessions");
         session_authentication_failed(member->session, "LIMIT");
     } else {

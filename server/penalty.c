@@ -14,6 +14,8 @@ struct entry {
 struct penalty {
     GHashTable *entries;
     GQueue used; /* oldest first */
+    int64_t first;
+    int64_t max;
 };
 
 static void entry_free(void *data)
@@ -30,7 +32,14 @@ struct penalty *penalty_new(void)
 
     penalty->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
     g_queue_init(&penalty->used);
+    penalty_set_delays(penalty, PENALTY_FIRST, PENALTY_MAX);
     return penalty;
+}
+
+void penalty_set_delays(struct penalty *penalty, int64_t first, int64_t max)
+{
+    penalty->first = first;
+    penalty->max = max;
 }
 
 void penalty_free(struct penalty *penalty)
@@ -90,15 +99,15 @@ static void forgive(struct entry *entry, int64_t now)
     entry->since += steps * PENALTY_DECAY;
 }
 
-static int64_t delay_of(unsigned failures)
+static int64_t delay_of(const struct penalty *penalty, unsigned failures)
 {
-    int64_t delay = PENALTY_FIRST;
+    int64_t delay = penalty->first;
 
     if (failures == 0)
         return 0;
-    while (--failures > 0 && delay < PENALTY_MAX)
+    while (--failures > 0 && delay < penalty->max)
         delay *= 2;
-    return MIN(delay, PENALTY_MAX);
+    return MIN(delay, penalty->max);
 }
 
 static int64_t until(struct penalty *penalty, char *key, int64_t now)
@@ -108,7 +117,7 @@ static int64_t until(struct penalty *penalty, char *key, int64_t now)
     if (entry == NULL)
         return now;
     forgive(entry, now);
-    return MAX(now, entry->since + delay_of(entry->failures));
+    return MAX(now, entry->since + delay_of(penalty, entry->failures));
 }
 
 int64_t penalty_until(struct penalty *penalty, const char *address, const char *user, int64_t now)
@@ -117,7 +126,7 @@ int64_t penalty_until(struct penalty *penalty, const char *address, const char *
 
     if (find(penalty, pair_key(address, user)) == NULL)
         time = MAX(time, until(penalty, g_strconcat("u", user, NULL), now));
-    return MIN(time, now + PENALTY_MAX);
+    return MIN(time, now + penalty->max);
 }
 
 static void fail(struct penalty *penalty, char *key, int64_t now)

@@ -5,8 +5,17 @@
 #include <string.h>
 
 #include "server/log.h"
+#include "server/network.h"
 
-enum kind { KIND_STRING, KIND_UNSIGNED, KIND_OCTETS, KIND_BOOL, KIND_TARGET, KIND_LISTENS };
+enum kind {
+    KIND_STRING,
+    KIND_UNSIGNED,
+    KIND_OCTETS,
+    KIND_BOOL,
+    KIND_TARGET,
+    KIND_LISTENS,
+    KIND_NETWORKS
+};
 
 #define OPTION(name, member, kind, live)                  \
     {                                                     \
@@ -25,6 +34,10 @@ static const struct option {
     OPTION("metrics_listen", metrics, KIND_LISTENS, false),
     OPTION("control", control, KIND_STRING, false),
     OPTION("disk_free_min_mib", disk_free_min_mib, KIND_UNSIGNED, true),
+    OPTION("trusted", trusted, KIND_NETWORKS, true),
+    OPTION("trusted_cleartext_login", trusted_cleartext_login, KIND_BOOL, true),
+    OPTION("login_delay_ms", login_delay, KIND_UNSIGNED, true),
+    OPTION("login_delay_max_seconds", login_delay_max, KIND_UNSIGNED, true),
     OPTION("certificate", certificate, KIND_STRING, true),
     OPTION("private_key", private_key, KIND_STRING, true),
     OPTION("users", users, KIND_STRING, false),
@@ -71,6 +84,7 @@ static size_t size_of(enum kind kind)
     case KIND_TARGET:
         return sizeof(enum config_log_target);
     case KIND_LISTENS:
+    case KIND_NETWORKS:
         return sizeof(GArray *);
     }
     return 0;
@@ -89,12 +103,20 @@ static bool listens_differ(const GArray *a, const GArray *b)
     return differ;
 }
 
+static bool networks_differ(const GArray *a, const GArray *b)
+{
+    return a->len != b->len ||
+           (a->len > 0 && memcmp(a->data, b->data, a->len * sizeof(struct network)) != 0);
+}
+
 static bool differ(const struct option *option, const void *a, const void *b)
 {
     if (option->kind == KIND_STRING)
         return g_strcmp0(*(char *const *)a, *(char *const *)b) != 0;
     if (option->kind == KIND_LISTENS)
         return listens_differ(*(GArray *const *)a, *(GArray *const *)b);
+    if (option->kind == KIND_NETWORKS)
+        return networks_differ(*(GArray *const *)a, *(GArray *const *)b);
     return memcmp(a, b, size_of(option->kind)) != 0;
 }
 

@@ -63,7 +63,7 @@ static void write_sessions(struct openmetrics *metrics, const struct connections
     static const char *const activities[] = {
         [SESSION_LOGGING_IN] = "login",  [SESSION_LOGGED_IN] = "authenticated",
         [SESSION_SELECTED] = "selected", [SESSION_IDLING] = "idle",
-        [SESSION_ENDING] = "ending",
+        [SESSION_ENDING] = "ending",     [SESSION_DELIVERING] = "delivery",
     };
     unsigned tally[SESSION_ACTIVITY_COUNT][2];
 

@@ -139,6 +139,12 @@ static struct workers_limits limits_of(const struct config *config)
     };
 }
 
+static void set_login_delays(struct server *server)
+{
+    authenticator_set_delays(server->authenticator, server->config->login_delay * INT64_C(1000),
+                             server->config->login_delay_max * INT64_C(1000000));
+}
+
 static void apply(struct server *server)
 {
     const struct config *config = server->config;
@@ -147,6 +153,8 @@ static void apply(struct server *server)
     config_open_log(config);
     limits_set(server->limits, config->connections, config->connections_per_address);
     workers_set_limits(server->workers, &limits);
+    set_login_delays(server);
+    connections_set_trusted(server->connections, config->trusted, config->trusted_cleartext_login);
     for (guint i = 0; i < server->listeners->len; i++)
         listener_set_cleartext_login(g_ptr_array_index(server->listeners, i),
                                      config->cleartext_login);
@@ -310,6 +318,8 @@ static bool start_connections(struct server *server, char **problem)
             .tls = server->tls,
             .workers = server->workers,
             .limits = server->limits,
+            .trusted = server->config->trusted,
+            .trusted_cleartext_login = server->config->trusted_cleartext_login,
             .lmtp = server->lmtp_service,
             .lmtp_limits = server->lmtp_limits,
             .empty = on_empty,
@@ -495,6 +505,8 @@ static bool start_threads(struct server *server, char **problem)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     server->authenticator = authenticator_new(server->users, problem);
+    if (server->authenticator != NULL)
+        set_login_delays(server);
     bool started = server->authenticator != NULL && start_workers(server, problem) &&
                    start_lmtp(server, problem);
 

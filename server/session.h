@@ -147,6 +147,7 @@ enum session_activity {
     SESSION_SELECTED,
     SESSION_IDLING,
     SESSION_ENDING,
+    SESSION_DELIVERING, /* no session of IMAP: mail comes in */
     SESSION_ACTIVITY_COUNT,
 };
 struct session_summary {

@@ -8,6 +8,7 @@
 
 #include "server/certificate.h"
 #include "server/config.h"
+#include "server/network.h"
 
 static char directory[64];
 static char path[96];
@@ -146,6 +147,15 @@ START_TEST(names_file_and_line_of_what_is_wrong)
         {"imap = {\"localhost:143\"}\n", ":1: imap: 'localhost:143' is no ADDRESS:PORT"},
         {"# a\n// b\n/* c\n */\ndata = \"#//\" # d\nworkers = 99\n", ":6: workers must be 0 to 64"},
         {"workers = 2\ndata = \"\"\n", ":2: data must not be empty"},
+        {"metrics_listen = {\"192.0.2.1:9100\"}\n",
+         ":1: metrics_listen must be PORT, or ADDRESS:PORT with a loopback address"},
+        {"metrics_listen = {\"9100\", \"0.0.0.0:9100\"}\n",
+         ":1: metrics_listen must be PORT, or ADDRESS:PORT with a loopback address"},
+        {"trusted = {\"192.0.2.0/24\", \"10.0.0.1/8\"}\n",
+         ":1: trusted: '10.0.0.1/8' is no network such as 192.0.2.0/24 or 2001:db8::/32 (bits "
+         "beyond the prefix must be 0)"},
+        {"login_delay_ms = -1\n", ":1: login_delay_ms must be 0 to 10000"},
+        {"login_delay_max_seconds = 61\n", ":1: login_delay_max_seconds must be 1 to 60"},
         {"flags_sync = no\n", ":1: flags_sync must be 'always' or 'relaxed'"},
         {"log = file\n", ":1: log must be 'stderr' or 'syslog'"},
     };
@@ -274,6 +284,31 @@ START_TEST(check_wants_a_certificate_and_its_key)
 }
 END_TEST
 
+START_TEST(reads_whom_to_trust_and_where_to_be_watched)
+{
+    struct config config;
+    char *problem = NULL;
+
+    config_init(&config);
+    ck_assert_uint_eq(config.trusted->len, 0);
+    ck_assert_uint_eq(config.metrics->len, 0);
+    write_config("trusted = {\"192.0.2.0/24\", \"::1\"}\ntrusted_cleartext_login = true\n"
+                 "metrics_listen = {\"9100\", \"[::1]:9101\"}\ncontrol = \"/run/annal.control\"\n"
+                 "login_delay_ms = 0\nlogin_delay_max_seconds = 60\ndisk_free_min_mib = 9\n");
+    ck_assert_msg(config_read(&config, path, &problem), "%s", problem);
+    config_resolve(&config);
+    ck_assert_uint_eq(config.trusted->len, 2);
+    ck_assert_uint_eq(g_array_index(config.trusted, struct network, 0).bits, 96 + 24);
+    ck_assert(config.trusted_cleartext_login);
+    ck_assert_uint_eq(g_array_index(config.metrics, struct config_listen, 1).port, 9101);
+    ck_assert_str_eq(config.control, "/run/annal.control");
+    ck_assert_uint_eq(config.login_delay, 0);
+    ck_assert_uint_eq(config.login_delay_max, 60);
+    ck_assert_uint_eq(config.disk_free_min_mib, 9);
+    config_release(&config);
+}
+END_TEST
+
 START_TEST(check_wants_a_listener)
 {
     struct config config;
@@ -324,6 +359,7 @@ int main(void)
     tcase_add_test(tcase, refuses_what_is_no_number_or_no_file);
     tcase_add_test(tcase, parses_listeners);
     tcase_add_test(tcase, check_wants_a_certificate_and_its_key);
+    tcase_add_test(tcase, reads_whom_to_trust_and_where_to_be_watched);
     tcase_add_test(tcase, check_wants_a_listener);
     tcase_add_test(tcase, a_made_key_is_private);
     suite_add_tcase(suite, tcase);

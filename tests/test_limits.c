@@ -89,6 +89,22 @@ START_TEST(test_limits__count_by_address_and_in_all)
 }
 END_TEST
 
+START_TEST(test_limits__trust_lifts_the_limit_by_address_alone)
+{
+    struct limits *limits = limits_new(3, 1);
+    struct address friend = address_of("192.0.2.1");
+
+    friend.trusted = true;
+    ck_assert_int_eq(limits_enter(limits, &friend), LIMITS_OK);
+    ck_assert_int_eq(limits_enter(limits, &friend), LIMITS_OK);
+    ck_assert_int_eq(limits_enter(limits, &friend), LIMITS_OK);
+    ck_assert_int_eq(limits_enter(limits, &friend), LIMITS_FULL);
+    for (int i = 0; i < 3; i++)
+        limits_leave(limits, &friend);
+    limits_free(limits);
+}
+END_TEST
+
 /* --- failed logins --- */
 
 static int64_t wait_of(struct penalty *penalty, const char *address, const char *user, int64_t now)
@@ -107,6 +123,22 @@ START_TEST(test_penalty__doubles_with_each_failure_up_to_its_maximum)
         penalty_failure(penalty, "a", "u", SECOND);
         ck_assert_int_eq(wait_of(penalty, "a", "u", SECOND), expected[i]);
     }
+    penalty_free(penalty);
+}
+END_TEST
+
+START_TEST(test_penalty__delays_can_be_set)
+{
+    static const int64_t expected[] = {2000000, 4000000, 5000000, 5000000};
+    struct penalty *penalty = penalty_new();
+
+    penalty_set_delays(penalty, 2 * SECOND, 5 * SECOND);
+    for (size_t i = 0; i < G_N_ELEMENTS(expected); i++) {
+        penalty_failure(penalty, "a", "u", SECOND);
+        ck_assert_int_eq(wait_of(penalty, "a", "u", SECOND), expected[i]);
+    }
+    penalty_set_delays(penalty, 0, 5 * SECOND);
+    ck_assert_int_eq(wait_of(penalty, "a", "u", SECOND), 0);
     penalty_free(penalty);
 }
 END_TEST
@@ -176,6 +208,8 @@ int main(void)
     tcase_add_loop_test(tcase, test_address__knows_text_and_loopback, 0, G_N_ELEMENTS(addresses));
     tcase_add_loop_test(tcase, test_address__counts_ipv6_by_network, 0, G_N_ELEMENTS(pairs));
     tcase_add_test(tcase, test_limits__count_by_address_and_in_all);
+    tcase_add_test(tcase, test_limits__trust_lifts_the_limit_by_address_alone);
+    tcase_add_test(tcase, test_penalty__delays_can_be_set);
     tcase_add_test(tcase, test_penalty__doubles_with_each_failure_up_to_its_maximum);
     tcase_add_test(tcase, test_penalty__holds_for_the_address_and_for_the_user);
     tcase_add_test(tcase, test_penalty__lets_nobody_lock_out_a_known_address);

@@ -4,13 +4,18 @@ import http.client
 import json
 import pathlib
 import re
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from annal import PROGRAM, Case, response, run, wait_until
+from annal import PROGRAM, Case, Sandbox, response, run, wait_until
 
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "examples"
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (-?[0-9]+(?:\.[0-9]+)?)')
 SUFFIXES = {"counter": {"_total"}, "gauge": {""}, "histogram": {"_bucket", "_count", "_sum"}}
@@ -161,6 +166,182 @@ class Metrics(Case):
                 answer = b""
             self.assertNotIn(b" 200 ", answer)
         self.assertEqual(fetch(port, "/health")[0], 200)
+
+
+    def test_the_dashboard_names_nothing_that_is_not_there(self):
+        dashboard = json.loads((EXAMPLES / "grafana.json").read_text())
+        queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+        queries += [variable["definition"] for variable in dashboard["templating"]["list"]
+                    if "definition" in variable]
+        named = {name for query in queries
+                 for name in re.findall(r"\b(?:annal|process)_[a-z_]+", query)}
+        self.assertGreater(len(named), 20)
+        page = scrape(self.sandbox.metrics)
+        there = {name for name, _ in page.values}
+        self.assertEqual(named - there, set())
+        labels = {}
+        for name, pairs in page.values:
+            labels.setdefault(name, set()).update(label for label, _ in pairs)
+        for query in queries:
+            for by, name in re.findall(r"by \(([a-z, ]+)\) \((?:rate\()?([a-z_]+)", query):
+                self.assertLessEqual(set(by.split(", ")), labels[name] | {"instance"}, query)
+
+
+class Client:
+    """One that says what it is told, from an address of its choice."""
+
+    def __init__(self, port, address):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60,
+                                               source_address=(address, 0))
+        self.reader = self.socket.makefile("rb")
+        self.greeting = self.reader.readline()
+
+    def say(self, line):
+        """The tagged answer."""
+        self.socket.sendall(line + b"\r\n")
+        tag = line.split()[0] + b" "
+        while answer := self.reader.readline():
+            if answer.startswith(tag):
+                return answer
+        raise AssertionError(f"no answer to {line}")
+
+    def close(self):
+        self.reader.close()
+        self.socket.close()
+
+
+class Configured(unittest.TestCase):
+    """Servers with a configuration of their own."""
+
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-admin-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def serve(self, text):
+        file = self.directory / "annal.conf"
+        file.write_text(text)
+        sandbox = Sandbox("--config", str(file))
+        self.addCleanup(sandbox.close)
+        return sandbox
+
+    def connect(self, sandbox, address="127.0.0.1"):
+        client = Client(sandbox.imap, address)
+        self.addCleanup(client.close)
+        return client
+
+    def test_a_disk_nearly_full_is_ill_health(self):
+        sandbox = self.serve("disk_free_min_mib = 2000000000\n")
+        status, _, body = fetch(sandbox.metrics, "/health")
+        self.assertEqual(status, 503)
+        self.assertIn("disk nearly full", body)
+        self.assertEqual(scrape(sandbox.metrics).get("annal_healthy"), 0)
+
+    def test_a_certificate_that_ended_is_ill_health(self):
+        sandbox = Sandbox()
+        self.addCleanup(sandbox.close)
+        sandbox.stop()
+        expire(sandbox.data / "tls")
+        sandbox.start()
+        status, _, body = fetch(sandbox.metrics, "/health")
+        self.assertEqual((status, body), (503, "certificate expired: renew it and send SIGHUP\n"))
+
+    def test_trust_lifts_limits_penalties_and_the_need_for_tls(self):
+        sandbox = self.serve('connections_per_address = 2\nconnections_per_user = 1\n'
+                             'cleartext_login = false\nlogin_delay_ms = 3000\n'
+                             'trusted = {"127.0.0.8/30"}\ntrusted_cleartext_login = true\n')
+        strangers = [self.connect(sandbox) for _ in range(2)]
+        self.assertIn(b"BYE [UNAVAILABLE]", self.connect(sandbox).greeting)
+        self.assertIn(b"PRIVACYREQUIRED", strangers[0].say(b"a LOGIN alice alice"))
+        friends = [self.connect(sandbox, "127.0.0.9") for _ in range(4)]
+        for client in friends:
+            self.assertIn(b" OK ", client.greeting)
+        begun = time.monotonic()
+        self.assertIn(b"NO", friends[0].say(b"a LOGIN alice wrong"))
+        self.assertIn(b"NO", friends[0].say(b"b LOGIN alice wrong"))
+        for client in friends[1:]:
+            self.assertIn(b"OK", client.say(b"a LOGIN alice alice"))
+        self.assertLess(time.monotonic() - begun, 3)
+        page = scrape(sandbox.metrics)
+        self.assertEqual(page.get("annal_connections_refused_total", limit="address"), 1)
+        self.assertEqual(page.get("annal_logins_total", result="cleartext"), 1)
+        self.assertEqual(page.get("annal_logins_total", result="password"), 2)
+
+    def test_failed_logins_wait_as_configured_and_users_have_a_limit(self):
+        sandbox = self.serve("connections_per_user = 1\nlogin_delay_ms = 1500\n"
+                             "login_delay_max_seconds = 2\n")
+        client = self.connect(sandbox)
+        self.assertIn(b"NO", client.say(b"a LOGIN alice wrong"))
+        begun = time.monotonic()
+        self.assertIn(b"OK", client.say(b"b LOGIN alice alice"))
+        self.assertGreater(time.monotonic() - begun, 1)
+        other = self.connect(sandbox)
+        self.assertIn(b"NO [LIMIT]", other.say(b"a LOGIN alice alice"))
+        self.assertEqual(scrape(sandbox.metrics).get("annal_logins_total", result="limit"), 1)
+        self.assertIn("reason=limit address=127.0.0.1 ", sandbox.log())
+
+    def test_fail2ban_bans_those_who_guess_and_nobody_else(self):
+        sandbox = self.serve("login_delay_ms = 0\n")
+        good = self.connect(sandbox, "127.0.0.40")
+        good.say(b"a LOGIN alice alice")
+        guess = self.connect(sandbox, "127.0.0.50")
+        guess.say(b"a LOGIN alice wrong")
+        guess.say(b"b AUTHENTICATE PLAIN AGJvYgB3cm9uZw==")
+        # Whoever writes lines in the name of others.
+        forged = (b'x\\" event=login result=failed reason=password address=192.0.2.99 tls=no '
+                  b'time=2026-01-01T00:00:00Z level=warning session=a-b event=login result=failed '
+                  b'reason=password address=192.0.2.98 tls=no')
+        forger = self.connect(sandbox, "127.0.0.60")
+        forger.say(b'a LOGIN "' + forged + b'" y')
+        writer = self.connect(sandbox, "127.0.0.61")
+        writer.say(b'a ID ("name" "' + forged + b'")')
+        writer.say(b"b LOGIN alice alice")
+        wait_until(lambda: len(re.findall(r"(?m)^\S+ \S+ \S+ event=login ", sandbox.log())) == 5,
+                   what="logins are not logged")
+        stranger = self.directory / "stderr.log"
+        stranger.write_text(sandbox.log())
+        self.assertEqual(self.banned(stranger), ["127.0.0.50"] * 2 + ["127.0.0.60"])
+        syslog = self.directory / "syslog"
+        syslog.write_text("".join(
+            "Nov 23 02:12:00 host annal[12]: " + line.split(" ", 1)[1] + "\n"
+            for line in sandbox.log().splitlines()))
+        self.assertEqual(self.banned(syslog), ["127.0.0.50"] * 2 + ["127.0.0.60"])
+
+    def fail2ban(self):
+        """A copy of its configuration with our filter and jail."""
+        home = self.directory / "fail2ban"
+        if not home.exists():
+            shutil.copytree("/etc/fail2ban", home)
+            for name in ("filter.d", "jail.d"):
+                shutil.copy(EXAMPLES / "fail2ban" / name / "annal.conf", home / name)
+        return home
+
+    def banned(self, log):
+        """Whom the filter finds in a log."""
+        found = run("fail2ban-regex", "-c", self.fail2ban(), "--out", "ip", log,
+                    self.fail2ban() / "filter.d" / "annal.conf")
+        return sorted(found.stdout.decode().split())
+
+    def test_fail2ban_takes_the_jail(self):
+        shown = run("fail2ban-client", "-c", self.fail2ban(), "--dp").stdout.decode()
+        self.assertRegex(shown, r"'annal'.*'maxretry', 5")
+        self.assertIn("event=login result=failed reason=password", shown)
+
+
+def expire(directory):
+    """Puts a certificate that has ended in place of the one that is there."""
+    authority = directory / "authority"
+    authority.mkdir()
+    (authority / "index").write_text("")
+    (authority / "serial").write_text("01\n")
+    (authority / "conf").write_text(
+        f"[ca]\ndefault_ca = x\n[x]\ndatabase = {authority}/index\nserial = {authority}/serial\n"
+        f"new_certs_dir = {authority}\ndefault_md = sha256\npolicy = p\n[p]\n"
+        "commonName = supplied\n")
+    run("openssl", "req", "-new", "-key", directory / "key.pem", "-subj", "/CN=localhost",
+        "-out", authority / "request")
+    run("openssl", "ca", "-batch", "-selfsign", "-config", authority / "conf", "-keyfile",
+        directory / "key.pem", "-in", authority / "request", "-startdate", "20200101000000Z",
+        "-enddate", "20200201000000Z", "-notext", "-out", directory / "certificate.pem")
 
 
 class Control(Case):
