@@ -15,8 +15,10 @@ static const char USAGE[] =
     "  -n N, --limit N      so many changes at most\n"
     "  --uid SET            only what touched these messages, such as 7 or 3,5:9 (with MAILBOX)\n"
     "  --since T, --until T only what happened from T on, up to T\n"
-    "  --action A,B         only these: APPEND, COPY, CREATE, DELETE, EXPUNGE, MOVE, RENAME,\n"
-    "                       RECONCILE, STORE, SUBSCRIBE, UNSUBSCRIBE, SPECIAL-USE, OTHER\n"
+    "  --action A,B         only these: APPEND, COPY, CREATE, DELETE, EXPUNGE, MOVE, RENAME, "
+    "STORE,\n"
+    "                       RECONCILE, RESTORE, UNDELETE, PURGE, HOLD, RELEASE, SUBSCRIBE,\n"
+    "                       UNSUBSCRIBE, SPECIAL-USE, OTHER\n"
     "  --deleted            deleted mailboxes, too\n"
     "  --messages N         so many messages of each change at most (5; "
     "\"all\")\n" HISTORY_USAGE_OPTIONS ADMIN_MOMENT_FORMS;

@@ -1,6 +1,5 @@
 #include "store/history.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "store/internal/account_private.h"
@@ -8,42 +7,19 @@
 #include "store/internal/commit.h"
 #include "store/internal/history_private.h"
 #include "store/internal/message_stream_private.h"
+#include "store/internal/shallow.h"
 #include "store/internal/text.h"
 
-enum {
-    HISTORY_TEXT_MAX = 400,            /* octets of any one text of an entry */
-    HISTORY_SHALLOW_MAX = 1024 * 1024, /* octets of the file of the boundary */
-};
+enum { HISTORY_TEXT_MAX = 400 }; /* octets of any one text of an entry */
 
 /* --- opening --- */
-
-/* gitrepository-layout(5): a line for each commit whose parents are not there. */
-static void read_shallow(struct history *history, const char *path)
-{
-    g_autofree char *name = g_strconcat(path, "/shallow", NULL);
-    char line[OBJECT_ID_HEX + 2];
-    struct object_id id;
-    FILE *file = fopen(name, "re");
-    size_t left = HISTORY_SHALLOW_MAX;
-
-    while (file != NULL && left > sizeof(line) && fgets(line, sizeof(line), file) != NULL) {
-        left -= strlen(line);
-        line[strcspn(line, "\n")] = '\0';
-        if (object_id_parse(&id, line)) {
-            g_hash_table_add(history->shallow, g_memdup2(&id, sizeof(id)));
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-}
 
 int history_open(struct history **out, const char *path, struct store_error *error)
 {
     struct history *history = g_new0(struct history, 1);
     int rc;
 
-    history->shallow = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL);
+    id_set_init(&history->shallow);
     history->parents = g_array_new(FALSE, FALSE, sizeof(struct object_id));
     history->subject = g_string_new(NULL);
     history->author = g_string_new(NULL);
@@ -54,11 +30,13 @@ int history_open(struct history **out, const char *path, struct store_error *err
     if (rc == 0) {
         rc = refs_open(&history->refs, path, host_system(), error);
     }
+    if (rc == 0) {
+        rc = shallow_read(&history->shallow, path, error);
+    }
     if (rc < 0) {
         history_close(history);
         return rc;
     }
-    read_shallow(history, path);
     *out = history;
     return 0;
 }
@@ -72,7 +50,7 @@ void history_close(struct history *history)
     history_root_unref(history->recent[1]);
     refs_close(history->refs);
     objects_close(history->objects);
-    g_hash_table_destroy(history->shallow);
+    id_set_release(&history->shallow);
     g_array_unref(history->parents);
     g_string_free(history->subject, TRUE);
     g_string_free(history->author, TRUE);
@@ -177,22 +155,36 @@ static int list_deleted(struct history *history, GPtrArray *out, struct store_er
     return rc;
 }
 
+/* Its state; what was held back from being dropped; what was purged. */
+static int list_accounts_own(struct history *history, GPtrArray *out, struct store_error *error)
+{
+    static const char *const names[] = {ACCOUNT_REF, "refs/annal/holds", "refs/annal/purged"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        struct object_id tip;
+        int rc = refs_read(history->refs, names[i], &tip, error);
+
+        if (rc == 0) {
+            add_branch(out, HISTORY_ACCOUNT, g_strdup(""), 0, &tip);
+        } else if (rc != STORE_NOT_FOUND) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 int history_branches(struct history *history, GPtrArray **out, struct store_error *error)
 {
     g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(branch_free);
-    struct object_id tip;
     int rc = list_living(history, found, error);
 
     if (rc == 0) {
         rc = list_deleted(history, found, error);
     }
-    if (rc < 0) {
-        return rc;
-    }
-    rc = refs_read(history->refs, ACCOUNT_REF, &tip, error);
     if (rc == 0) {
-        add_branch(found, HISTORY_ACCOUNT, g_strdup(""), 0, &tip);
-    } else if (rc != STORE_NOT_FOUND) {
+        rc = list_accounts_own(history, found, error);
+    }
+    if (rc < 0) {
         return rc;
     }
     g_ptr_array_sort(found, compare_branches);
@@ -236,8 +228,9 @@ int history_find(struct history *history, const char *mailbox, GPtrArray **out,
 /* --- entries --- */
 
 static const char *const actions[] = {
-    "APPEND",    "COPY",  "CREATE",    "DELETE",      "EXPUNGE",     "MOVE",  "RENAME",
-    "RECONCILE", "STORE", "SUBSCRIBE", "UNSUBSCRIBE", "SPECIAL-USE", "OTHER", NULL};
+    "APPEND",    "COPY",        "CREATE",      "DELETE",   "EXPUNGE", "MOVE", "RENAME",
+    "STORE",     "RECONCILE",   "RESTORE",     "UNDELETE", "PURGE",   "HOLD", "RELEASE",
+    "SUBSCRIBE", "UNSUBSCRIBE", "SPECIAL-USE", "OTHER",    NULL};
 
 const char *const *history_actions(void)
 {
@@ -246,7 +239,7 @@ const char *const *history_actions(void)
 
 static const char *action_of(const char *subject)
 {
-    size_t length = strcspn(subject, " ");
+    size_t length = strcspn(subject, " :");
     size_t i = 0;
 
     while (strcmp(actions[i], "OTHER") != 0 &&
@@ -290,7 +283,7 @@ int history_read_parents(const struct history *history, const struct object_id *
         }
         g_array_append_val(parents, parent);
     }
-    if (parents->len > 0 && g_hash_table_contains(history->shallow, commit)) {
+    if (parents->len > 0 && id_set_has(&history->shallow, commit)) {
         g_array_set_size(parents, 0);
         *cut = true;
     }

@@ -28,7 +28,7 @@ void history_close(struct history *history); /* accepts NULL; walks are ended be
 enum history_place {
     HISTORY_MAILBOX,
     HISTORY_DELETED, /* a mailbox that is no more */
-    HISTORY_ACCOUNT, /* subscriptions and special uses */
+    HISTORY_ACCOUNT, /* subscriptions, special uses; holds; records of purges */
 };
 
 struct history_branch {
@@ -38,8 +38,9 @@ struct history_branch {
     struct object_id tip;
 };
 
-/* All of the account: the mailboxes by name with INBOX first, the deleted ones, the account itself
- * where it has a history. A new array of struct history_branch *, with a free function set. */
+/* All of the account: the mailboxes by name with INBOX first, the deleted ones, what is the
+ * account's own (none to three). A new array of struct history_branch *, with a free function set.
+ */
 int history_branches(struct history *history, GPtrArray **out, struct store_error *error);
 
 /* The mailbox of that name, if it exists, and the deleted ones of that name, the one with the
@@ -74,7 +75,7 @@ int history_entry_read(struct history *history, const struct object_id *commit,
                        struct history_entry *out, struct store_error *error);
 
 /* All changes that lead to some branches, the newest first, each once; where histories were merged,
- * those of all parents. Of the account's branch only what changed no mailbox. */
+ * those of all parents. Of the account's own branches only what changed no mailbox. */
 struct history_walk;
 
 struct history_walk *history_walk_new(struct history *history);

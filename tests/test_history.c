@@ -136,6 +136,38 @@ START_TEST(test_history__makes_foreign_words_harmless)
 }
 END_TEST
 
+START_TEST(test_history__knows_an_action_by_its_first_word)
+{
+    static const struct {
+        const char *subject;
+        const char *action;
+    } cases[] = {
+        {"STORE uid 1 +\\Seen", "STORE"},
+        {"HOLD: for the court", "HOLD"},
+        {"HOLD", "HOLD"},
+        {"RELEASE the hold", "RELEASE"},
+        {"PURGE 1 message of INBOX", "PURGE"},
+        {"SPECIAL-USE \\Sent of Out", "SPECIAL-USE"},
+        {"STORES", "OTHER"},
+        {"store uid 1", "OTHER"},
+        {"STO", "OTHER"},
+        {"OTHER", "OTHER"},
+    };
+    g_autofree char *tree = g_strchomp(GIT_OUTPUT(fixture.path, "rev-parse", "INBOX^{tree}"));
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *hex =
+            g_strchomp(GIT_OUTPUT(fixture.path, "commit-tree", tree, "-m", cases[i].subject));
+        struct history_entry entry;
+        struct object_id id;
+
+        ck_assert(object_id_parse(&id, hex));
+        ck_assert_int_eq(history_entry_read(history, &id, &entry, &error), 0);
+        ck_assert_str_eq(entry.action, cases[i].action);
+    }
+}
+END_TEST
+
 START_TEST(test_history__follows_all_parents_of_a_merge_once)
 {
     append_text(&fixture, inbox, "Subject: base\n\n");
@@ -496,6 +528,7 @@ int main(void)
     tcase_add_test(cases, test_history__tells_newest_first_in_the_words_of_the_commits);
     tcase_add_test(cases, test_history__stops_when_it_is_not_asked_any_more);
     tcase_add_test(cases, test_history__makes_foreign_words_harmless);
+    tcase_add_test(cases, test_history__knows_an_action_by_its_first_word);
     tcase_add_test(cases, test_history__follows_all_parents_of_a_merge_once);
     tcase_add_test(cases, test_history__has_deleted_and_renamed_mailboxes);
     tcase_add_test(cases, test_history__an_accounts_own_changes_are_those_of_no_mailbox);

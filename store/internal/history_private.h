@@ -5,6 +5,7 @@
 #include "store/history.h"
 #include "store/internal/objects.h"
 #include "store/internal/properties.h"
+#include "store/internal/reachable.h"
 #include "store/internal/refs.h"
 
 /* The root of a mailbox's tree. */
@@ -18,8 +19,8 @@ struct history_root {
 struct history {
     struct objects *objects;
     struct refs *refs;
-    GHashTable *shallow; /* struct object_id: commits whose parents are not kept */
-    GArray *parents;     /* struct object_id: of the entry filled last */
+    struct id_set shallow; /* commits whose parents are not kept */
+    GArray *parents;       /* struct object_id: of the entry filled last */
     GString *subject;
     GString *author;
     GString *client;
