@@ -22,6 +22,7 @@ void mailbox_remember(const struct mailbox *mailbox)
     remembered = g_new(struct remembered, 1);
     remembered->commit = mailbox->snapshot->commit;
     remembered->recent_from = mailbox->recent_from;
+    remembered->noted = mailbox->noted;
     g_hash_table_replace(mailbox->account->remembered, g_strdup(mailbox->name), remembered);
 }
 
@@ -212,6 +213,7 @@ static int load_tip(struct mailbox *mailbox, struct store_error *error)
     }
     if (rc == 0) {
         mailbox->recent_from = mailbox->snapshot->uid_next;
+        mailbox->noted = mailbox->snapshot->highest_modseq;
     }
     return rc;
 }
@@ -229,6 +231,7 @@ static int continue_from(struct mailbox *mailbox, const struct remembered *remem
         return load_tip(mailbox, error);
     }
     mailbox->recent_from = remembered->recent_from;
+    mailbox->noted = remembered->noted;
     rc = mailbox_refresh(mailbox, error);
     if (rc < 0 || !mailbox->deleted) {
         return rc;

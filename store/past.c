@@ -197,6 +197,11 @@ static int read_chain(struct timeline *out, struct reading *reading, const struc
     int rc;
 
     timeline_load(out, path);
+    /* Of a history that was cut off since, what was known is not to be had any more. */
+    if (out->stretches->len > 0 && !objects_exist(reading->account->objects, &out->oldest)) {
+        timeline_release(out);
+        timeline_init(out);
+    }
     rc = timeline_read(out, reading->account->objects, &chain->tip, chain->name, since,
                        &reading->steps, error);
     if (rc == 0) {
@@ -229,6 +234,36 @@ static int find_in_chain(struct past_state *out, struct reading *reading, const 
     }
     timeline_release(&timeline);
     return rc;
+}
+
+static void keep_up(struct account *account, struct mailbox *mailbox)
+{
+    struct reading reading = {account, PAST_STEPS};
+    struct chain chain = {
+        .ref = mailbox->ref, .name = mailbox->name, .tip = mailbox->snapshot->commit};
+    struct store_error ignored;
+    struct timeline timeline;
+    bool unfinished;
+
+    read_chain(&timeline, &reading, &chain, INT64_MIN, &unfinished, &ignored);
+    timeline_release(&timeline);
+    mailbox->noted = mailbox->snapshot->highest_modseq;
+}
+
+void past_keep_up(struct account *account)
+{
+    GHashTableIter iterator;
+    void *value;
+
+    g_hash_table_iter_init(&iterator, account->mailboxes);
+    while (g_hash_table_iter_next(&iterator, NULL, &value)) {
+        struct mailbox *mailbox = value;
+        uint64_t highest = mailbox->snapshot->highest_modseq;
+
+        if (highest < mailbox->noted || highest - mailbox->noted >= PAST_KEEP_UP) {
+            keep_up(account, mailbox);
+        }
+    }
 }
 
 /* --- finding --- */

@@ -284,6 +284,7 @@ void store_maintain(struct store *store)
         account_rest(account);
         objects_maintain(((struct account *)account)->objects);
         snapshot_cache_save_open(account);
+        past_keep_up(account);
         derived_rest(((struct account *)account)->derived);
     }
 }

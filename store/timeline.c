@@ -255,6 +255,7 @@ static int read_next(struct timeline *timeline, struct objects *objects, int64_t
         return ends ? 0 : rc;
     }
     *date = event.date;
+    timeline->oldest = timeline->next;
     known = add_day(timeline, event.date) && take_event(timeline, &event);
     timeline->next = event.parent;
     if (!known) {
@@ -339,6 +340,7 @@ static bool put_below(struct timeline *above, const struct timeline *known)
         }
     }
     above->next = known->next;
+    above->oldest = known->oldest;
     above->name = places[known->name];
     join_stretches(above);
     return true;

@@ -48,6 +48,7 @@ enum { ACCOUNT_KEPT_MAX = 4 }; /* mailboxes that stay open though nobody has the
 struct remembered {
     struct object_id commit;
     uint32_t recent_from;
+    uint64_t noted;
 };
 
 struct mailbox {
@@ -57,6 +58,7 @@ struct mailbox {
     char *ref; /* full name of its branch */
     struct snapshot *snapshot;
     uint32_t recent_from;
+    uint64_t noted; /* the MODSEQ up to which its timeline was brought, or at which it was opened */
     bool deleted;
     bool past;                /* what it was at a commit: never changes (past.h) */
     struct object_id bad_tip; /* zero, or the tip that could not be read as a mailbox */
@@ -124,6 +126,14 @@ void mailbox_remember(const struct mailbox *mailbox);
 void mailbox_detach(struct mailbox *mailbox);
 /* Follows a rename of its branch. */
 void mailbox_renamed(struct mailbox *mailbox, const char *name, const char *ref);
+
+/* --- past.c --- */
+
+enum { PAST_KEEP_UP = 1024 }; /* commits */
+
+/* Brings the timelines of open mailboxes up to date that are so many commits behind: so what a
+ * server has committed need not be read at once when somebody looks back. */
+void past_keep_up(struct account *account);
 
 /* --- reconcile.c --- */
 

@@ -41,12 +41,13 @@ struct stretch {
 };
 
 struct timeline {
-    GArray *stretches;     /* struct stretch, the newest first */
-    GPtrArray *names;      /* char *; the first is not used */
-    GArray *days;          /* int32_t since 1970-01-01, ascending, each once */
-    struct object_id next; /* where the unread begins; zero: nothing more is known */
-    uint32_t name;         /* which it has there */
-    size_t read;           /* commits since it was loaded */
+    GArray *stretches;       /* struct stretch, the newest first */
+    GPtrArray *names;        /* char *; the first is not used */
+    GArray *days;            /* int32_t since 1970-01-01, ascending, each once */
+    struct object_id next;   /* where the unread begins; zero: nothing more is known */
+    uint32_t name;           /* which it has there */
+    struct object_id oldest; /* read */
+    size_t read;             /* commits since it was loaded */
 };
 
 void timeline_init(struct timeline *timeline);
