@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/program.h"
 #include "server/privilege.h"
 
 void admin_complain(const char *format, ...)
@@ -73,6 +74,7 @@ struct store *admin_open_store(const struct config *config)
         admin_complain("%s: %s: %s", config->data, store_code_name(error.code), error.detail);
         return NULL;
     }
+    program_tell_store(store);
     return store;
 }
 

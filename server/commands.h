@@ -23,6 +23,9 @@ int command_who(int argc, char **argv);
 int command_kick(int argc, char **argv);
 int command_stats(int argc, char **argv);
 
+/* Not for people: git's hooks. */
+int command_receive_check(int argc, char **argv);
+
 /* Not for people: the confined process that parses messages; speaks on descriptor 3. */
 int command_mime_worker(int argc, char **argv);
 

@@ -10,6 +10,7 @@
 #include "server/log.h"
 #include "server/member.h"
 #include "server/metrics.h"
+#include "server/program.h"
 #include "store/store.h"
 
 enum {
@@ -468,6 +469,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
         *problem = g_strdup_printf("%s: journal: %s", all->settings.data, error.detail);
         return false;
     }
+    program_tell_store(worker->store);
     store_set_maintenance(worker->store, all->settings.maintenance);
     store_set_cache_budget(worker->store, all->settings.budget);
     worker->next_work = INT64_MAX;

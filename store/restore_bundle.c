@@ -12,6 +12,7 @@
 #include "store/internal/shallow.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
+#include "store/receive.h"
 #include "store/verify.h"
 
 static const char EMPTY_DIRECTORIES[][16] = {"objects/info", "objects/pack", "objects"};
@@ -279,6 +280,9 @@ int restore_finish_account(struct store *store, const char *user, const char *pa
     g_autofree char *place = store_repository_path(store, user);
     int rc = fill(store, user, path, bundle, exact, origin, error);
 
+    if (rc == 0 && store->program != NULL) {
+        rc = receive_install(path, store->program, store->host, error);
+    }
     if (rc == 0) {
         rc = check(path, finding != NULL ? finding : ignore, data, error);
     }

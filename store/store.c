@@ -17,6 +17,7 @@
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
+#include "store/receive.h"
 
 enum {
     LEFTOVER_AGE = 3600, /* seconds after which a half-made thing has no maker any more */
@@ -121,6 +122,7 @@ void store_close(struct store *store)
     g_free(store->mail);
     g_free(store->cache);
     g_free(store->journal);
+    g_free(store->program);
     g_free(store);
 }
 
@@ -159,11 +161,23 @@ int store_open_account(struct store *store, const char *user, struct account **o
     if (rc < 0) {
         return rc;
     }
+    /* What can't be written now may be the next time: the repository is safe without, too. */
+    if (store->program != NULL) {
+        struct store_error ignored;
+
+        receive_install(path, store->program, store->host, &ignored);
+    }
     objects_set_maintenance(account->objects, store->maintenance);
     store_share_budget(store, account);
     g_hash_table_insert(store->accounts, g_strdup(user), account);
     *out = account;
     return 0;
+}
+
+void store_set_program(struct store *store, const char *program)
+{
+    g_free(store->program);
+    store->program = g_strdup(program);
 }
 
 void store_forget_account(struct store *store, struct account *account)
@@ -362,6 +376,9 @@ int store_create_account(struct store *store, const char *user, const struct ori
     rc = repository_make(temporary, store->host, error);
     if (rc == 0) {
         rc = fill(store, user, temporary, origin, error);
+    }
+    if (rc == 0 && store->program != NULL) {
+        rc = receive_install(temporary, store->program, store->host, error);
     }
     if (rc == 0) {
         rc = store_put_in_place(store, temporary, path, error);

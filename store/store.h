@@ -70,6 +70,10 @@ int store_open_account(struct store *store, const char *user, struct account **o
 int store_create_account(struct store *store, const char *user, const struct origin *origin,
                          struct store_error *error);
 
+/* From now on the repositories of accounts that are made or opened get hooks that run this program
+ * when somebody pushes into them (receive.h). */
+void store_set_program(struct store *store, const char *program);
+
 /* From now on the packs of accounts that are opened are the thread's business; it must outlive the
  * store. NULL: none. */
 struct maintenance;

@@ -14,6 +14,7 @@ struct store {
     char *mail;
     char *cache;
     char *journal;
+    char *program;                   /* for hooks; NULL: repositories get none */
     GHashTable *accounts;            /* user -> struct account *, not referenced */
     GPtrArray *changed;              /* struct account *, referenced: not yet durable */
     struct journaling *journaling;   /* NULL: changes go to git at once */

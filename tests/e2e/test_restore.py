@@ -1,0 +1,446 @@
+#!/usr/bin/env python3
+"""What was lost comes back: undelete, restore, backups, and pushes by an admin with stock git."""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from annal import PROGRAM, Case, bodies, check_repository, flags, git, response, run, wait_until
+
+INDEX = "00/00/00/00/index"
+
+
+def message(number):
+    return b"From: a%d@example.org\r\nSubject: number %d\r\n\r\nbody %d\r\n" % (number, number,
+                                                                             number)
+
+
+class Restore(Case):
+    def setUp(self):
+        super().setUp()
+        self.repository = self.sandbox.repositories["alice"]
+        self.client = self.sandbox.login()
+        self.fill(1, 6)
+        response(self.client.select())
+
+    def fill(self, first, end, mailbox="INBOX"):
+        for number in range(first, end):
+            response(self.client.append(mailbox, "(\\Flagged)" if number % 2 else "", None,
+                                        message(number)))
+
+    def annal(self, *arguments, **options):
+        return run(PROGRAM, *arguments, "--data", self.sandbox.data, **options)
+
+    def expunge(self, *uids):
+        for uid in uids:
+            response(self.client.uid("STORE", str(uid), "+FLAGS", "(\\Deleted \\Seen)"))
+        response(self.client.expunge())
+
+    def validity(self, mailbox="INBOX"):
+        status = response(self.client.status(mailbox, "(UIDVALIDITY UIDNEXT)"))[0]
+        return int(re.search(rb"UIDVALIDITY (\d+)", status).group(1))
+
+
+class Undelete(Restore):
+    def test_messages_come_back_and_an_idling_client_is_told(self):
+        self.expunge(2, 3)
+        idler = self.sandbox.login()
+        response(idler.select())
+        tag = idler._new_tag()
+        idler.send(tag + b" IDLE\r\n")
+        self.assertTrue(idler.readline().startswith(b"+"))
+        listed = self.annal("undelete", "alice", "--dry-run").stdout
+        self.assertIn(b"number 2", listed)
+        before = self.validity()
+        self.annal("undelete", "alice", "INBOX", "--subject", "NUMBER 3")
+        done = time.monotonic()
+        line = b""
+        while b"EXISTS" not in line:
+            line = idler.readline()
+            self.assertTrue(line)
+        latency = time.monotonic() - done
+        self.assertLess(latency, 10)
+        idler.send(b"DONE\r\n")
+        while not line.startswith(tag):
+            line = idler.readline()
+        idler.logout()
+        self.assertEqual(bodies(self.client, "INBOX"),
+                         {1: message(1), 4: message(4), 5: message(5), 6: message(3)})
+        self.assertEqual(flags(self.client, "INBOX")[6], {"\\Seen", "\\Flagged"})
+        self.assertEqual(self.validity(), before)
+        found = json.loads(self.annal("undelete", "alice", "--json").stdout)
+        self.assertEqual([m["uid"] for box in found for m in box["messages"]], [2])
+        self.assertEqual(self.annal("undelete", "alice").stdout,
+                         b"nothing was expunged that matches\n")
+
+    def test_a_race_with_the_server_loses_nothing(self):
+        """Appends and flags go on while messages are brought back."""
+        self.fill(6, 40)
+        response(self.client.select())
+        self.expunge(*range(10, 30))
+        stop = threading.Event()
+        appended = []
+        problems = []
+
+        def write():
+            try:
+                client = self.sandbox.login()
+                response(client.select())
+                while not stop.is_set():
+                    number = 1000 + len(appended)
+                    response(client.append("INBOX", "", None, message(number)))
+                    appended.append(number)
+                    response(client.uid("STORE", "1", "+FLAGS", f"(k{number % 7})"))
+                client.logout()
+            except Exception as problem:  # told of by the main thread
+                problems.append(problem)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_until(lambda: len(appended) > 5 or problems)
+        self.annal("undelete", "alice", "--uid", "10:19")
+        self.annal("undelete", "alice", "--uid", "20:29")
+        wait_until(lambda: len(appended) > 20 or problems)
+        stop.set()
+        writer.join()
+        self.assertEqual(problems, [])
+        found = sorted(bodies(self.client, "INBOX").values())
+        self.assertEqual(found, sorted(message(n) for n in [*range(1, 40), *appended]))
+
+    def test_mailboxes_and_accounts(self):
+        response(self.client.create("Work"))
+        response(self.client.create("Work/Deep"))
+        self.fill(1, 4, "Work")
+        self.sandbox.in_git("alice", "Work")
+        time.sleep(1.1)  # moments are seconds
+        then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        time.sleep(1.1)
+        response(self.client.rename("Work", "Play"))
+        response(self.client.delete("Play/Deep"))
+        response(self.client.create("New"))
+        self.expunge(1)
+        self.assertEqual(self.annal("restore", "alice", "Nowhere", "--at", then,
+                                    ok=False).returncode, 1)
+        self.annal("restore", "alice", "--at", then, "--dry-run")
+        self.assertIn(b"Play", b"".join(response(self.client.list())))
+        self.annal("restore", "alice", "--at", then)
+        names = b"\n".join(response(self.client.list()))
+        self.assertIn(b'"/" Work/Deep', names)
+        self.assertNotIn(b"Play", names)
+        self.assertNotIn(b"New", names)
+        self.assertEqual(len(bodies(self.client, "Work")), 3)
+        self.assertEqual(sorted(bodies(self.client, "INBOX").values()),
+                         [message(n) for n in range(1, 6)])
+        response(self.client.select())
+        response(self.client.delete("Work/Deep"))
+        self.annal("restore", "alice", "Work/Deep")
+        response(self.client.select("Work/Deep"))
+
+
+class Backup(Restore):
+    def test_what_was_acknowledged_is_in_it_and_moves_are_whole(self):
+        """Messages wander between two mailboxes all the while: each is in one of them."""
+        response(self.client.create("Other"))
+        stop = threading.Event()
+        problems = []
+
+        def wander():
+            try:
+                client = self.sandbox.login()
+                here, there = "INBOX", "Other"
+                while not stop.is_set():
+                    response(client.select(here))
+                    response(client.uid("MOVE", "1:*", there))
+                    here, there = there, here
+                client.logout()
+            except Exception as problem:  # told of by the main thread
+                problems.append(problem)
+
+        wanderer = threading.Thread(target=wander)
+        wanderer.start()
+        try:
+            for number in range(4):
+                response(self.client.append("Sent", "", None, message(100 + number)))
+                bundle = self.sandbox.root / f"{number}.bundle"
+                self.annal("backup", "alice", bundle)
+                run("git", "bundle", "verify", bundle, cwd=self.repository)
+                with tempfile.TemporaryDirectory(prefix="annal-clone-") as clone:
+                    run("git", "clone", "--quiet", "--bare", bundle, clone)
+                    listing = git(clone, "ls-tree", "-r", "INBOX")
+                    listing += git(clone, "ls-tree", "-r", "Other")
+                    sent = git(clone, "show", f"Sent:00/00/00/00/{number + 1:02}")
+                paths = [line for line in listing.splitlines()
+                         if line[-2:].isdigit()]
+                self.assertEqual(len(paths), 5, listing)
+                self.assertEqual(sent, message(100 + number))
+        finally:
+            stop.set()
+            wanderer.join()
+        self.assertEqual(problems, [])
+
+    def test_increments_and_an_empty_server(self):
+        self.expunge(2)
+        response(self.client.create("Old"))
+        self.fill(1, 3, "Old")
+        response(self.client.delete("Old"))
+        directory = self.sandbox.root / "backups"
+        directory.mkdir()
+        self.annal("backup", "alice", directory, "--incremental")
+        self.fill(6, 9)
+        self.annal("backup", "alice", directory, "--incremental")
+        answer = json.loads(self.annal("backup", "alice", directory, "--incremental",
+                                       "--json").stdout)
+        self.assertIsNotNone(answer["base"])
+        files = list(directory.iterdir())
+        self.assertEqual(len(files), 3)
+        before = bodies(self.client, "INBOX")
+        states = flags(self.client, "INBOX")
+        validity = self.validity()
+        self.client.logout()
+        self.sandbox.stop()
+        shutil.rmtree(self.repository)
+        self.annal("restore", "alice", "--from", *files)
+        check_repository(self.repository)
+        self.sandbox.start()
+        self.client = self.sandbox.login()
+        self.assertEqual(bodies(self.client, "INBOX"), before)
+        self.assertEqual(flags(self.client, "INBOX"), states)
+        self.assertEqual(self.validity(), validity)
+        # What may have come after the backup keeps its UIDs for itself.
+        self.fill(9, 10)
+        self.assertGreater(max(bodies(self.client, "INBOX")), 100000)
+        # What was lost before the backup was made can be had, too.
+        self.annal("undelete", "alice", "INBOX")
+        self.annal("restore", "alice", "Old")
+        self.assertEqual(len(bodies(self.client, "Old")), 2)
+
+    def test_a_mailbox_out_of_a_backup(self):
+        bundle = self.sandbox.root / "a.bundle"
+        self.annal("backup", "alice", bundle)
+        self.expunge(1, 2, 3, 4, 5)
+        self.fill(50, 51)
+        self.assertEqual(self.annal("restore", "alice", "--from", bundle, ok=False).returncode, 1)
+        self.annal("restore", "alice", "INBOX", "--from", bundle, "--as", "Copy")
+        self.assertEqual(list(bodies(self.client, "Copy").values()),
+                         [message(n) for n in range(1, 6)])
+        self.annal("restore", "alice", "--from", bundle, "--replace")
+        self.assertEqual(list(bodies(self.client, "INBOX").values()),
+                         [message(n) for n in range(1, 6)])
+        self.assertNotIn(b"Copy", b"".join(response(self.client.list())))
+
+    def test_damage_is_told(self):
+        bundle = self.sandbox.root / "a.bundle"
+        self.annal("backup", "alice", bundle)
+        octets = bytearray(bundle.read_bytes())
+        octets[-100] ^= 1
+        bundle.write_bytes(octets)
+        self.assertEqual(self.annal("restore", "dora", "--from", bundle, ok=False).returncode, 1)
+        bundle.write_bytes(b"no bundle")
+        self.assertEqual(self.annal("restore", "dora", "--from", bundle, ok=False).returncode, 1)
+        self.assertEqual(sorted(p.name for p in (self.sandbox.data / "mail").iterdir()),
+                         ["alice.git", "bob.git"])
+
+
+class Drill(Restore):
+    """With a client that keeps a copy of everything."""
+
+    def setUp(self):
+        super().setUp()
+        self.local = self.sandbox.root / "Mail"
+        (self.local / "sub").mkdir(parents=True)
+        self.configure()
+
+    def configure(self):
+        (self.sandbox.root / "mbsyncrc").write_text(
+            f"IMAPAccount annal\nHost 127.0.0.1\nPort {self.sandbox.imap}\nUser alice\n"
+            "Pass alice\nSSLType None\nAuthMechs LOGIN\n\n"
+            "IMAPStore far\nAccount annal\n\n"
+            f"MaildirStore near\nPath {self.local}/sub/\nInbox {self.local}/INBOX\n"
+            "SubFolders Verbatim\n\n"
+            "Channel annal\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\n"
+            "SyncState *\n")
+
+    def sync(self):
+        done = run("mbsync", "--config", self.sandbox.root / "mbsyncrc", "--all", "--verbose")
+        return (done.stdout + done.stderr).decode()
+
+    def copies(self, mailbox="INBOX"):
+        """File names to octets, without what mbsync puts into a message that it copies."""
+        return {path.name: re.sub(rb"X-TUID: .*\r?\n", b"", path.read_bytes())
+                for part in ("cur", "new") for path in (self.local / mailbox / part).iterdir()}
+
+    def test_a_lost_mailbox_comes_back_to_the_client_once(self):
+        response(self.client.create("Work"))
+        self.fill(1, 30, "Work")
+        self.sync()
+        before = sorted(self.copies("sub/Work").values())
+        bundle = self.sandbox.root / "a.bundle"
+        self.annal("backup", "alice", bundle)
+        response(self.client.select("Work"))
+        self.expunge(*range(1, 30))
+        self.sync()
+        self.assertEqual(self.copies("sub/Work"), {})
+        self.annal("restore", "alice", "Work", "--from", bundle)
+        self.sync()
+        self.assertEqual(sorted(self.copies("sub/Work").values()), before)
+        self.sync()
+        self.assertEqual(sorted(self.copies("sub/Work").values()), before)
+        self.assertEqual(len(bodies(self.client, "Work")), 29)
+
+    def test_a_client_does_not_notice_that_the_server_is_another(self):
+        self.sync()
+        before = self.copies()
+        bundle = self.sandbox.root / "a.bundle"
+        self.annal("backup", "alice", bundle)
+        self.client.logout()
+        self.sandbox.stop()
+        shutil.rmtree(self.sandbox.data / "mail" / "alice.git")
+        shutil.rmtree(self.sandbox.data / "cache")
+        self.annal("restore", "alice", "--from", bundle)
+        self.sandbox.start()
+        self.configure()
+        self.sync()
+        self.assertEqual(self.copies(), before)
+        self.client = self.sandbox.login()
+        self.fill(7, 8)
+        self.sync()
+        self.assertEqual(len(self.copies()), 6)
+        self.assertEqual(len(bodies(self.client, "INBOX")), 6)
+
+
+class Push(Restore):
+    """An admin clones, edits, pushes."""
+
+    def setUp(self):
+        super().setUp()
+        self.expunge(2)
+        self.sandbox.in_git("alice", "INBOX")
+        self.work = self.sandbox.root / "work"
+        run("git", "clone", "--quiet", "--branch", "INBOX", self.repository, self.work)
+
+    def edit(self, path, old, new):
+        file = self.work / path
+        text = file.read_text()
+        self.assertIn(old, text)
+        file.write_text(text.replace(old, new, 1))
+
+    def push(self, *arguments, ok=True):
+        """What git says."""
+        if ok or not arguments:
+            git(self.work, "add", "--all")
+            git(self.work, "commit", "--quiet", "--allow-empty", "--message", "by hand")
+        done = subprocess.run(["git", "-C", self.work, "push", "origin", *(arguments or ["INBOX"])],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+                              check=False)
+        self.assertEqual(done.returncode == 0, ok, done.stdout)
+        return done.stdout.decode()
+
+    def refused(self, reason):
+        self.assertIn(reason, self.push(ok=False))
+        self.assertEqual(len(bodies(self.client, "INBOX")), 4)
+        response(self.client.append("Drafts", "", None, message(1)))  # the server goes on
+
+    def test_a_reverted_expunge_comes_back_under_a_fresh_uid(self):
+        git(self.work, "config", "user.name", "admin")
+        git(self.work, "config", "user.email", "admin@example.org")
+        git(self.work, "revert", "--no-edit", "HEAD")
+        self.push()
+
+        def told():
+            response(self.client.noop())
+            return bodies(self.client, "INBOX") == {1: message(1), 3: message(3), 4: message(4),
+                                                    5: message(5), 6: message(2)}
+
+        wait_until(told, what="the message is not there, or not under a fresh UID")
+        subjects = git(self.repository, "log", "-3", "--format=%s", "INBOX").decode()
+        self.assertIn("RECONCILE", subjects)
+        self.assertIn("Revert", git(self.repository, "log", "-5", "--format=%s", "INBOX").decode())
+
+    def test_the_hook_renumbers_where_no_server_runs(self):
+        git(self.work, "config", "user.name", "admin")
+        git(self.work, "config", "user.email", "admin@example.org")
+        git(self.work, "revert", "--no-edit", "HEAD")
+        self.client.logout()
+        self.sandbox.stop()
+        self.push()
+        paths = git(self.repository, "ls-tree", "-r", "--name-only", "INBOX").decode().split()
+        self.assertIn("00/00/00/00/06", paths)
+        self.assertNotIn("00/00/00/00/02", paths)
+        self.sandbox.start()
+        self.client = self.sandbox.login()
+        self.assertEqual(bodies(self.client, "INBOX")[6], message(2))
+
+    def test_an_edited_flag_is_served(self):
+        line = re.search(r"^4 .*\n", (self.work / INDEX).read_text(), re.MULTILINE).group(0)
+        self.edit(INDEX, line, line.rstrip("\n") + " \\Answered\n")
+        self.push()
+        wait_until(lambda: flags(self.client, "INBOX")[4] == {"\\Answered"})
+
+    def reset(self):
+        git(self.work, "reset", "--quiet", "--hard", "origin/INBOX")
+
+    def test_what_would_break_a_mailbox_is_refused(self):
+        self.edit(INDEX, "3 ", "3  ")
+        self.refused("malformed")
+        self.reset()
+        with open(self.work / "00/00/00/00/04", "ab") as file:
+            file.write(b"more")
+        self.refused("uid 4 names another message")
+        self.reset()
+        (self.work / "00/00/00/00/06").write_bytes(b"Subject: new\r\n\r\n")
+        text = (self.work / INDEX).read_text()
+        (self.work / INDEX).write_text(text + "6 100 2026-11-17T10:00:00+0100 999\n")
+        self.edit("mailbox", "uidnext 6", "uidnext 7")
+        highest = re.search(r"highestmodseq (\d+)", (self.work / "mailbox").read_text()).group(1)
+        self.edit("mailbox", f"highestmodseq {highest}", "highestmodseq 100")
+        self.refused("uid 6 has 16 octets, its line says 999")
+        self.reset()
+        (self.work / "00/00/00/00/02").write_bytes(b"other")
+        lines = (self.work / INDEX).read_text().splitlines()
+        lines.insert(1, "2 3 2026-11-17T10:00:00+0100 5")
+        (self.work / INDEX).write_text("\n".join(lines) + "\n")
+        self.refused("uid 2 was that of another message")
+        self.reset()
+        (self.work / "00/00/00/00/03").unlink()
+        self.refused("refs/heads/INBOX")
+        self.reset()
+        self.edit("mailbox", "format 1", "format 7")
+        self.refused("format")
+        self.reset()
+        self.edit("mailbox", "uidvalidity 1", "uidvalidity 2")
+        self.refused("must stay as they are")
+
+    def test_one_bad_branch_does_not_keep_the_others_out(self):
+        git(self.work, "fetch", "--quiet")
+        git(self.work, "checkout", "--quiet", "Drafts")
+        git(self.work, "commit", "--quiet", "--allow-empty", "--message", "good")
+        good = git(self.work, "rev-parse", "HEAD").decode().strip()
+        git(self.work, "checkout", "--quiet", "INBOX")
+        self.edit(INDEX, "3 ", "3  ")
+        git(self.work, "commit", "--quiet", "--all", "--message", "bad")
+        self.push("INBOX", "Drafts", ok=False)
+        git(self.repository, "merge-base", "--is-ancestor", good, "Drafts")
+
+    def test_what_only_annal_may_do_is_refused(self):
+        self.assertIn("non-fast-forward", self.push("--force", "HEAD~1:INBOX", ok=False))
+        self.assertIn("deletion prohibited", self.push("--delete", "Drafts", ok=False))
+        git(self.repository, "config", "receive.denyNonFastForwards", "false")
+        git(self.repository, "config", "receive.denyDeletes", "false")
+        self.assertIn("not built on", self.push("--force", "HEAD~1:INBOX", ok=False))
+        self.assertIn("deletes no mailbox", self.push("--delete", "Drafts", ok=False))
+        self.assertIn("mailboxid", self.push("HEAD:refs/heads/Copy", ok=False))
+        self.assertIn("only Annal", self.push("HEAD:refs/deleted/X/1", ok=False))
+        self.assertIn("no mailbox can be called that",
+                      self.push("HEAD:refs/heads/a%41", ok=False))
+        self.push("HEAD:refs/tags/mine", ok=True)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
