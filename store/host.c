@@ -71,6 +71,13 @@ static int system_pwrite(void *data, int fd, const void *bytes, size_t length, u
     return 0;
 }
 
+static void system_write_behind(void *data, int fd, uint64_t offset, size_t length)
+{
+    (void)data;
+    /* What could not be begun now is written with the next sync, which tells of failures. */
+    (void)!sync_file_range(fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+}
+
 static int system_fdatasync(void *data, int fd)
 {
     (void)data;
@@ -160,6 +167,7 @@ const struct host *host_system(void)
         .open = system_open,
         .write = system_write,
         .pwrite = system_pwrite,
+        .write_behind = system_write_behind,
         .fsync = system_fsync,
         .fdatasync = system_fdatasync,
         .syncfs = system_syncfs,

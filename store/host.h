@@ -1,7 +1,8 @@
 /* The store's calls to the operating system whose failure or order matters for durability: one
  * small table, so that a test can make the k-th call fail or stop the world there.
  *
- * Every function returns 0 (or a descriptor) or a negative errno. host_system() is the real one.
+ * Every function that can fail returns 0 (or a descriptor) or a negative errno. host_system() is
+ * the real one.
  */
 #ifndef ANNAL_STORE_HOST_H
 #define ANNAL_STORE_HOST_H
@@ -18,6 +19,8 @@ struct host {
     int (*write)(void *data, int fd, const void *bytes, size_t length);
     /* The same at an offset, which does not move the descriptor's own. */
     int (*pwrite)(void *data, int fd, const void *bytes, size_t length, uint64_t offset);
+    /* The disk may begin with these octets, which are written: a hint, no promise. May be NULL. */
+    void (*write_behind)(void *data, int fd, uint64_t offset, size_t length);
     int (*fsync)(void *data, int fd);
     /* The octets and what is needed to read them again; not times. */
     int (*fdatasync)(void *data, int fd);

@@ -20,14 +20,16 @@ enum {
     STORED_BLOCK_MAX = 65535, /* RFC 1951 3.2.4 */
     OFS_DELTA = 6,            /* gitformat-pack(5), object types */
     ENTRY_HEADER_MAX = 24,    /* octets of type, size and distance */
-    FIND_MIN = 64,            /* slots of the table of entries by id */
+    WRITE_BEHIND = 256 * 1024,
+    FIND_MIN = 64, /* slots of the table of entries by id */
 };
 
 /* An object that comes piece by piece. */
 struct coming {
     struct pack_entry entry;
-    size_t left;  /* octets of the object */
-    size_t block; /* octets that the stored block at hand still takes */
+    uint64_t behind; /* the file up to here is on its way to the disk */
+    size_t left;     /* octets of the object */
+    size_t block;    /* octets that the stored block at hand still takes */
     uint32_t adler;
 };
 
@@ -329,6 +331,19 @@ int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t 
     return result < 0 ? host_fail(error, result, "pack: write") : 0;
 }
 
+/* The disk works while the rest of the object comes. */
+static void write_behind(struct pack_writer *writer, uint64_t at_least)
+{
+    const struct host *host = writer->host;
+    uint64_t written = writer->offset - writer->buffered;
+    uint64_t behind = writer->coming.behind;
+
+    if (host->write_behind != NULL && written - behind >= at_least) {
+        host->write_behind(host->data, writer->fd, behind, (size_t)(written - behind));
+        writer->coming.behind = written;
+    }
+}
+
 int pack_writer_append(struct pack_writer *writer, const void *data, size_t length,
                        struct store_error *error)
 {
@@ -351,6 +366,7 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
         coming->left -= piece;
         coming->block -= piece;
     }
+    write_behind(writer, WRITE_BEHIND);
     return result < 0 ? host_fail(error, result, "pack: write") : 0;
 }
 
@@ -368,6 +384,7 @@ int pack_writer_rest(struct pack_writer *writer, struct store_error *error)
 {
     int result = writer->buffered > 0 ? flush(writer) : 0;
 
+    write_behind(writer, 1);
     free(writer->buffer);
     writer->buffer = NULL;
     return result < 0 ? host_fail(error, result, "pack: write") : 0;

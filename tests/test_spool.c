@@ -257,6 +257,38 @@ START_TEST(test_spool__survives_every_failure)
 }
 END_TEST
 
+/* How far a file is on its way to the disk. */
+static void note_behind(void *data, int fd, uint64_t offset, size_t length)
+{
+    uint64_t *behind = data;
+
+    (void)fd;
+    ck_assert_uint_eq(offset, *behind);
+    ck_assert_uint_gt(length, 0);
+    *behind += length;
+}
+
+START_TEST(test_spool__lets_the_disk_begin_while_the_message_comes)
+{
+    enum { LENGTH = 2 * 1024 * 1024 };
+    struct host host = *host_system();
+    uint64_t behind = 0;
+    uint8_t *message = make_message(LENGTH, 1);
+    struct store_error error;
+    struct spool *spool;
+
+    host.data = &behind; /* the system's functions need none */
+    host.write_behind = note_behind;
+    ck_assert_int_eq(spool_new(&spool, packs, repository, &host, LENGTH, &error), 0);
+    ck_assert_int_eq(spool_write(spool, message, LENGTH / 2, &error), 0);
+    ck_assert_uint_gt(behind, LENGTH / 4);
+    ck_assert_int_eq(spool_write(spool, message + LENGTH / 2, LENGTH / 2, &error), 0);
+    ck_assert_uint_gt(behind, LENGTH);
+    spool_free(spool);
+    free(message);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("spool");
@@ -271,6 +303,7 @@ int main(void)
     tcase_add_test(tests, test_spool__leaves_no_file_behind_and_fails_without_a_directory);
     tcase_add_test(tests, test_spool__tells_that_its_pack_is_gone);
     tcase_add_test(tests, test_spool__survives_every_failure);
+    tcase_add_test(tests, test_spool__lets_the_disk_begin_while_the_message_comes);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
