@@ -404,10 +404,12 @@ static bool is_folder(const GPtrArray *folders, const char *mailbox)
 /* Names may have the namespace's prefix INBOX, though folders have it not. */
 static void subscribe(const GPtrArray *folders, const char *wire, const struct import_sink *sink)
 {
+    char *plain = *wire != '.' ? folder_name_below("", wire) : g_strdup(wire);
     char *name = NULL;
 
-    if (!mailbox_name_decode(&name, wire, strlen(wire), false)) {
+    if (!mailbox_name_decode(&name, plain, strlen(plain), false)) {
         import_skip(sink, wire, "can't be subscribed");
+        g_free(plain);
         return;
     }
     if (strncmp(name, "INBOX/", 6) == 0 && !is_folder(folders, name) &&
@@ -415,6 +417,7 @@ static void subscribe(const GPtrArray *folders, const char *wire, const struct i
         sink->subscribed(sink->data, name + 6);
     else
         sink->subscribed(sink->data, strcmp(name, "INBOX") == 0 ? "" : name);
+    g_free(plain);
     g_free(name);
 }
 

@@ -86,7 +86,8 @@ int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_
  * uid_next if it is lower; HIGHESTMODSEQ becomes higher than any that clients know from there. Does
  * nothing where both are so already; UIDNEXT alone may be raised at any time. STORE_FORBIDDEN:
  * there are messages, or there were and the UIDVALIDITY would fall. STORE_EXISTS: another mailbox
- * of the account has it, or a deleted one of this name had it. STORE_LIMIT: too high a number.
+ * of the account has it (one that never had a message gets a new one instead), or a deleted one of
+ * this name had it. STORE_LIMIT: too high a number.
  * Other processes see another mailbox in the place of this one. */
 int mailbox_take_over(struct mailbox *mailbox, uint32_t uid_validity, uint32_t uid_next,
                       const struct origin *origin, struct store_error *error);

@@ -15,11 +15,13 @@ struct takeover_task {
     uint32_t uid_validity;
     uint32_t uid_next;
     const struct origin *origin;
+    struct mailbox *rival; /* has the UIDVALIDITY, but never had a message; owned, or NULL */
 };
 
-/* The UIDVALIDITY of a branch that need not be open; 0 where it is no readable mailbox. */
-static int branch_uid_validity(struct account *account, const char *ref, uint32_t *out,
-                               struct store_error *error)
+/* The UIDVALIDITY and UIDNEXT of a branch that need not be open; 0 where it is no readable mailbox.
+ */
+static int branch_uids(struct account *account, const char *ref, uint32_t *uid_validity,
+                       uint32_t *uid_next, struct store_error *error)
 {
     struct properties properties = {0};
     GArray *directories = NULL;
@@ -31,7 +33,7 @@ static int branch_uid_validity(struct account *account, const char *ref, uint32_
     if (rc == 0) {
         rc = objects_read(account->objects, &tip, OBJECT_COMMIT, &data, error);
     }
-    *out = 0;
+    *uid_validity = *uid_next = 0;
     if (rc < 0) {
         return rc == STORE_NOT_FOUND ? 0 : rc;
     }
@@ -40,7 +42,8 @@ static int branch_uid_validity(struct account *account, const char *ref, uint32_
     if (rc == 0) {
         rc = root_load(&properties, &directories, account->objects, &commit.tree, error);
         if (rc == 0) {
-            *out = properties.uid_validity;
+            *uid_validity = properties.uid_validity;
+            *uid_next = properties.uid_next;
             g_array_unref(directories);
         }
         properties_release(&properties);
@@ -48,9 +51,32 @@ static int branch_uid_validity(struct account *account, const char *ref, uint32_
     return rc == STORE_CORRUPT || rc == STORE_UNSUPPORTED || rc == STORE_NOT_FOUND ? 0 : rc;
 }
 
+/* Looks at another mailbox of the account. */
+static int check_other(struct takeover_task *task, const char *name, struct store_error *error)
+{
+    struct account *account = task->mailbox->account;
+    g_autofree char *canonical = NULL;
+    g_autofree char *ref = NULL;
+    uint32_t uid_validity = 0;
+    uint32_t uid_next = 0;
+    int rc = account_name(&canonical, &ref, name, error);
+
+    if (rc == 0) {
+        rc = branch_uids(account, ref, &uid_validity, &uid_next, error);
+    }
+    if (rc < 0 || uid_validity != task->uid_validity) {
+        return rc;
+    }
+    if (uid_next > 1 || task->rival != NULL) {
+        return store_error_set(error, STORE_EXISTS, "%s has UIDVALIDITY %u", name, uid_validity);
+    }
+    rc = account_open_mailbox(account, name, &task->rival, error);
+    return rc < 0 ? rc : mailbox_prepare(task->rival, error);
+}
+
 /* STORE_EXISTS where a mailbox of this name, now deleted, or another one had it: a deletion and a
  * renaming later two mailboxes would be one to a client. */
-static int check_unique(const struct takeover_task *task, struct store_error *error)
+static int check_unique(struct takeover_task *task, struct store_error *error)
 {
     struct account *account = task->mailbox->account;
     g_autofree char *grave =
@@ -67,25 +93,15 @@ static int check_unique(const struct takeover_task *task, struct store_error *er
     rc = rc == STORE_NOT_FOUND ? account_names(account, &names, error) : rc;
     for (guint i = 0; rc == 0 && i < names->len; i++) {
         const char *name = names->pdata[i];
-        g_autofree char *canonical = NULL;
-        g_autofree char *ref = NULL;
-        uint32_t other = 0;
 
-        if (strcmp(name, task->mailbox->name) == 0) {
-            continue;
-        }
-        rc = account_name(&canonical, &ref, name, error);
-        if (rc == 0) {
-            rc = branch_uid_validity(account, ref, &other, error);
-        }
-        if (rc == 0 && other == task->uid_validity) {
-            rc = store_error_set(error, STORE_EXISTS, "%s has UIDVALIDITY %u", name, other);
+        if (strcmp(name, task->mailbox->name) != 0) {
+            rc = check_other(task, name, error);
         }
     }
     return rc;
 }
 
-static int check_takeover(const struct takeover_task *task, struct store_error *error)
+static int check_takeover(struct takeover_task *task, struct store_error *error)
 {
     const struct snapshot *now = task->mailbox->snapshot;
 
@@ -105,16 +121,32 @@ static int check_takeover(const struct takeover_task *task, struct store_error *
     return check_unique(task, error);
 }
 
-static int write_takeover(struct transaction *transaction, const struct takeover_task *task,
-                          struct store_error *error)
+/* The rival makes way: no client knows a UID of it. */
+static int write_rival(struct transaction *transaction, const struct takeover_task *task,
+                       struct account_state *state, const char *subject, struct store_error *error)
 {
-    struct account *account = task->mailbox->account;
+    struct snapshot_builder *builder;
+    int rc;
+
+    if (task->rival == NULL) {
+        return 0;
+    }
+    builder = snapshot_builder_new(task->rival->snapshot);
+    rc = account_next_uid_validity(task->mailbox->account, state, &builder->uid_validity, error);
+    if (rc == 0) {
+        rc = transaction_change(transaction, task->rival, builder, subject, error);
+    }
+    snapshot_builder_free(builder);
+    return rc;
+}
+
+static int write_mailbox(struct transaction *transaction, const struct takeover_task *task,
+                         const char *subject, struct store_error *error)
+{
+    const struct host *host = task->mailbox->account->host;
     const struct snapshot *now = task->mailbox->snapshot;
     struct snapshot_builder *builder = snapshot_builder_new(now);
-    g_autofree char *subject =
-        g_strdup_printf("IMPORT mailbox %s (UIDVALIDITY %u, UIDNEXT %u)", task->mailbox->name,
-                        task->uid_validity, MAX(now->uid_next, task->uid_next));
-    int64_t seconds = account->host->now(account->host->data) / 1000000;
+    int64_t seconds = host->now(host->data) / 1000000;
     int rc;
 
     builder->uid_next = MAX(now->uid_next, task->uid_next);
@@ -125,27 +157,36 @@ static int write_takeover(struct transaction *transaction, const struct takeover
     }
     rc = transaction_change(transaction, task->mailbox, builder, subject, error);
     snapshot_builder_free(builder);
-    if (rc == 0 && task->uid_validity > account->state->uid_validity) {
-        struct account_state *state = account_state_copy(account->state);
-
-        state->uid_validity = task->uid_validity;
-        rc = transaction_set_state(transaction, state, subject, error);
-    }
     return rc;
 }
 
-static int takeover_attempt(void *data, struct store_error *error)
+static int write_takeover(struct transaction *transaction, const struct takeover_task *task,
+                          struct store_error *error)
 {
-    const struct takeover_task *task = data;
-    struct transaction transaction;
-    int rc = mailbox_prepare(task->mailbox, error);
+    const struct account_state *before = task->mailbox->account->state;
+    struct account_state *state = account_state_copy(before);
+    g_autofree char *subject =
+        g_strdup_printf("IMPORT mailbox %s (UIDVALIDITY %u, UIDNEXT %u)", task->mailbox->name,
+                        task->uid_validity, MAX(task->mailbox->snapshot->uid_next, task->uid_next));
+    int rc;
 
+    state->uid_validity = MAX(state->uid_validity, task->uid_validity);
+    rc = write_rival(transaction, task, state, subject, error);
     if (rc == 0) {
-        rc = account_state_refresh(task->mailbox->account, error);
+        rc = write_mailbox(transaction, task, subject, error);
     }
-    if (rc == 0) {
-        rc = check_takeover(task, error);
+    if (rc < 0 || state->uid_validity == before->uid_validity) {
+        account_state_free(state);
+        return rc;
     }
+    return transaction_set_state(transaction, state, subject, error);
+}
+
+static int take_over(struct takeover_task *task, struct store_error *error)
+{
+    struct transaction transaction;
+    int rc = check_takeover(task, error);
+
     if (rc < 0 || (task->uid_validity == task->mailbox->snapshot->uid_validity &&
                    task->uid_next <= task->mailbox->snapshot->uid_next)) {
         return rc;
@@ -161,10 +202,25 @@ static int takeover_attempt(void *data, struct store_error *error)
     return rc;
 }
 
+static int takeover_attempt(void *data, struct store_error *error)
+{
+    struct takeover_task *task = data;
+    int rc = mailbox_prepare(task->mailbox, error);
+
+    if (rc == 0) {
+        rc = account_state_refresh(task->mailbox->account, error);
+    }
+    if (rc == 0) {
+        rc = take_over(task, error);
+    }
+    g_clear_pointer(&task->rival, mailbox_unref);
+    return rc;
+}
+
 int mailbox_take_over(struct mailbox *mailbox, uint32_t uid_validity, uint32_t uid_next,
                       const struct origin *origin, struct store_error *error)
 {
-    struct takeover_task task = {mailbox, uid_validity, uid_next, origin};
+    struct takeover_task task = {mailbox, uid_validity, uid_next, origin, NULL};
 
     return transaction_retry(takeover_attempt, &task, error);
 }

@@ -147,6 +147,7 @@ START_TEST(test_takeover__no_two_mailboxes_share_a_uidvalidity)
     struct store_error error = {0};
 
     ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    append_text(&fixture, inbox, "one");
     ck_assert_int_eq(take_over(drafts, 1275660208, 0), STORE_EXISTS);
     ck_assert_int_eq(take_over(drafts, 1275660209, 0), 0);
     ck_assert_int_eq(account_delete_mailbox(fixture.account, "Drafts", &fixture.origin, &error), 0);
@@ -157,6 +158,18 @@ START_TEST(test_takeover__no_two_mailboxes_share_a_uidvalidity)
     drafts = open_mailbox(&fixture, "Drafts");
     ck_assert_int_eq(take_over(drafts, 1275660209, 0), STORE_EXISTS);
     ck_assert_int_eq(take_over(drafts, 1275660210, 0), 0);
+    mailbox_unref(drafts);
+}
+END_TEST
+
+START_TEST(test_takeover__a_mailbox_that_was_never_used_makes_way)
+{
+    struct mailbox *drafts = open_mailbox(&fixture, "Drafts");
+    uint32_t wanted = snapshot_uid_validity(mailbox_snapshot(drafts));
+
+    ck_assert_int_eq(take_over(inbox, wanted, 0), 0);
+    ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(inbox)), wanted);
+    ck_assert_uint_gt(snapshot_uid_validity(mailbox_snapshot(drafts)), wanted);
     mailbox_unref(drafts);
 }
 END_TEST
@@ -217,6 +230,7 @@ int main(void)
     tcase_add_test(tests, test_takeover__only_where_clients_lose_nothing);
     tcase_add_test(tests, test_takeover__impossible_numbers_are_refused);
     tcase_add_test(tests, test_takeover__no_two_mailboxes_share_a_uidvalidity);
+    tcase_add_test(tests, test_takeover__a_mailbox_that_was_never_used_makes_way);
     tcase_add_test(tests, test_takeover__new_mailboxes_come_above_it);
     tcase_add_test(tests, test_takeover__is_served_by_whoever_has_the_mailbox_open);
     suite_add_tcase(suite, tests);

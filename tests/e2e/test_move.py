@@ -1,0 +1,500 @@
+#!/usr/bin/env python3
+"""Mail that moves: from Dovecot, mbox files and Gmail's export, and away again."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from annal import PROGRAM, Case, bodies, check_repository, flags, git, quote, response, run, wait_until
+
+NASTY = [
+    b"Subject: plain\r\n\r\nplain\r\n",
+    b"Subject: no last line end\r\n\r\nend",
+    b"Subject: bare line feeds\n\nFrom here\n>From there\n",
+    b"Subject: mixed\r\n\r\none\ntwo\r\nthree\rfour\n",
+    b"Subject: 8 bit \xff\xfe\r\n\r\n" + bytes(range(1, 256)) * 40,
+    b"\r\n\r\n\r\n",
+    b"\n",
+    b"no header at all",
+    b"Subject: long line\r\n\r\n" + b"x" * 200_000 + b"\r\n",
+    b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 60_000,
+    b"From me to you\r\nStatus: R\r\nX-UID: 17\r\n\r\nFrom \r\n>From \r\n",
+]
+
+
+def maildir(folder, messages=(), uidlist=None, keywords=None):
+    """A folder as Dovecot leaves it: messages are (part, name, octets, time)."""
+    for part in ("cur", "new", "tmp"):
+        (folder / part).mkdir(parents=True)
+    for part, name, octets, time in messages:
+        path = folder / part / name
+        path.write_bytes(octets)
+        os.utime(path, (time, time))
+    if uidlist:
+        (folder / "dovecot-uidlist").write_text(uidlist)
+    if keywords:
+        (folder / "dovecot-keywords").write_text(keywords)
+
+
+def dates(client, mailbox):
+    """UID to INTERNALDATE."""
+    response(client.select(quote(mailbox), readonly=True))
+    found = {}
+    for line in response(client.uid("FETCH", "1:*", "(UID INTERNALDATE)")):
+        match = line and re.search(rb'UID (\d+).*INTERNALDATE "([^"]+)"', line)
+        if match:
+            found[int(match.group(1))] = match.group(2).decode().strip()
+    return found
+
+
+def status(client, mailbox, item):
+    line = response(client.status(quote(mailbox), f"({item})"))[0]
+    return int(re.search(item.encode() + rb" (\d+)", line).group(1))
+
+
+class Move(Case):
+    def annal(self, *arguments, ok=True):
+        return run(PROGRAM, *arguments, "--data", self.sandbox.data, ok=ok)
+
+    def user(self, name):
+        """A user, new if need be, whom the running server knows at once."""
+        if name in self.sandbox.repositories:
+            return name
+        run(PROGRAM, "user", "add", name, "--password-stdin", "--data", self.sandbox.data,
+            input=name.encode())
+        self.sandbox.repositories[name] = self.sandbox.data / "mail" / f"{name}.git"
+        return name
+
+    def tree(self, user, mailbox):
+        """What a mailbox's branch holds of messages: path and blob."""
+        lines = git(self.sandbox.repositories[user], "ls-tree", "-r", mailbox).decode().splitlines()
+        return [line for line in lines if not line.endswith(("index", "mailbox"))]
+
+    def flags_in_git(self, user, mailbox):
+        """UIDs and flags, by git alone."""
+        found = {}
+        repository = self.sandbox.repositories[user]
+        for path in git(repository, "ls-tree", "-r", "--name-only", mailbox).decode().split():
+            if path.endswith("index"):
+                for line in git(repository, "show", f"{mailbox}:{path}").decode().splitlines():
+                    words = line.split(" ")
+                    found[int(words[0])] = (words[2], set(words[4:]))
+        return found
+
+
+class FromDovecot(Move):
+    def write(self, root):
+        one = b"Subject: one\n\nfirst\n"
+        maildir(root, [
+            ("cur", "1612415167.M1P1.host,S=19,W=22:2,FSa", one, 1612415167),
+            ("cur", "1612415168.M2P1.host,S=19:2,Tb", b"Subject: two\n\nother\n", 1612415168),
+            ("new", "1612415169.M3P1.host", b"Subject: three\r\n\r\nx\r\n", 1612415169),
+            ("new", "1612415170.M4P1.host", b"Subject: not listed\n\n", 1612415170),
+        ], "3 V1275660208 N25023 G3085f01b7f11094c501100008c4a11c1\n"
+           "25006 :1612415168.M2P1.host,S=19\n"
+           "25010 W22 S19 :1612415167.M1P1.host,S=19,W=22:2,S\n"
+           "25020 :1612415169.M3P1.host\n",
+            "0 $Forwarded\n1 work\n")
+        maildir(root / ".Sent Items", [
+            ("cur", "1.S.host:2,S", b"Subject: sent\n\n", 1000000000)],
+            "1 1275660300 8\n7 1.S.host\n")
+        maildir(root / ".Gr&APYA3w-e.B&-C")
+        (root / "subscriptions").write_text("V\t2\n\nSent Items\nGr&APYA3w-e\tB&-C\n")
+
+    def test_clients_keep_what_they_have(self):
+        root = self.sandbox.root / "Maildir"
+        self.write(root)
+        done = self.annal("import", "alice", "maildir", root)
+        self.assertIn(b"5 messages", done.stdout)
+        self.assertIn(b"Sent Items is for \\Sent now", done.stderr)
+        client = self.sandbox.login()
+        self.assertEqual(status(client, "INBOX", "UIDVALIDITY"), 1275660208)
+        self.assertEqual(status(client, "INBOX", "UIDNEXT"), 25024)
+        self.assertEqual(status(client, "Sent Items", "UIDVALIDITY"), 1275660300)
+        self.assertEqual(status(client, "Sent Items", "UIDNEXT"), 8)
+        self.assertEqual(bodies(client, "INBOX"), {
+            25006: b"Subject: two\r\n\r\nother\r\n", 25010: b"Subject: one\r\n\r\nfirst\r\n",
+            25020: b"Subject: three\r\n\r\nx\r\n", 25023: b"Subject: not listed\r\n\r\n"})
+        self.assertEqual(flags(client, "INBOX"), {
+            25006: {"\\Deleted", "work"}, 25010: {"\\Flagged", "\\Seen", "$Forwarded"},
+            25020: set(), 25023: set()})
+        self.assertEqual(dates(client, "INBOX")[25010], "4-Feb-2021 05:06:07 +0000")
+        listed = b"\n".join(response(client.lsub('""', '"*"')))
+        self.assertIn(quote("Größe/B&C").encode(), listed)
+        self.assertIn(b"Sent Items", listed)
+        self.assertIn(b"\\Sent", next(line for line in response(client.list('""', '"*"'))
+                                      if b"Sent Items" in line))
+        client.logout()
+
+        # Once more: nothing is doubled, and what was deleted here since does not come back.
+        client = self.sandbox.login()
+        response(client.select("INBOX"))
+        response(client.expunge())
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        again = self.annal("import", "alice", "maildir", root)
+        self.assertIn(b"0 messages", again.stdout)
+        self.assertIn(b"5 there already", again.stdout)
+        client = self.sandbox.login()
+        self.assertEqual(sorted(bodies(client, "INBOX")), [25010, 25020, 25023])
+        client.logout()
+
+    def test_mailboxes_with_mail_get_new_uids_and_say_so(self):
+        root = self.sandbox.root / "Maildir"
+        self.write(root)
+        client = self.sandbox.login()
+        response(client.append("INBOX", None, None, b"Subject: here first\r\n\r\n"))
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        refused = self.annal("import", "alice", "maildir", root, "--uids", "require", ok=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"can't be kept: the mailbox has messages; nothing", refused.stderr)
+        done = self.annal("import", "alice", "maildir", root)
+        self.assertIn(b"INBOX: its UIDs (UIDVALIDITY 1275660208) can't be kept", done.stderr)
+        self.assertIn(b"messages get new UIDs", done.stderr)
+        client = self.sandbox.login()
+        self.assertEqual(sorted(bodies(client, "INBOX")), [1, 2, 3, 4, 5])
+        client.logout()
+        self.assertIn(b"0 messages", self.annal("import", "alice", "maildir", root).stdout)
+
+    def test_interrupted_goes_on(self):
+        root = self.sandbox.root / "Maildir"
+        messages = [("cur", f"{i}.M.host:2,", b"Subject: %d\n\n" % i, 1600000000 + i)
+                    for i in range(1, 701)]
+        uidlist = "3 V1275660208 N800\n" + "".join(f"{i} :{i}.M.host\n" for i in range(1, 701))
+        maildir(root, messages, uidlist)
+        maildir(root / ".Other", messages)
+        for number in (signal.SIGINT, signal.SIGKILL):
+            user = self.user(f"user{number}")
+            repository = self.sandbox.repositories[user]
+            run(PROGRAM, "import", user, "maildir", self.sandbox.root / "none", "--data",
+                self.sandbox.data, ok=False)
+            lock = repository / "refs" / "heads" / "Other.lock"
+            lock.write_bytes(b"")
+            process = subprocess.Popen(
+                [PROGRAM, "import", user, "maildir", root, "--progress", "plain", "--data",
+                 self.sandbox.data], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            # It can't go on from INBOX to Other.
+            wait_until(lambda: b"\nuidnext 800\n" in git(repository, "show", "INBOX:mailbox"), 60)
+            process.send_signal(number)
+            lock.unlink()
+            told = process.communicate(timeout=120)[1]
+            self.assertEqual(process.returncode, 1 if number == signal.SIGINT else -number, told)
+            if number == signal.SIGINT:
+                self.assertIn(b"interrupted; what was imported is kept", told)
+            done = self.annal("import", user, "maildir", root)
+            self.assertIn(b"700 there already", done.stdout)
+            self.assertEqual(len(self.tree(user, "INBOX")), 700)
+            self.assertEqual(len(self.tree(user, "Other")), 700)
+            check_repository(repository)
+        client = self.sandbox.login(user)
+        self.assertEqual(status(client, "INBOX", "UIDNEXT"), 800)
+        client.logout()
+
+    def test_mbox_with_uids(self):
+        path = self.sandbox.root / "mbox"
+        path.write_bytes(
+            b"From a@x Thu Feb  4 05:06:07 2021\nX-IMAPbase: 1234567890 0000000012 $Junk\nX-UID: 5\n"
+            b"X-Keywords: $Junk\nStatus: RO\nSubject: one\n\n>From 1\n\n"
+            b"From a@x Thu Feb  4 05:06:08 2021\nX-UID: 7\nX-Status: F\nSubject: two\n\n2\n")
+        self.annal("import", "alice", "mbox", path, "--mailbox", "Old/mail")
+        client = self.sandbox.login()
+        self.assertEqual(status(client, "Old/mail", "UIDVALIDITY"), 1234567890)
+        self.assertEqual(status(client, "Old/mail", "UIDNEXT"), 13)
+        self.assertEqual(bodies(client, "Old/mail"), {
+            5: b"Subject: one\r\n\r\nFrom 1\r\n", 7: b"Subject: two\r\n\r\n2\r\n"})
+        self.assertEqual(flags(client, "Old/mail"), {5: {"\\Seen", "$Junk"}, 7: {"\\Flagged"}})
+        self.assertEqual(dates(client, "Old/mail")[5], "4-Feb-2021 05:06:07 +0000")
+        client.logout()
+
+
+class FromGmail(Move):
+    MBOX = (b"From 1@xxx Thu Feb 04 05:06:07 +0000 2021\nX-GM-THRID: 1\n"
+            b"X-Gmail-Labels: =?UTF-8?Q?Inbox,Unread,Gr=C3=BC=C3=9Fe/2021?=\nSubject: a\n\na\n\n"
+            b"From 2@xxx Thu Feb 04 05:06:08 +0000 2021\nX-Gmail-Labels: Sent,Starred,Opened\n"
+            b"Subject: b\n\nb\n\n"
+            b"From 3@xxx Thu Feb 04 05:06:09 +0000 2021\nX-Gmail-Labels: Important\n"
+            b"Subject: c\n\nc\n")
+
+    def test_labels_are_mailboxes(self):
+        path = self.sandbox.root / "All mail.mbox"
+        path.write_bytes(self.MBOX)
+        for expected in (b"4 messages", b"0 messages"):
+            self.assertIn(expected, self.annal("import", "alice", "takeout", path).stdout)
+        client = self.sandbox.login()
+        self.assertEqual(bodies(client, "INBOX"), {1: b"Subject: a\r\n\r\na\r\n"})
+        self.assertEqual(flags(client, "INBOX"), {1: set()})
+        self.assertEqual(flags(client, "Sent"), {1: {"\\Seen", "\\Flagged"}})
+        self.assertEqual(flags(client, "Archive"), {1: {"\\Seen", "$Important"}})
+        self.assertEqual(flags(client, "Grüße/2021"), {1: set()})
+        client.logout()
+        self.assertEqual(self.tree("alice", "INBOX"), self.tree("alice", "Grüße.2021"))
+
+    def test_labels_are_keywords(self):
+        path = self.sandbox.root / "All mail.mbox"
+        path.write_bytes(self.MBOX)
+        self.annal("import", "alice", "takeout", path, "--labels", "keywords", "--label",
+                   "Starred=\\Unread")
+        client = self.sandbox.login()
+        self.assertEqual(flags(client, "INBOX"), {1: {"Gr=C3=BC=C3=9Fe/2021"}})
+        self.assertEqual(flags(client, "Sent"), {1: set()})
+        client.logout()
+
+
+class Export(Move):
+    def test_round_trip_is_exact(self):
+        root = self.sandbox.root
+        mark = root / "in"
+        maildir(mark, [("cur", f"{i}.n.host:2,{'S' * (i % 2)}", octets, 1600000000 + i)
+                       for i, octets in enumerate(NASTY + [b""], 1)])
+        (mark / "annal-export").write_text("")
+        self.annal("import", "alice", "maildir", mark)
+        client = self.sandbox.login()
+        for name in ("a.b/c", "cur", "Größe & mehr", ".x", "back\\slash", "~"):
+            response(client.create(quote(name)))
+            response(client.append(quote(name), "(\\Answered \\Draft $One Two)",
+                                   '" 3-Mar-2025 10:15:00 +0100"', NASTY[1]))
+        response(client.subscribe(quote("a.b/c")))
+        client.logout()
+        for name in ("a%2Eb.c", "cur"):
+            wait_until(lambda: self.tree("alice", name))
+        for layout in ("maildir++", "fs"):
+            out = root / f"out-{layout}"
+            user = self.user("bob" if layout == "fs" else "carol")
+            first = self.annal("export", "alice", "--maildir", out, "--layout", layout)
+            self.assertIn(b" 0 there already", first.stdout)
+            before = sorted(path.name for path in out.rglob("*"))
+            again = self.annal("export", "alice", "--maildir", out, "--layout", layout)
+            self.assertIn(b"0 messages, 0 octets", again.stdout)
+            self.assertEqual(sorted(path.name for path in out.rglob("*")), before)
+            self.annal("import", user, "maildir", out)
+            branches = git(self.sandbox.repositories["alice"], "branch",
+                           "--format=%(refname:short)").decode().split("\n")
+            for branch in filter(None, branches):
+                self.assertEqual(self.tree(user, branch), self.tree("alice", branch), branch)
+                mine, theirs = (self.flags_in_git(who, branch) for who in ("alice", user))
+                self.assertEqual({uid: flag for uid, (_, flag) in mine.items()},
+                                 {uid: flag for uid, (_, flag) in theirs.items()}, branch)
+            self.assertEqual(git(self.sandbox.repositories[user], "show",
+                                 "refs/annal/account:subscriptions"), b"a.b/c\n")
+
+    def test_flags_follow_and_strangers_are_left_alone(self):
+        out = self.sandbox.root / "out"
+        client = self.sandbox.login()
+        for i in range(3):
+            response(client.append("INBOX", None, None, b"Subject: %d\r\n\r\n" % i))
+        self.sandbox.in_git("alice", "INBOX")
+        self.annal("export", "alice", "INBOX", "--maildir", out)
+        response(client.select("INBOX"))
+        response(client.store("1", "+FLAGS", "(\\Flagged)"))
+        response(client.store("2", "+FLAGS", "(\\Deleted)"))
+        response(client.expunge())
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        told = self.annal("export", "alice", "INBOX", "--maildir", out).stderr
+        self.assertIn(b"1 files of an earlier export are not in the mailbox any more", told)
+        names = sorted(path.name for path in (out / "cur").iterdir())
+        self.assertTrue(names[0].endswith(":2,F"), names)
+        self.assertEqual(len(names), 3)
+        other = self.sandbox.root / "other"
+        other.mkdir()
+        (other / "file").write_text("mine")
+        refused = self.annal("export", "alice", "--maildir", other, ok=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"neither empty nor made by an earlier export", refused.stderr)
+
+    def test_mbox_and_back(self):
+        client = self.sandbox.login()
+        for octets in NASTY[:4] + NASTY[8:]:
+            response(client.append("INBOX", "(\\Flagged word)", '" 4-Feb-2021 05:06:07 +0000"',
+                                   octets))
+        response(client.create("Sub/deep"))
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        self.annal("export", "alice", "--mbox", self.sandbox.root / "out", "--uids")
+        self.assertTrue((self.sandbox.root / "out" / "Sub" / "deep.mbox").exists())
+        self.user("bob")
+        self.annal("import", "bob", "mbox", self.sandbox.root / "out")
+        client = self.sandbox.login()
+        ours = bodies(client, "INBOX")
+        client.logout()
+        client = self.sandbox.login("bob")
+        theirs = bodies(client, "INBOX")
+        self.assertEqual(flags(client, "INBOX"), {uid: {"\\Flagged", "word"} for uid in ours})
+        client.logout()
+        self.assertEqual(list(ours), list(theirs))
+        own = re.compile(rb"(?m)^(Status|X-UID): .*\n")
+        for uid, octets in ours.items():
+            text = re.sub(rb"\r?\n", b"\r\n", octets)
+            text = text if text.endswith(b"\n") else text + b"\r\n"
+            head, body = text.split(b"\r\n\r\n", 1)
+            self.assertEqual(theirs[uid], own.sub(b"", head + b"\r\n") + b"\r\n" + body, uid)
+
+    def test_the_past(self):
+        client = self.sandbox.login()
+        response(client.append("INBOX", None, None, b"Subject: gone\r\n\r\n"))
+        self.sandbox.in_git("alice", "INBOX")
+        commit = git(self.sandbox.repositories["alice"], "rev-parse", "INBOX").decode().strip()
+        response(client.select("INBOX"))
+        response(client.store("1", "+FLAGS", "(\\Deleted)"))
+        response(client.expunge())
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        path = self.sandbox.root / "past.mbox"
+        self.annal("export", "alice", "INBOX", "--mbox", path, "--at", commit)
+        self.assertIn(b"Subject: gone\n", path.read_bytes())
+        self.annal("export", "alice", "INBOX", "--mbox", path)
+        self.assertEqual(path.read_bytes(), b"")
+
+    def test_usage(self):
+        for arguments in (["export"], ["export", "alice"], ["export", "alice", "--mbox", ""],
+                          ["export", "alice", "--mbox", "a", "--maildir", "b"],
+                          ["import", "alice", "maildir"], ["import", "alice", "zip", "x"],
+                          ["import", "alice", "mbox", "x", "--uids", "some"]):
+            self.assertEqual(self.annal(*arguments, ok=False).returncode, 2, arguments)
+        self.assertEqual(self.annal("export", "nobody", "--maildir", self.sandbox.root / "x",
+                                    ok=False).returncode, 1)
+        self.assertEqual(self.annal("import", "alice", "mbox", "/nowhere", ok=False).returncode, 1)
+
+
+class Mbsync(Move):
+    """A client that has synchronised with the server before must find nothing new at the next."""
+
+    def sync(self, account):
+        home = self.sandbox.root / "home"
+        (home / "mail").mkdir(parents=True, exist_ok=True)
+        (home / ".mbsyncrc").write_text(f"""
+IMAPAccount far
+{account}
+
+IMAPStore far
+Account far
+
+MaildirStore near
+Path {home}/mail/
+Inbox {home}/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Near
+SyncState *
+""")
+        told = run("mbsync", "--all", env=dict(os.environ, HOME=str(home)), cwd=home)
+        self.assertNotIn(b"UIDVALIDITY", told.stderr)
+        return {path.name: path.stat().st_ino for path in (home / "mail").rglob("*")
+                if path.parent.name in ("cur", "new")}
+
+    def annal_account(self, user):
+        return (f"Host localhost\nPort {self.sandbox.imaps}\nUser {user}\nPass {user}\n"
+                f"SSLType IMAPS\nCertificateFile {self.sandbox.certificate}")
+
+    def test_from_one_annal_to_another(self):
+        client = self.sandbox.login()
+        response(client.create("Work"))
+        for i in range(5):
+            for name in ("INBOX", "Work"):
+                response(client.append(name, "(\\Seen)" if i % 2 else None, None,
+                                       b"Subject: %d\r\n\r\n" % i))
+        response(client.select("INBOX"))
+        response(client.store("2", "+FLAGS", "(\\Deleted)"))
+        response(client.expunge())
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        self.sandbox.in_git("alice", "Work")
+        before = self.sync(self.annal_account("alice"))
+        self.assertEqual(len(before), 9)
+        out = self.sandbox.root / "out"
+        self.annal("export", "alice", "--maildir", out)
+        self.annal("import", self.user("bob"), "maildir", out, "--uids", "require")
+        self.assertEqual(self.sync(self.annal_account("bob")), before)
+
+    @unittest.skipUnless(shutil.which("doveadm"), "Dovecot is not installed")
+    def test_from_dovecot(self):
+        root = self.sandbox.root
+        root.chmod(0o755)
+        mail = root / "dovecot"
+        mail.mkdir()
+        settings = root / "dovecot.conf"
+        settings.write_text(f"mail_location = maildir:{mail}\nssl = no\nprotocols =\n"
+                            f"base_dir = {root}/run\nlog_path = /dev/stderr\n")
+        environment = ["env", f"HOME={mail}", "USER=nobody"]
+        if os.getuid() == 0:
+            shutil.chown(mail, "nobody", "nogroup")
+            environment += ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+        doveadm = [*environment, "doveadm", "-c", settings]
+        run(*doveadm, "mailbox", "create", "-s", "Work", "Größe & mehr")
+        for i in range(6):
+            run(*doveadm, "save", "-m", ("INBOX", "Work")[i % 2],
+                input=b"Subject: %d\n\nGr\xc3\xbc\xc3\x9fe\n" % i)
+        run(*doveadm, "flags", "add", "\\Seen $Forwarded own", "mailbox", "INBOX", "uid", "2")
+        run(*doveadm, "expunge", "mailbox", "INBOX", "uid", "1")
+        tunnel = " ".join([*environment, "/usr/lib/dovecot/imap", "-c", str(settings)])
+        before = self.sync(f'Tunnel "{tunnel}"')
+        self.assertEqual(len(before), 5)
+        self.annal("import", "alice", "maildir", mail, "--uids", "require")
+        self.assertEqual(self.sync(self.annal_account("alice")), before)
+        client = self.sandbox.login()
+        self.assertEqual(flags(client, "INBOX"), {2: {"\\Seen", "$Forwarded", "own"}, 3: set()})
+        client.logout()
+
+        # And back: Dovecot takes an export over.
+        out = root / "out"
+        self.annal("export", "alice", "--maildir", out)
+        for path in [out, *out.rglob("*")]:
+            if os.getuid() == 0:
+                shutil.chown(path, "nobody", "nogroup")
+        settings.write_text(settings.read_text().replace(str(mail), str(out)))
+        self.assertEqual(self.sync(f'Tunnel "{tunnel}"'), before)
+
+    def test_mail_of_any_server_through_mbsync(self):
+        """As the README tells: into a Maildir, and from there."""
+        client = self.sandbox.login()
+        response(client.append("INBOX", "(\\Flagged)", '" 4-Feb-2021 05:06:07 +0000"', NASTY[0]))
+        response(client.create("Work/Sub"))
+        response(client.append("Work/Sub", None, None, NASTY[0]))
+        client.logout()
+        home = self.sandbox.root / "home"
+        home.mkdir()
+        (home / "move.mbsyncrc").write_text(f"""
+IMAPAccount old
+{self.annal_account("alice")}
+
+IMAPStore old
+Account old
+
+MaildirStore files
+Path {home}/move/
+Inbox {home}/move/INBOX
+SubFolders Verbatim
+
+Channel move
+Far :old:
+Near :files:
+Patterns *
+Create Near
+Sync Pull
+CopyArrivalDate yes
+SyncState *
+""")
+        (home / "move").mkdir()
+        run("mbsync", "-c", home / "move.mbsyncrc", "move")
+        self.annal("import", self.user("bob"), "maildir", home / "move")
+        client = self.sandbox.login("bob")
+        ((uid, octets),) = bodies(client, "INBOX").items()
+        self.assertEqual(re.sub(rb"X-TUID: .*\r\n", b"", octets), NASTY[0])
+        self.assertEqual(flags(client, "INBOX"), {uid: {"\\Flagged"}})
+        self.assertEqual(dates(client, "INBOX")[uid], "4-Feb-2021 05:06:07 +0000")
+        self.assertEqual(len(bodies(client, "Work/Sub")), 1)
+        client.logout()
+
+
+if __name__ == "__main__":
+    unittest.main()
