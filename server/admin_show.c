@@ -272,8 +272,10 @@ static int append_facts(struct history_view *view, const struct show_options *op
                            *wanted->message.flags_after != '\0' ? wanted->message.flags_after
                                                                 : "(none)",
                            message->modseq);
-    result = append_event(view, "arrived", &wanted->arrived,
-                          wanted->arrived_before ? " (or before)" : "");
+    result = options->has_at ? append_event(view, "as of", &wanted->state, "") : 0;
+    if (result == 0)
+        result = append_event(view, "arrived", &wanted->arrived,
+                              wanted->arrived_before ? " (or before)" : "");
     if (result == 0 && !object_id_equal(&wanted->arrived, &wanted->changed))
         result = append_event(view, "changed", &wanted->changed,
                               wanted->changed_before ? " (or before)" : "");
