@@ -98,15 +98,29 @@ void inherited_free(struct inherited *inherited)
     g_free(inherited);
 }
 
+/* The next of this name that nobody has taken; count: there is none. */
+static unsigned find(const struct inherited *inherited, const char *name)
+{
+    unsigned i = 0;
+
+    while (i < inherited->count && (inherited->taken[i] || strcmp(inherited->names[i], name) != 0))
+        i++;
+    return i;
+}
+
 int inherited_take(struct inherited *inherited, const char *name)
 {
-    for (unsigned i = 0; inherited != NULL && i < inherited->count; i++) {
-        if (inherited->taken[i] || strcmp(inherited->names[i], name) != 0)
-            continue;
-        inherited->taken[i] = true;
-        return FIRST + (int)i;
-    }
-    return -1;
+    unsigned found = inherited != NULL ? find(inherited, name) : 0;
+
+    if (inherited == NULL || found == inherited->count)
+        return -1;
+    inherited->taken[found] = true;
+    return FIRST + (int)found;
+}
+
+bool inherited_has(const struct inherited *inherited, const char *name)
+{
+    return inherited != NULL && find(inherited, name) < inherited->count;
 }
 
 const char *inherited_left(const struct inherited *inherited)

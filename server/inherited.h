@@ -18,6 +18,9 @@ void inherited_free(struct inherited *inherited);
 /* The next socket of this name, now the caller's; -1: there is no more. Accepts NULL. */
 int inherited_take(struct inherited *inherited, const char *name);
 
+/* Whether there is one of this name to take. Accepts NULL. */
+bool inherited_has(const struct inherited *inherited, const char *name);
+
 /* The name of a socket that nobody has taken, borrowed; NULL: all are taken. Accepts NULL. */
 const char *inherited_left(const struct inherited *inherited);
 

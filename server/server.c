@@ -73,7 +73,7 @@ struct server {
     GArray *imap;
     GArray *lmtp;
     bool stopping;
-    bool activated; /* by sockets that were handed over */
+    bool all_inherited; /* it listens on nothing but sockets that were handed over */
 };
 
 /* --- signals --- */
@@ -158,7 +158,7 @@ static void apply(struct server *server)
     for (guint i = 0; i < server->listeners->len; i++)
         listener_set_cleartext_login(g_ptr_array_index(server->listeners, i),
                                      config->cleartext_login);
-    if (server->activated)
+    if (server->all_inherited)
         service_set_idle_exit(server->service, config->idle_exit);
 }
 
@@ -344,7 +344,7 @@ static bool start_lmtp(struct server *server, char **problem)
 {
     const struct config *config = server->config;
 
-    if (config->lmtp->len == 0)
+    if (config->lmtp->len == 0 && !inherited_has(server->inherited, "lmtp"))
         return true;
     server->hostname = find_hostname(config);
     server->lmtp_service = lmtp_service_new(
@@ -439,6 +439,7 @@ static bool listen_lmtp(struct server *server, char **problem)
 {
     const struct config *config = server->config;
 
+    server->all_inherited = server->all_inherited && config->lmtp->len == 0;
     for (guint i = 0; i < config->lmtp->len; i++) {
         struct config_listen listen = g_array_index(config->lmtp, struct config_listen, i);
         struct listener *listener =
@@ -458,7 +459,8 @@ static bool listen_lmtp(struct server *server, char **problem)
 }
 
 /* False if a socket can't be used. */
-static bool adopt_all(struct server *server, const char *name, GArray *to, bool tls, char **problem)
+static bool adopt_all(struct server *server, const char *name, GArray *to, bool tls, bool lmtp,
+                      char **problem)
 {
     struct config_listen listen;
     int fd;
@@ -469,28 +471,37 @@ static bool adopt_all(struct server *server, const char *name, GArray *to, bool 
 
         if (listener == NULL)
             return false;
+        if (lmtp)
+            listener_set_lmtp(listener);
         g_ptr_array_add(server->listeners, listener);
         g_array_append_val(to, listen);
-        server->activated = true;
-        log_line(LOG_LEVEL_INFO, NULL, "event=listen address=%s port=%u tls=%s socket=inherited",
-                 listen.address, (unsigned)listen.port, tls ? "yes" : "no");
+        log_line(LOG_LEVEL_INFO, NULL, "event=listen address=%s port=%u tls=%s%s socket=inherited",
+                 listen.address, (unsigned)listen.port, tls ? "yes" : "no",
+                 lmtp ? " lmtp=yes" : "");
     }
     return true;
 }
 
 static bool start_listeners(struct server *server, char **problem)
 {
-    if (!listen_lmtp(server, problem) ||
-        !adopt_all(server, "imaps", server->imaps, true, problem) ||
-        !adopt_all(server, "imap", server->imap, false, problem))
+    bool imap =
+        inherited_has(server->inherited, "imaps") || inherited_has(server->inherited, "imap");
+    bool lmtp = inherited_has(server->inherited, "lmtp");
+
+    server->all_inherited = imap && server->config->metrics->len == 0;
+    if (!adopt_all(server, "imaps", server->imaps, true, false, problem) ||
+        !adopt_all(server, "imap", server->imap, false, false, problem) ||
+        !adopt_all(server, "lmtp", server->lmtp, false, true, problem))
         return false;
     if (inherited_left(server->inherited) != NULL) {
-        *problem = g_strdup_printf("a socket that was handed over is called %s, which is neither "
-                                   "imaps nor imap: set FileDescriptorName=",
+        *problem = g_strdup_printf("a socket that was handed over is called %s, not imaps, imap or "
+                                   "lmtp: set FileDescriptorName=",
                                    inherited_left(server->inherited));
         return false;
     }
-    if (server->activated)
+    if (!lmtp && !listen_lmtp(server, problem))
+        return false;
+    if (imap)
         return true;
     return listen_all(server, server->config->imaps, server->imaps, true, problem) &&
            listen_all(server, server->config->imap, server->imap, false, problem);
@@ -537,12 +548,12 @@ static bool start_service(struct server *server, char **problem)
         *problem = g_strdup("event loop: out of memory");
         return false;
     }
-    if (server->activated)
+    if (server->all_inherited)
         service_set_idle_exit(server->service, idle_exit);
     else if (idle_exit > 0)
         log_line(LOG_LEVEL_WARNING, NULL,
-                 "event=idle-exit-unused reason=\"nobody would start the server again: its sockets "
-                 "were not handed over\"");
+                 "event=idle-exit-unused reason=\"nobody would start the server again: not all of "
+                 "its sockets were handed over\"");
     return true;
 }
 

@@ -235,6 +235,8 @@ static void take_by_name(void)
 
     DEMAND(fcntl(3, F_GETFD) == FD_CLOEXEC);
     DEMAND((fcntl(3, F_GETFL) & O_NONBLOCK) != 0);
+    DEMAND(inherited_has(inherited, "imap") && !inherited_has(inherited, "lmtp"));
+    DEMAND(!inherited_has(NULL, "imap"));
     DEMAND(inherited_take(inherited, "lmtp") == -1);
     DEMAND(inherited_take(inherited, "imaps") == 3);
     DEMAND(strcmp(inherited_left(inherited), "imap") == 0);
@@ -242,6 +244,7 @@ static void take_by_name(void)
     DEMAND(inherited_take(inherited, "imaps") == -1);
     DEMAND(inherited_take(inherited, "imap") == 4);
     DEMAND(inherited_left(inherited) == NULL);
+    DEMAND(!inherited_has(inherited, "imap"));
     inherited_free(inherited);
     DEMAND(fcntl(3, F_GETFD) >= 0 && fcntl(4, F_GETFD) >= 0);
 }

@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -190,6 +191,17 @@ class ServiceTest(unittest.TestCase):
         manager.login("bob").logout()
         self.assertEqual(len(re.findall(r"event=listen .*socket=inherited", manager.log())), 2)
 
+    def test_an_inherited_socket_takes_deliveries(self):
+        manager = self.manager(names=("imap", "lmtp"), configuration='lmtp = {"127.0.0.1:1"}')
+        manager.start()
+        manager.wait_for("READY=1")
+        with smtplib.LMTP("127.0.0.1", manager.port("lmtp"), timeout=START_LIMIT) as sender:
+            sender.sendmail("sender@example.org", ["alice@example.org"],
+                            b"Subject: delivered\r\n\r\nyes\r\n")
+        client = manager.login()
+        self.assertEqual(client.select("INBOX")[1], [b"1"])
+        client.logout()
+
     def test_the_watchdog_hears_of_a_server_at_work(self):
         manager = self.manager(watchdog=1.2)
         manager.start()
@@ -273,13 +285,18 @@ class ServiceTest(unittest.TestCase):
         client.logout()
         self.assertEqual(manager.wait(), 0)
 
-    def test_without_sockets_that_are_handed_over_an_idle_server_stays(self):
-        manager = self.manager(names=(), configuration="idle_exit = 1")
-        manager.start()
-        manager.wait_for("READY=1")
-        manager.wait_for_log("event=idle-exit-unused")
+    def test_an_idle_server_stays_where_nobody_has_all_of_its_sockets(self):
+        managers = [self.manager(names=(), configuration="idle_exit = 1")]
+        for option in ("metrics_listen", "lmtp"):
+            managers.append(self.manager(
+                configuration=f'idle_exit = 1\n{option} = {{"127.0.0.1:0"}}'))
+        for manager in managers:
+            manager.start()
+        for manager in managers:
+            manager.wait_for("READY=1")
+            manager.wait_for_log("event=idle-exit-unused")
         time.sleep(1.6)
-        self.assertIsNone(manager.process.poll())
+        self.assertEqual([manager.process.poll() for manager in managers], [None] * 3)
 
 
 def new_certificate(directory, name):
