@@ -10,12 +10,14 @@
 #ifndef ANNAL_STORE_INTERNAL_PACK_COPY_H
 #define ANNAL_STORE_INTERNAL_PACK_COPY_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "store/error.h"
 #include "store/host.h"
+#include "store/internal/objects.h"
 #include "store/object_id.h"
 
 enum {
@@ -34,6 +36,13 @@ void pack_copy_free(struct pack_copy *copy); /* accepts NULL; gives up what is n
 /* Only objects for which wanted() is true, and what their deltas need. */
 typedef bool (*pack_copy_wanted)(const struct object_id *id, void *data);
 void pack_copy_only(struct pack_copy *copy, pack_copy_wanted wanted, void *data);
+/* Objects for which never() is true are not copied in any case: what is a delta of one of them is
+ * written whole, as read() gives it (a new *content, which is unreferenced here). data is for both.
+ * Before pack_copy_begin(). */
+typedef int (*pack_copy_read)(const struct object_id *id, enum object_type *type, GBytes **content,
+                              void *data, struct store_error *error);
+void pack_copy_never(struct pack_copy *copy, pack_copy_wanted never, pack_copy_read read,
+                     void *data);
 /* Deflates what is stored (zlib, level 6) where that makes it smaller by a sixteenth. */
 void pack_copy_compress(struct pack_copy *copy);
 
