@@ -6,6 +6,7 @@
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
 #include "store/internal/commit.h"
+#include "store/internal/shallow.h"
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/snapshot_load.h"
 #include "store/internal/text.h"
@@ -140,16 +141,49 @@ static int list_chains(GPtrArray **out, struct account *account, struct store_er
 
 struct reading {
     struct account *account;
-    size_t steps; /* left */
+    struct timeline_reader reader;
+    struct id_set ends;
+    int64_t boundary; /* as struct timeline has it */
 };
 
-static void reading_begin(struct reading *reading, struct account *account, bool *again)
+/* Whatever is written to the file makes it another one: it is replaced, never altered. */
+static int64_t boundary_of(const struct account *account)
+{
+    g_autofree char *path = g_strconcat(account->path, "/shallow", NULL);
+    struct stat status;
+
+    if (stat(path, &status) < 0) {
+        return 0;
+    }
+    return (int64_t)(((uint64_t)status.st_mtim.tv_sec * 1000000000 +
+                      (uint64_t)status.st_mtim.tv_nsec) ^
+                     ((uint64_t)status.st_ino << 40) ^ (uint64_t)status.st_size) |
+           1;
+}
+
+/* To be ended also after a failure. */
+static int reading_begin(struct reading *reading, struct account *account, bool *again,
+                         struct store_error *error)
 {
     reading->account = account;
-    reading->steps = again != NULL ? PAST_STEPS : SIZE_MAX;
+    reading->reader.objects = account->objects;
+    reading->reader.steps = again != NULL ? PAST_STEPS : SIZE_MAX;
+    reading->reader.ends = NULL;
+    reading->boundary = boundary_of(account);
+    id_set_init(&reading->ends);
     if (again != NULL) {
         *again = false;
     }
+    if (reading->boundary == 0) {
+        return 0;
+    }
+    reading->reader.ends = &reading->ends;
+    return shallow_read(&reading->ends, account->path, error);
+}
+
+static void reading_end(struct reading *reading)
+{
+    id_set_release(&reading->ends);
 }
 
 /* Of the mailbox that stands at the commit. STORE_CORRUPT, STORE_UNSUPPORTED: it is none. */
@@ -198,13 +232,14 @@ static int read_chain(struct timeline *out, struct reading *reading, const struc
 
     timeline_load(out, path);
     /* Of a history that was cut off since, what was known is not to be had any more. */
-    if (out->stretches->len > 0 && !objects_exist(reading->account->objects, &out->oldest)) {
+    if (out->stretches->len > 0 && (out->boundary != reading->boundary ||
+                                    !objects_exist(reading->account->objects, &out->oldest))) {
         timeline_release(out);
         timeline_init(out);
     }
-    rc = timeline_read(out, reading->account->objects, &chain->tip, chain->name, since,
-                       &reading->steps, error);
+    rc = timeline_read(out, &reading->reader, &chain->tip, chain->name, since, error);
     if (rc == 0) {
+        out->boundary = reading->boundary;
         timeline_save(out, path);
         *unfinished = !timeline_reaches(out, since);
     }
@@ -238,15 +273,18 @@ static int find_in_chain(struct past_state *out, struct reading *reading, const 
 
 static void keep_up(struct account *account, struct mailbox *mailbox)
 {
-    struct reading reading = {account, PAST_STEPS};
     struct chain chain = {
         .ref = mailbox->ref, .name = mailbox->name, .tip = mailbox->snapshot->commit};
     struct store_error ignored;
     struct timeline timeline;
-    bool unfinished;
+    struct reading reading;
+    bool again, unfinished;
 
-    read_chain(&timeline, &reading, &chain, INT64_MIN, &unfinished, &ignored);
-    timeline_release(&timeline);
+    if (reading_begin(&reading, account, &again, &ignored) == 0) {
+        read_chain(&timeline, &reading, &chain, INT64_MIN, &unfinished, &ignored);
+        timeline_release(&timeline);
+    }
+    reading_end(&reading);
     mailbox->noted = mailbox->snapshot->highest_modseq;
 }
 
@@ -406,20 +444,27 @@ int past_find(struct account *account, const char *name, const struct moment *mo
     int rc = 0;
 
     memset(out, 0, sizeof(*out));
-    reading_begin(&reading, account, again);
+    if (again != NULL) {
+        *again = false;
+    }
     if (moment->commit[0] != '\0') {
         rc = find_commit(&meant, account, moment->commit, error);
         time = meant.time;
     }
-    if (rc == 0 && name == NULL) {
+    if (rc < 0) {
+        return rc;
+    }
+    if (name == NULL) {
         g_assert(moment->commit[0] != '\0');
         out->commit = meant.commit;
         out->time = meant.time;
         return 0;
     }
+    rc = reading_begin(&reading, account, again, error);
     if (rc == 0) {
         rc = find_at(out, &reading, name, time, error);
     }
+    reading_end(&reading);
     if (rc == 0 && out->name == NULL) {
         *again = true;
     } else if (rc == 0 && moment->commit[0] != '\0') {
@@ -494,14 +539,17 @@ int past_list(struct account *account, const struct moment *moment, GPtrArray **
     void *state;
     int rc;
 
-    reading_begin(&reading, account, again);
-    rc = moment_time(&time, account, moment, error);
+    rc = reading_begin(&reading, account, again, error);
+    if (rc == 0) {
+        rc = moment_time(&time, account, moment, error);
+    }
     if (rc == 0) {
         rc = list_chains(&chains, account, error);
     }
     if (rc == 0) {
         rc = list_states(states, &reading, chains, time, &unfinished, error);
     }
+    reading_end(&reading);
     if (rc < 0 || unfinished) {
         if (rc == 0) {
             *again = true;
@@ -542,8 +590,10 @@ int past_days(struct account *account, GArray **out, bool *again, struct store_e
     void *day;
     int rc;
 
-    reading_begin(&reading, account, again);
-    rc = list_chains(&chains, account, error);
+    rc = reading_begin(&reading, account, again, error);
+    if (rc == 0) {
+        rc = list_chains(&chains, account, error);
+    }
     for (guint i = 0; rc == 0 && !unfinished && i < chains->len; i++) {
         struct timeline timeline;
 
@@ -552,6 +602,7 @@ int past_days(struct account *account, GArray **out, bool *again, struct store_e
         add_days(set, timeline.days);
         timeline_release(&timeline);
     }
+    reading_end(&reading);
     if (rc < 0 || unfinished) {
         if (rc == 0) {
             *again = true;

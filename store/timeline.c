@@ -239,12 +239,15 @@ static bool take_event(struct timeline *timeline, const struct event *event)
 }
 
 /* The commit that is next. Whatever can't be had ends the history; that the disk fails does not. */
-static int read_next(struct timeline *timeline, struct objects *objects, int64_t *date,
+static int read_next(struct timeline *timeline, struct timeline_reader *reader, int64_t *date,
                      struct store_error *error)
 {
     struct event event;
-    int rc = read_event(&event, objects, &timeline->next, name_at(timeline, timeline->name), error);
+    int rc = read_event(&event, reader->objects, &timeline->next, name_at(timeline, timeline->name),
+                        error);
     bool known;
+
+    reader->steps--;
 
     if (rc < 0) {
         bool ends = rc == STORE_NOT_FOUND || rc == STORE_CORRUPT;
@@ -256,7 +259,8 @@ static int read_next(struct timeline *timeline, struct objects *objects, int64_t
     }
     *date = event.date;
     timeline->oldest = timeline->next;
-    known = add_day(timeline, event.date) && take_event(timeline, &event);
+    known = add_day(timeline, event.date) && take_event(timeline, &event) &&
+            (reader->ends == NULL || !id_set_has(reader->ends, &timeline->next));
     timeline->next = event.parent;
     if (!known) {
         memset(&timeline->next, 0, sizeof(timeline->next));
@@ -279,17 +283,16 @@ bool timeline_reaches(const struct timeline *timeline, int64_t since)
     return false;
 }
 
-static int read_down(struct timeline *timeline, struct objects *objects, int64_t since,
-                     size_t *steps, struct store_error *error)
+static int read_down(struct timeline *timeline, struct timeline_reader *reader, int64_t since,
+                     struct store_error *error)
 {
     bool reaches = timeline_reaches(timeline, since);
     int rc = 0;
 
-    while (rc == 0 && !reaches && *steps > 0) {
+    while (rc == 0 && !reaches && reader->steps > 0) {
         int64_t date = INT64_MAX;
 
-        (*steps)--;
-        rc = read_next(timeline, objects, &date, error);
+        rc = read_next(timeline, reader, &date, error);
         reaches = date <= since || object_id_is_zero(&timeline->next);
     }
     if (timeline->stretches->len > TIMELINE_MAX) {
@@ -346,8 +349,8 @@ static bool put_below(struct timeline *above, const struct timeline *known)
     return true;
 }
 
-static int catch_up(struct timeline *timeline, struct objects *objects, const struct object_id *tip,
-                    const char *name, size_t *steps, struct store_error *error)
+static int catch_up(struct timeline *timeline, struct timeline_reader *reader,
+                    const struct object_id *tip, const char *name, struct store_error *error)
 {
     struct timeline known = *timeline;
     const struct object_id *seam = &stretch_at(&known, 0)->newest;
@@ -356,10 +359,9 @@ static int catch_up(struct timeline *timeline, struct objects *objects, const st
 
     timeline_init(timeline);
     begin_at(timeline, tip, name);
-    while (rc == 0 && *steps > 0 && !object_id_is_zero(&timeline->next) &&
+    while (rc == 0 && reader->steps > 0 && !object_id_is_zero(&timeline->next) &&
            !object_id_equal(&timeline->next, seam)) {
-        (*steps)--;
-        rc = read_next(timeline, objects, &date, error);
+        rc = read_next(timeline, reader, &date, error);
     }
     if (rc == 0 && object_id_equal(&timeline->next, seam) &&
         is_called(&known, name_at(timeline, timeline->name))) {
@@ -371,19 +373,20 @@ static int catch_up(struct timeline *timeline, struct objects *objects, const st
     return rc;
 }
 
-int timeline_read(struct timeline *timeline, struct objects *objects, const struct object_id *tip,
-                  const char *name, int64_t since, size_t *steps, struct store_error *error)
+int timeline_read(struct timeline *timeline, struct timeline_reader *reader,
+                  const struct object_id *tip, const char *name, int64_t since,
+                  struct store_error *error)
 {
     int rc = 0;
 
     if (timeline->stretches->len == 0) {
         begin_at(timeline, tip, name);
     } else if (!object_id_equal(&stretch_at(timeline, 0)->newest, tip)) {
-        rc = catch_up(timeline, objects, tip, name, steps, error);
+        rc = catch_up(timeline, reader, tip, name, error);
     } else if (!is_called(timeline, name)) {
         begin_at(timeline, tip, name);
     }
-    return rc < 0 ? rc : read_down(timeline, objects, since, steps, error);
+    return rc < 0 ? rc : read_down(timeline, reader, since, error);
 }
 
 /* --- finding --- */

@@ -26,8 +26,10 @@ struct head {
     uint32_t name;
     struct object_id next;
     struct object_id oldest;
+    uint32_t unused; /* 0 */
+    int64_t boundary;
 };
-G_STATIC_ASSERT(sizeof(struct head) == 76);
+G_STATIC_ASSERT(sizeof(struct head) == 88);
 G_STATIC_ASSERT(sizeof(struct stretch) == 40);
 
 enum {
@@ -50,7 +52,8 @@ void timeline_encode(GByteArray *out, const struct timeline *timeline)
                         .days = timeline->days->len,
                         .name = timeline->name,
                         .next = timeline->next,
-                        .oldest = timeline->oldest};
+                        .oldest = timeline->oldest,
+                        .boundary = timeline->boundary};
     guint from;
 
     memcpy(head.magic, MAGIC, sizeof(MAGIC));
@@ -119,8 +122,9 @@ bool timeline_decode(struct timeline *out, const uint8_t *bytes, size_t length)
     }
     memcpy(&head, bytes, sizeof(head));
     if (memcmp(head.magic, MAGIC, sizeof(MAGIC)) != 0 || head.version != FILE_VERSION ||
-        head.order != BYTE_ORDER_MARK || head.stretches == 0 || head.stretches > TIMELINE_MAX ||
-        head.days > TIMELINE_DAYS_MAX || head.names > NAMES_LENGTH_MAX) {
+        head.order != BYTE_ORDER_MARK || head.unused != 0 || head.stretches == 0 ||
+        head.stretches > TIMELINE_MAX || head.days > TIMELINE_DAYS_MAX ||
+        head.names > NAMES_LENGTH_MAX) {
         return false;
     }
     stretches = head.stretches * sizeof(struct stretch);
@@ -134,6 +138,7 @@ bool timeline_decode(struct timeline *out, const uint8_t *bytes, size_t length)
     g_array_append_vals(out->days, bytes + stretches, head.days);
     out->next = head.next;
     out->oldest = head.oldest;
+    out->boundary = head.boundary;
     out->name = head.name;
     return take_names(out, (const char *)bytes + stretches + days, head.names) && is_sound(out);
 }

@@ -946,6 +946,34 @@ START_TEST(test_past__ends_where_the_history_was_cut_off)
 }
 END_TEST
 
+/* The boundary moves while what is behind it is still there. */
+START_TEST(test_past__ends_at_the_boundary_that_retention_sets)
+{
+    g_autofree char *path = fixture_path(fixture.path, "shallow");
+
+    for (int i = 1; i <= 40; i++) {
+        go_to(at_day(i));
+        append_text(&fixture, inbox, "x");
+    }
+    check_found("INBOX", at_day(5), "INBOX 5");
+    for (int i = 20; i >= 10; i -= 10) {
+        g_autofree char *revision = g_strdup_printf("INBOX~%d", i);
+        g_autofree char *id = GIT_OUTPUT(fixture.path, "rev-parse", revision);
+        g_autofree char *wanted = g_strdup_printf("INBOX %d", 40 - i);
+
+        ck_assert(g_file_set_contents(path, id, -1, NULL));
+        check_found("INBOX", at_day(40 - i), wanted);
+        check_found("INBOX", at_day(40 - i) - 1, "not found");
+        check_list(at_day(40 - i) - 1, "");
+        g_autofree char *days = describe_days();
+        g_autofree char *first = g_strdup_printf("0 %d %d ", 40 - i, 41 - i);
+        ck_assert(g_str_has_prefix(days, first));
+    }
+    ck_assert_int_eq(remove(path), 0);
+    check_found("INBOX", at_day(5), "INBOX 5");
+}
+END_TEST
+
 /* --- a long history, in a server --- */
 
 static void open_with_journal(void)
@@ -1080,6 +1108,7 @@ int main(void)
     tcase_add_test(cases, test_past__needs_no_timeline_and_believes_no_bad_one);
     tcase_add_test(cases, test_past__follows_a_branch_that_was_moved);
     tcase_add_test(cases, test_past__ends_where_the_history_was_cut_off);
+    tcase_add_test(cases, test_past__ends_at_the_boundary_that_retention_sets);
     tcase_add_test(cases, test_past__sees_what_is_only_in_the_journal);
     tcase_add_test(cases, test_past__reads_a_long_history_in_several_calls);
     tcase_add_test(cases, test_past__is_known_by_the_time_that_somebody_asks);

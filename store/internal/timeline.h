@@ -19,6 +19,7 @@
 
 #include "store/error.h"
 #include "store/internal/objects.h"
+#include "store/internal/reachable.h"
 #include "store/object_id.h"
 
 enum {
@@ -47,6 +48,7 @@ struct timeline {
     struct object_id next;   /* where the unread begins; zero: nothing more is known */
     uint32_t name;           /* which it has there */
     struct object_id oldest; /* read */
+    int64_t boundary;        /* what the history's end (git's shallow file) was known by; 0: none */
     size_t read;             /* commits since it was loaded */
 };
 
@@ -54,10 +56,17 @@ void timeline_init(struct timeline *timeline);
 void timeline_release(struct timeline *timeline);
 
 /* Brings it up to a tip, whose mailbox has this name, and reads on until a commit that is not after
- * since (INT64_MIN: to the end). Takes one from *steps for each commit read; with none left, or at
- * the end, it is as far as it came: timeline_reaches() tells. */
-int timeline_read(struct timeline *timeline, struct objects *objects, const struct object_id *tip,
-                  const char *name, int64_t since, size_t *steps, struct store_error *error);
+ * since (INT64_MIN: to the end), never beyond one of ends (NULL: none). Takes one from steps for
+ * each commit read; with none left, or at the end, it is as far as it came: timeline_reaches()
+ * tells. */
+struct timeline_reader {
+    struct objects *objects;
+    const struct id_set *ends;
+    size_t steps;
+};
+int timeline_read(struct timeline *timeline, struct timeline_reader *reader,
+                  const struct object_id *tip, const char *name, int64_t since,
+                  struct store_error *error);
 bool timeline_reaches(const struct timeline *timeline, int64_t since);
 
 /* The newest commit that is not after time. name: NULL if the mailbox was deleted then; borrowed.
