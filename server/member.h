@@ -48,6 +48,8 @@ struct worker {
     int64_t last_news;    /* when there was something to do */
     int64_t last_trouble; /* when a trouble of the store was logged */
     int64_t next_maintain;
+    struct ref_watch *watch; /* of the accounts of users; NULL: only ticks notice */
+    bool watch_noticed;      /* something can be read of it */
     struct worker_public public;
 };
 

@@ -11,6 +11,7 @@
 #include "server/member.h"
 #include "server/metrics.h"
 #include "server/program.h"
+#include "server/ref_watch.h"
 #include "store/store.h"
 
 enum {
@@ -271,21 +272,52 @@ static struct account *account_of(const GPtrArray *members)
     return account;
 }
 
-static void refresh_accounts(struct worker *worker)
+/* A failure shows, with its reason, in the next command that needs the mailbox. */
+static void refresh_account(struct account *account, GPtrArray *members)
 {
     struct store_error error;
+    bool changed = false;
+
+    if (account_refresh(account, &changed, &error) == STORE_OK && changed)
+        notify(members);
+}
+
+static void refresh_accounts(struct worker *worker)
+{
     GHashTableIter iter;
+    void *user;
     void *members;
 
+    ref_watch_begin(worker->watch);
     g_hash_table_iter_init(&iter, worker->users);
-    while (g_hash_table_iter_next(&iter, NULL, &members)) {
+    while (g_hash_table_iter_next(&iter, &user, &members)) {
         struct account *account = account_of(members);
-        bool changed = false;
 
-        /* A failure shows, with its reason, in the next command that needs the mailbox. */
-        if (account != NULL && account_refresh(account, &changed, &error) == STORE_OK && changed)
-            notify(members);
+        if (account != NULL) {
+            ref_watch_keep(worker->watch, user, account_path(account));
+            refresh_account(account, members);
+        }
     }
+    ref_watch_end(worker->watch);
+}
+
+/* Those whose branches somebody may have moved just now. */
+static void refresh_noticed(struct worker *worker)
+{
+    GPtrArray *users;
+
+    if (!worker->watch_noticed)
+        return;
+    worker->watch_noticed = false;
+    users = ref_watch_take(worker->watch);
+    for (guint i = 0; i < users->len; i++) {
+        GPtrArray *members = g_hash_table_lookup(worker->users, users->pdata[i]);
+        struct account *account = members != NULL ? account_of(members) : NULL;
+
+        if (account != NULL)
+            refresh_account(account, members);
+    }
+    g_ptr_array_unref(users);
 }
 
 static void tick(struct worker *worker, bool idle)
@@ -329,10 +361,14 @@ static int time_to_wait(const struct worker *worker)
 
 static void wait_for_news(struct worker *worker)
 {
-    struct pollfd pollfd = {.fd = link_queue_fd(worker->queue), .events = POLLIN};
+    struct pollfd pollfds[] = {{.fd = link_queue_fd(worker->queue), .events = POLLIN},
+                               {.fd = ref_watch_fd(worker->watch), .events = POLLIN}};
+    int ready;
 
-    while (poll(&pollfd, 1, time_to_wait(worker)) < 0 && errno == EINTR)
+    while ((ready = poll(pollfds, G_N_ELEMENTS(pollfds), time_to_wait(worker))) < 0 &&
+           errno == EINTR)
         ;
+    worker->watch_noticed = ready > 0 && pollfds[1].revents != 0;
 }
 
 /* Clients have their answers all the same, as long as the journal has room. */
@@ -395,6 +431,7 @@ static void turn(struct worker *worker)
         receive(worker, g_ptr_array_index(links, i));
     if (links != NULL)
         g_ptr_array_unref(links);
+    refresh_noticed(worker);
     tick(worker, idle);
     step_all(worker);
     bool mail = take_mail(worker);
@@ -456,6 +493,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
     worker->touched = g_ptr_array_new();
     worker->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_members);
     worker->desk = delivery_desk_new(&all->settings.delivery);
+    worker->watch = ref_watch_new();
     worker->queue = link_queue_new();
     if (worker->queue == NULL) {
         *problem = g_strdup_printf("eventfd: %s", g_strerror(errno));
@@ -513,6 +551,7 @@ static void worker_release(struct worker *worker)
         return;
     drop_arrivals(worker);
     link_queue_free(worker->queue);
+    ref_watch_free(worker->watch);
     delivery_desk_free(worker->desk);
     store_close(worker->store);
     g_hash_table_unref(worker->users);
