@@ -1,16 +1,15 @@
 #include "store/collect.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/hold.h"
+#include "store/internal/gc_lock.h"
 #include "store/internal/gentle_host.h"
 #include "store/internal/git.h"
 #include "store/internal/objects.h"
@@ -24,16 +23,13 @@
 #include "store/internal/upkeep.h"
 #include "store/retention.h"
 
-#define GC_PID "gc.pid"
-
 enum {
-    STEP = 4 * 1024 * 1024,     /* octets between two reports */
-    GC_PID_SECONDS = 12 * 3600, /* git, too, takes an older one for a crash's */
+    STEP = 4 * 1024 * 1024, /* octets between two reports */
     GIT_LEFTOVER_SECONDS = 24 * 3600,
     REFS_AGE_SECONDS = 60,
     MICROSECONDS = 1000000,
-    HOST_NAME_MAX_OCTETS = 256,
     SETTLE_STEPS = 20, /* a second: when to be told to give up */
+    PUSH_SECONDS = 60,
 };
 
 struct collect {
@@ -47,6 +43,8 @@ struct collect {
     struct refs *refs;
     struct id_set wanted;
     struct id_set seen;     /* in any pack that is copied */
+    struct id_set purge;    /* blobs that must be in no pack */
+    bool purging;           /* there are any that nothing refers to */
     struct id_set released; /* what only the past that retention let go has reached */
     GArray *retired;        /* struct retired_root: what waits to be dropped */
     int64_t released_until; /* those let go up to this second are */
@@ -75,72 +73,6 @@ static void report(const struct collect *collect, enum collect_stage stage, uint
     }
 }
 
-/* ---- gc.pid, as git has it ---- */
-
-static bool is_held(const struct collect *collect, const char *path)
-{
-    char here[HOST_NAME_MAX_OCTETS] = "";
-    char there[HOST_NAME_MAX_OCTETS] = "";
-    struct stat status;
-    long pid = 0;
-    FILE *file = stat(path, &status) == 0 ? fopen(path, "re") : NULL;
-
-    if (file == NULL) {
-        return false;
-    }
-    int fields = fscanf(file, "%ld %255s", &pid, there);
-    fclose(file);
-    if (now_seconds(collect) - status.st_mtime > GC_PID_SECONDS || fields != 2) {
-        return false;
-    }
-    gethostname(here, sizeof(here) - 1);
-    return strcmp(here, there) != 0 || kill((pid_t)pid, 0) == 0 || errno == EPERM;
-}
-
-static int take_gc_pid(const struct collect *collect, struct store_error *error)
-{
-    const struct host *host = collect->host;
-    char *path = g_strdup_printf("%s/" GC_PID, collect->path);
-    char *lock = g_strdup_printf("%s.lock", path);
-    char name[HOST_NAME_MAX_OCTETS] = "";
-    int result;
-    int fd = host->open(host->data, lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
-
-    if (fd < 0 || is_held(collect, path)) {
-        result = fd < 0 && fd != -EEXIST
-                     ? host_fail(error, fd, GC_PID)
-                     : store_error_set(error, STORE_CONFLICT, "a gc is running here already");
-        if (fd >= 0) {
-            host->close(host->data, fd);
-            host->unlink(host->data, lock);
-        }
-    } else {
-        gethostname(name, sizeof(name) - 1);
-        char *text = g_strdup_printf("%ld %s", (long)getpid(), name);
-        int written = host->write(host->data, fd, text, strlen(text));
-        int closed = host->close(host->data, fd);
-
-        written = written < 0 ? written : closed;
-        written = written < 0 ? written : host->rename(host->data, lock, path);
-        if (written < 0) {
-            host->unlink(host->data, lock);
-        }
-        result = written < 0 ? host_fail(error, written, GC_PID) : 0;
-        g_free(text);
-    }
-    g_free(lock);
-    g_free(path);
-    return result;
-}
-
-static void drop_gc_pid(const struct collect *collect)
-{
-    char *path = g_strdup_printf("%s/" GC_PID, collect->path);
-
-    collect->host->unlink(collect->host->data, path);
-    g_free(path);
-}
-
 /* ---- what is wanted ---- */
 
 static bool go_on(const struct collect *collect)
@@ -157,6 +89,15 @@ static bool report_walk(uint64_t seen, void *data)
 static bool is_young(const struct collect *collect, int64_t mtime)
 {
     return collect->result->incomplete || now_seconds(collect) - mtime < grace(collect);
+}
+
+/* A purge leaves nothing in a pack that nothing refers to: what is on its way there has a .keep. In
+ * a file of its own it may be a push that moves its reference next. */
+static bool is_young_loose(const struct collect *collect, const struct object_id *id, int64_t mtime)
+{
+    return !collect->purging
+               ? is_young(collect, mtime)
+               : !id_set_has(&collect->purge, id) && now_seconds(collect) - mtime < PUSH_SECONDS;
 }
 
 /* What a young pack has stays though nothing refers to it. */
@@ -177,6 +118,25 @@ static void want_young(struct collect *collect, const struct upkeep_pack *pack)
     pack_index_close(&index);
 }
 
+/* What a purge has taken out of the history. Blobs that something still refers to (it did not come
+ * to that, or the message has come again) stay. */
+static int find_purge(struct collect *collect, struct store_error *error)
+{
+    struct id_set all;
+    int result;
+
+    id_set_init(&all);
+    result = purged_read(&all, collect->path, error);
+    for (size_t i = 0; result == 0 && i <= all.mask; i++) {
+        if (!object_id_is_zero(&all.slots[i]) && !id_set_has(&collect->wanted, &all.slots[i])) {
+            id_set_add(&collect->purge, &all.slots[i]);
+        }
+    }
+    collect->purging = collect->purge.count > 0 && !hold_is_set(collect->refs);
+    id_set_release(&all);
+    return result;
+}
+
 /* What retention let go a while ago is free to go; the rest is still wanted. */
 static int find_released(struct collect *collect, struct store_error *error)
 {
@@ -187,7 +147,8 @@ static int find_released(struct collect *collect, struct store_error *error)
     collect->released_until =
         hold_is_set(collect->refs)
             ? INT64_MIN
-            : now_seconds(collect) - (collect->settings->history ? 0 : RETENTION_GRACE_SECONDS);
+            : now_seconds(collect) -
+                  (collect->settings->history || collect->purging ? 0 : RETENTION_GRACE_SECONDS);
     for (guint i = 0; i < collect->retired->len; i++) {
         const struct retired_root *root = &g_array_index(collect->retired, struct retired_root, i);
 
@@ -236,13 +197,16 @@ static int find_wanted(struct collect *collect, struct store_error *error)
                                report_walk, collect, error);
 
     collect->result->incomplete = missing > 0;
+    if (result == 0) {
+        result = find_purge(collect, error);
+    }
     if (result == 0 && missing == 0) {
         result = find_released(collect, error);
     }
     for (guint i = 0; result == 0 && i < collect->packs->len; i++) {
         const struct upkeep_pack *pack = collect->packs->pdata[i];
 
-        if (is_young(collect, pack->mtime)) {
+        if (!collect->purging && is_young(collect, pack->mtime)) {
             want_young(collect, pack);
         }
     }
@@ -284,9 +248,9 @@ static void find_loose_in(const struct collect *collect, const char *fan, GArray
         if (object_id_parse(&object.id, hex) && stat(object.path, &status) == 0) {
             object.size = (uint64_t)status.st_size;
             object.mtime = status.st_mtime;
-            object.wanted =
-                id_set_has(&collect->wanted, &object.id) ||
-                (is_young(collect, status.st_mtime) && !id_set_has(&collect->released, &object.id));
+            object.wanted = id_set_has(&collect->wanted, &object.id) ||
+                            (is_young_loose(collect, &object.id, status.st_mtime) &&
+                             !id_set_has(&collect->released, &object.id));
             g_array_append_val(out, object);
         } else {
             g_free(object.path);
@@ -404,12 +368,45 @@ static bool is_wanted(const struct object_id *id, void *data)
     return id_set_has(data, id);
 }
 
+static bool is_purged(const struct object_id *id, void *data)
+{
+    return id_set_has(&((struct collect *)data)->purge, id);
+}
+
+/* For what is a delta of something that goes. */
+static int read_whole(const struct object_id *id, enum object_type *type, GBytes **content,
+                      void *data, struct store_error *error)
+{
+    struct collect *collect = data;
+    char *objects = g_strdup_printf("%s/objects", collect->path);
+    git_odb_object *object = NULL;
+    git_odb *odb = NULL;
+    git_oid oid;
+    int result = git_odb_open(&odb, objects);
+
+    git_oid_fromraw(&oid, id->bytes);
+    if (result == 0) {
+        result = git_odb_read(&object, odb, &oid);
+    }
+    if (result == 0) {
+        *type = (enum object_type)git_odb_object_type(object);
+        *content = g_bytes_new(git_odb_object_data(object), git_odb_object_size(object));
+    }
+    git_odb_object_free(object);
+    git_odb_free(odb);
+    g_free(objects);
+    return result < 0 ? libgit2_fail(error, result, "an object as a whole") : 0;
+}
+
 static struct pack_copy *open_copy(struct collect *collect, struct store_error *error, int *result)
 {
     struct pack_copy *copy =
         pack_copy_new(collect->directory, collect->path, &collect->gentle.host);
 
     pack_copy_only(copy, is_wanted, &collect->wanted);
+    if (collect->purging) {
+        pack_copy_never(copy, is_purged, read_whole, collect);
+    }
     if (collect->settings->compress) {
         pack_copy_compress(copy);
     }
@@ -503,7 +500,7 @@ static int put_in_place(struct collect *collect, const char *name, struct store_
             g_ptr_array_add(gone, collect->sources->pdata[i]);
         }
     }
-    if (!collect->settings->now) {
+    if (!collect->settings->now && !collect->purging) {
         collect->result->octets_waiting = octets_of(collect, gone);
     }
     if (collect->rest > 0) {
@@ -513,7 +510,7 @@ static int put_in_place(struct collect *collect, const char *name, struct store_
         utimensat(AT_FDCWD, path, times, 0);
         g_free(path);
     }
-    if (!upkeep_replace(collect->upkeep, gone, collect->settings->now)) {
+    if (!upkeep_replace(collect->upkeep, gone, collect->settings->now || collect->purging)) {
         result = store_error_set(error, STORE_CONFLICT, "git's list of packs can't be changed");
     }
     g_ptr_array_free(gone, TRUE);
@@ -544,7 +541,7 @@ static int merge_sources(struct collect *collect, struct store_error *error)
     }
     count_dropped(collect);
     if (collect->sources->len == 0 ||
-        (collect->sources->len == 1 && collect->result->dropped == 0 &&
+        (!collect->purging && collect->sources->len == 1 && collect->result->dropped == 0 &&
          !collect->settings->compress)) {
         return 0;
     }
@@ -570,7 +567,8 @@ static void remove_git_leftovers(const struct collect *collect)
 
         if ((g_str_has_prefix(entry->d_name, "tmp_") || g_str_has_prefix(entry->d_name, ".tmp-")) &&
             lstat(path, &status) == 0 && S_ISREG(status.st_mode) &&
-            now_seconds(collect) - status.st_mtime > GIT_LEFTOVER_SECONDS) {
+            now_seconds(collect) - status.st_mtime >
+                (collect->purging ? COLLECT_GRACE_SECONDS_NOW : GIT_LEFTOVER_SECONDS)) {
             collect->host->unlink(collect->host->data, path);
         }
         g_free(path);
@@ -591,6 +589,98 @@ static void count_after(struct collect *collect)
     g_ptr_array_free(packs, TRUE);
 }
 
+/* ---- a purge ---- */
+
+/* Packs without an index. */
+static GPtrArray *list_unlisted(const char *path)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    DIR *handle = opendir(path);
+    struct dirent *entry;
+
+    while (handle != NULL && (entry = readdir(handle)) != NULL) {
+        size_t length = strlen(entry->d_name);
+
+        if (g_str_has_prefix(entry->d_name, "pack-") && g_str_has_suffix(entry->d_name, ".pack")) {
+            char *name = g_strndup(entry->d_name, length - strlen(".pack"));
+            char *index = g_strdup_printf("%s/%s.idx", path, name);
+            char *keep = g_strdup_printf("%s/%s.keep", path, name);
+
+            if (access(index, F_OK) != 0 && access(keep, F_OK) != 0) {
+                g_ptr_array_add(names, g_strdup(name));
+            }
+            g_free(name);
+            g_free(index);
+            g_free(keep);
+        }
+    }
+    if (handle != NULL) {
+        closedir(handle);
+    }
+    return names;
+}
+
+/* Packs that were merged and wait for their readers have no index any more; one that somebody is
+ * just making gets its own within a moment. */
+static void remove_unlisted(const struct collect *collect)
+{
+    GPtrArray *names = list_unlisted(collect->directory);
+
+    if (names->len > 0) {
+        g_usleep(MICROSECONDS);
+    }
+    for (guint i = 0; i < names->len; i++) {
+        char *pack = g_strdup_printf("%s/%s.pack", collect->directory, (char *)names->pdata[i]);
+        char *index = g_strdup_printf("%s/%s.idx", collect->directory, (char *)names->pdata[i]);
+
+        if (access(index, F_OK) != 0) {
+            collect->host->unlink(collect->host->data, pack);
+        }
+        g_free(pack);
+        g_free(index);
+    }
+    g_ptr_array_unref(names);
+}
+
+/* How many blobs of the purge are still in packs. */
+static size_t count_left(struct collect *collect)
+{
+    GPtrArray *packs = upkeep_packs(collect->upkeep);
+    size_t left = 0;
+
+    for (guint i = 0; i < packs->len; i++) {
+        struct pack_index index;
+
+        if (!pack_index_open(&index, collect->directory,
+                             ((const struct upkeep_pack *)packs->pdata[i])->name)) {
+            continue;
+        }
+        for (uint32_t at = 0; at < index.count; at++) {
+            left += id_set_has(&collect->purge, pack_index_id(&index, at));
+        }
+        pack_index_close(&index);
+    }
+    g_ptr_array_free(packs, TRUE);
+    return left;
+}
+
+/* Also what the purge wanted and is referred to again is done with. */
+static int finish_purge(struct collect *collect, struct store_error *error)
+{
+    struct id_set none;
+    int result = 0;
+
+    remove_unlisted(collect);
+    collect->result->protected = count_left(collect);
+    collect->result->purged = collect->purge.count - collect->result->protected;
+    if (collect->result->protected == 0) {
+        id_set_init(&none);
+        result = purged_replace(&none, collect->path, collect->host, error);
+        id_set_release(&none);
+    }
+    return result;
+}
+
 /* gc.pid is ours. The packs are listed before the references are read: what comes later is not
  * touched, and what a reference gets later from a pack of before was protected by a .keep then. */
 static int collect_all(struct collect *collect, struct store_error *error)
@@ -607,6 +697,10 @@ static int collect_all(struct collect *collect, struct store_error *error)
     collect->packs = upkeep_packs(collect->upkeep);
     choose_sources(collect);
     int result = find_wanted(collect, error);
+    if (result == 0 && collect->purging && collect->result->incomplete) {
+        result = store_error_set(error, STORE_CORRUPT,
+                                 "something that is referred to is missing: see annal verify");
+    }
     if (result == 0) {
         result = gather_loose(collect, error);
     }
@@ -614,8 +708,13 @@ static int collect_all(struct collect *collect, struct store_error *error)
         result = merge_sources(collect, error);
     }
     if (result == 0) {
-        forget_released(collect);
         remove_loose(collect);
+    }
+    if (result == 0 && collect->purging) {
+        result = finish_purge(collect, error);
+    }
+    if (result == 0) {
+        forget_released(collect);
         count_after(collect);
         /* Somebody who has packed-refs locked does the same. */
         refs_pack(collect->path, collect->host, 2, REFS_AGE_SECONDS, &collect->result->references,
@@ -649,11 +748,14 @@ int collect_repository(const char *path, const struct host *host,
     id_set_init(&collect.wanted);
     id_set_init(&collect.seen);
     id_set_init(&collect.released);
+    id_set_init(&collect.purge);
     collect.retired = g_array_new(FALSE, FALSE, sizeof(struct retired_root));
-    code = take_gc_pid(&collect, error);
+    code = settings->locked ? 0 : gc_lock(path, host, error);
     if (code == 0) {
         code = collect_all(&collect, error);
-        drop_gc_pid(&collect);
+        if (!settings->locked) {
+            gc_unlock(path, host);
+        }
     }
     refs_close(collect.refs);
     upkeep_free(collect.upkeep);
@@ -665,6 +767,7 @@ int collect_repository(const char *path, const struct host *host,
     id_set_release(&collect.wanted);
     id_set_release(&collect.seen);
     id_set_release(&collect.released);
+    id_set_release(&collect.purge);
     g_array_unref(collect.retired);
     g_free(collect.loose_pack);
     g_free(collect.directory);

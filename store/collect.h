@@ -25,6 +25,7 @@ struct collect_settings {
     /* What retention let go (retention.h) goes at once, not only RETENTION_GRACE_SECONDS later: for
      * whoever has just moved the boundary himself. */
     bool history;
+    bool locked; /* the caller has gc.pid */
     /* To wait for operations that began before gc.pid was there: COLLECT_SETTLE_SECONDS; 0 where
      * nobody else is at work. */
     unsigned settle_seconds;
@@ -47,10 +48,15 @@ struct collect_result {
     size_t kept;             /* packs left alone: somebody protects them with a .keep */
     size_t unusable;         /* packs left alone: damaged, or of a form that can't be copied */
     uint64_t octets_waiting; /* of replaced packs that a running clone may still read */
+    size_t purged;           /* blobs of a purge that are in no pack any more */
+    size_t protected;        /* of them, still in a pack with a .keep */
     bool incomplete;         /* something that is referred to is missing: nothing was dropped */
 };
 
-/* Merges everything into one pack (but for packs with a .keep), drops what no reference, HEAD or
+/* Finishes a purge (purge.h), if one has moved the references: then what nothing refers to goes
+ * whatever its age, replaced packs go at once, and reflogs, too. Otherwise:
+ *
+ * Merges everything into one pack (but for packs with a .keep), drops what no reference, HEAD or
  * reflog reaches and is older than the grace (of what retention let go: whatever its age), removes
  * leftovers of crashes, packs references. Holds git's gc.pid meanwhile. STORE_CONFLICT when
  * somebody else does (a `git gc` is running); STORE_NOT_FOUND, STORE_UNSUPPORTED, STORE_LIMIT,

@@ -159,6 +159,7 @@ int lineage_step(struct lineage *lineage, struct store_error *error)
         highest = MAX(highest, parents[i].modseq);
     }
     if (child.parent_count == 0 || child.modseq != highest + 1) {
+        lineage->gap = child.parent_count > 0 && child.modseq > highest + 1;
         return store_error_set(error, STORE_NOT_FOUND, "the history is not without a gap");
     }
     g_array_remove_index_fast(lineage->abreast, index);
@@ -184,7 +185,7 @@ bool lineage_leads(struct objects *objects, const struct snapshot *later,
     while (rc == 0 && lineage_top(&lineage)->modseq > snapshot_highest_modseq(earlier)) {
         rc = limit-- > 0 ? lineage_step(&lineage, &error) : STORE_NOT_FOUND;
     }
-    found = rc == 0 && stands_abreast(&lineage, snapshot_commit(earlier));
+    found = rc == 0 ? stands_abreast(&lineage, snapshot_commit(earlier)) : lineage.gap;
     lineage_release(&lineage);
     return found;
 }

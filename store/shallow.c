@@ -11,10 +11,11 @@
 #include "store/internal/pack.h"
 #include "store/internal/text.h"
 
-#define SHALLOW_FILE     "shallow"
-#define SHALLOW_LOCK     "shallow.lock"
-#define RETIRED_FILE     "annal-retired"
-#define RETIRED_NEW_FILE "annal-retired.tmp"
+#define SHALLOW_FILE "shallow"
+#define SHALLOW_LOCK "shallow.lock"
+#define RETIRED_FILE "annal-retired"
+#define PURGED_FILE  "annal-purge"
+#define NEW_SUFFIX   ".tmp"
 
 enum { LOCK_STALE_SECONDS = 3600 }; /* nobody holds the lock for so long */
 
@@ -76,11 +77,12 @@ static bool next_line(struct text *text, struct text *line)
     return true;
 }
 
-int shallow_read(struct id_set *out, const char *path, struct store_error *error)
+static int read_ids(struct id_set *out, const char *path, const char *name,
+                    struct store_error *error)
 {
     g_autofree char *octets = NULL;
     size_t length;
-    int rc = read_file(&octets, &length, path, SHALLOW_FILE, error);
+    int rc = read_file(&octets, &length, path, name, error);
     struct text text = {octets, octets + length};
     struct text line;
 
@@ -90,10 +92,20 @@ int shallow_read(struct id_set *out, const char *path, struct store_error *error
         if (take_id(&line, &id)) {
             id_set_add(out, &id);
         } else {
-            rc = store_error_set(error, STORE_CORRUPT, "a malformed line in shallow");
+            rc = store_error_set(error, STORE_CORRUPT, "a malformed line in %s", name);
         }
     }
     return rc;
+}
+
+int shallow_read(struct id_set *out, const char *path, struct store_error *error)
+{
+    return read_ids(out, path, SHALLOW_FILE, error);
+}
+
+int purged_read(struct id_set *out, const char *path, struct store_error *error)
+{
+    return read_ids(out, path, PURGED_FILE, error);
 }
 
 int retired_read(GArray *out, const char *path, struct store_error *error)
@@ -189,16 +201,17 @@ static int write_and_sync(const struct host *host, int fd, const GString *text)
 
 /* Without a boundary there is no file: an empty one would still say that the repository is
  * shallow. */
-static int remove_file(const struct shallow_lock *lock, const char *name, struct store_error *error)
+static int remove_file(const struct host *host, const char *path, const char *name,
+                       struct store_error *error)
 {
-    g_autofree char *file = g_strdup_printf("%s/%s", lock->path, name);
-    int rc = lock->host->unlink(lock->host->data, file);
+    g_autofree char *file = g_strdup_printf("%s/%s", path, name);
+    int rc = host->unlink(host->data, file);
 
     if (rc == -ENOENT) {
         return 0;
     }
     if (rc == 0) {
-        rc = lock->host->fsync_directory(lock->host->data, lock->path);
+        rc = host->fsync_directory(host->data, path);
     }
     return rc < 0 ? host_fail(error, rc, name) : 0;
 }
@@ -211,7 +224,7 @@ int shallow_replace(struct shallow_lock *lock, const GArray *ids, struct store_e
     char hex[OBJECT_ID_HEX + 1];
 
     if (ids->len == 0) {
-        return remove_file(lock, SHALLOW_FILE, error);
+        return remove_file(host, lock->path, SHALLOW_FILE, error);
     }
     for (guint i = 0; i < ids->len; i++) {
         object_id_format(&g_array_index(ids, struct object_id, i), hex);
@@ -229,22 +242,15 @@ int shallow_replace(struct shallow_lock *lock, const GArray *ids, struct store_e
     return rc < 0 ? host_fail(error, rc, SHALLOW_FILE) : 0;
 }
 
-int retired_replace(const struct shallow_lock *lock, const GArray *roots, struct store_error *error)
+/* The whole file under its own name at once; without text there is none. */
+static int replace_file(const struct host *host, const char *path, const char *name,
+                        const GString *text, struct store_error *error)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
-    g_autofree char *file = g_strdup_printf("%s/" RETIRED_FILE, lock->path);
-    g_autofree char *temporary = g_strdup_printf("%s/" RETIRED_NEW_FILE, lock->path);
-    const struct host *host = lock->host;
-    char hex[OBJECT_ID_HEX + 1];
+    g_autofree char *file = g_strdup_printf("%s/%s", path, name);
+    g_autofree char *temporary = g_strdup_printf("%s" NEW_SUFFIX, file);
 
-    if (roots->len == 0) {
-        return remove_file(lock, RETIRED_FILE, error);
-    }
-    for (guint i = 0; i < roots->len; i++) {
-        const struct retired_root *root = &g_array_index(roots, struct retired_root, i);
-
-        object_id_format(&root->id, hex);
-        g_string_append_printf(text, "%" PRId64 " %s\n", root->since, hex);
+    if (text->len == 0) {
+        return remove_file(host, path, name, error);
     }
     int fd = host->open(host->data, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
     int rc = fd < 0 ? fd : write_and_sync(host, fd, text);
@@ -257,7 +263,36 @@ int retired_replace(const struct shallow_lock *lock, const GArray *roots, struct
         rc = host->rename(host->data, temporary, file);
     }
     if (rc == 0) {
-        rc = host->fsync_directory(host->data, lock->path);
+        rc = host->fsync_directory(host->data, path);
     }
-    return rc < 0 ? host_fail(error, rc, RETIRED_FILE) : 0;
+    return rc < 0 ? host_fail(error, rc, name) : 0;
+}
+
+int retired_replace(const struct shallow_lock *lock, const GArray *roots, struct store_error *error)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    char hex[OBJECT_ID_HEX + 1];
+
+    for (guint i = 0; i < roots->len; i++) {
+        const struct retired_root *root = &g_array_index(roots, struct retired_root, i);
+
+        object_id_format(&root->id, hex);
+        g_string_append_printf(text, "%" PRId64 " %s\n", root->since, hex);
+    }
+    return replace_file(lock->host, lock->path, RETIRED_FILE, text, error);
+}
+
+int purged_replace(const struct id_set *ids, const char *path, const struct host *host,
+                   struct store_error *error)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    char hex[OBJECT_ID_HEX + 1];
+
+    for (size_t i = 0; i <= ids->mask; i++) {
+        if (!object_id_is_zero(&ids->slots[i])) {
+            object_id_format(&ids->slots[i], hex);
+            g_string_append_printf(text, "%s\n", hex);
+        }
+    }
+    return replace_file(host, path, PURGED_FILE, text, error);
 }

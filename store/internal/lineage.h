@@ -38,6 +38,7 @@ struct lineage {
     char mailbox_id[MAILBOX_ID_MAX + 1];
     uint32_t uid_validity;
     GArray *abreast; /* struct ancestor: where the walk stands; at least one */
+    bool gap;        /* lineage_step() has failed as MODSEQs are not without a gap */
 };
 
 /* Begins at the snapshot's commit. STORE_NOT_FOUND if that is not the snapshot's. Release also
@@ -59,7 +60,9 @@ bool lineage_is_alone(const struct lineage *lineage);
  * failure is one to read. */
 int lineage_step(struct lineage *lineage, struct store_error *error);
 
-/* Whether later came from earlier by the rules, in at most limit commits. */
+/* Whether later came from earlier by the rules, in at most limit commits; or, just as good, what is
+ * known of later ends above earlier's MODSEQ, at a gap between two states of the mailbox: then
+ * nobody takes what is below for what earlier was. */
 bool lineage_leads(struct objects *objects, const struct snapshot *later,
                    const struct snapshot *earlier, size_t limit);
 

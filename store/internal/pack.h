@@ -61,6 +61,9 @@ int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id
                           const void *base_data, size_t base_length, const void *data,
                           size_t length, struct store_error *error);
 
+/* Octets so far: where the next entry will begin. */
+uint64_t pack_writer_offset(const struct pack_writer *writer);
+
 /* Takes over an entry of another pack octet for octet: one that is no delta. crc is its CRC-32;
  * STORE_CORRUPT if it isn't. */
 int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, const void *entry,

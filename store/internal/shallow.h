@@ -3,9 +3,10 @@
  *
  *   PATH/shallow         git's: an id of 40 digits a line; no file: the history is whole
  *   PATH/annal-retired   ours: what the boundary let go, "SECONDS ID" a line, until it is dropped
+ *   PATH/annal-purge     ours: blobs that must be in no pack any more, an id a line, until it is so
  *
- * Both are changed under git's own shallow.lock, by whole files that are durable before they get
- * their names.
+ * The first two are changed under git's own shallow.lock, all of them by whole files that are
+ * durable before they get their names.
  */
 #ifndef ANNAL_STORE_INTERNAL_SHALLOW_H
 #define ANNAL_STORE_INTERNAL_SHALLOW_H
@@ -53,6 +54,11 @@ int shallow_replace(struct shallow_lock *lock, const GArray *ids, struct store_e
 /* The same for what waits to be dropped. */
 int retired_replace(const struct shallow_lock *lock, const GArray *roots,
                     struct store_error *error);
+/* Blobs that a purge takes out. The one who holds gc.pid replaces them (none: the file goes). */
+int purged_read(struct id_set *out, const char *path, struct store_error *error);
+int purged_replace(const struct id_set *ids, const char *path, const struct host *host,
+                   struct store_error *error);
+
 void shallow_unlock(struct shallow_lock *lock);
 
 #endif

@@ -1,0 +1,21 @@
+/* Which blobs a mailbox's UIDs have named, in any state of it that the repository has. */
+#ifndef ANNAL_STORE_INTERNAL_PURGE_FIND_H
+#define ANNAL_STORE_INTERNAL_PURGE_FIND_H
+
+#include <glib.h>
+#include <stddef.h>
+
+#include "store/error.h"
+#include "store/internal/objects.h"
+#include "store/internal/reachable.h"
+#include "store/internal/refs.h"
+#include "store/mailbox.h"
+
+/* Adds the blobs, and to words (char *) what commits quote of them: their subjects. The mailbox may
+ * exist, or have been deleted: then all of that name are meant. uids: ascending and disjoint.
+ * STORE_NOT_FOUND: none of them has ever been there; STORE_BAD_NAME, STORE_CORRUPT, STORE_IO. */
+int purge_find(struct id_set *blobs, GPtrArray *words, const char *path, struct objects *objects,
+               struct refs *refs, const char *mailbox, const struct uid_range *uids, size_t count,
+               struct store_error *error);
+
+#endif
