@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CERTIFICATE_DAYS = 3650, HOST_NAME_SIZE = 64 };
@@ -201,4 +202,28 @@ bool certificate_check(const char *certificate, const char *private_key, char **
     if (certificate_file != NULL)
         fclose(certificate_file);
     return *problem == NULL;
+}
+
+static bool read_time(const ASN1_TIME *time, int64_t *out)
+{
+    struct tm tm;
+
+    if (ASN1_TIME_to_tm(time, &tm) != 1)
+        return false;
+    *out = timegm(&tm);
+    return true;
+}
+
+bool certificate_dates(const char *path, int64_t *begin, int64_t *end)
+{
+    FILE *file = fopen(path, "re");
+    X509 *x509 = file != NULL ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
+    bool good = x509 != NULL && read_time(X509_get0_notBefore(x509), begin) &&
+                read_time(X509_get0_notAfter(x509), end);
+
+    X509_free(x509);
+    if (file != NULL)
+        fclose(file);
+    ERR_clear_error();
+    return good;
 }

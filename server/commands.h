@@ -22,6 +22,7 @@ int command_hold(int argc, char **argv);
 int command_who(int argc, char **argv);
 int command_kick(int argc, char **argv);
 int command_stats(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 
 /* Not for people: git's hooks. */
 int command_receive_check(int argc, char **argv);

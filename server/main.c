@@ -27,6 +27,7 @@ static const struct subcommand {
     {"who", command_who, "show the sessions of a running server"},
     {"kick", command_kick, "end sessions of a running server"},
     {"stats", command_stats, "show the numbers of a running server"},
+    {"doctor", command_doctor, "look for what is wrong, and say what to do"},
     {"receive-check", command_receive_check, NULL},
     {"mime-worker", command_mime_worker, NULL},
 };

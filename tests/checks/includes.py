@@ -13,7 +13,7 @@ EDGE = {
     "admin", "authenticator", "certificate", "config", "confine", "deflate", "import", "link",
     "limits", "log", "main", "mime", "penalty", "server", "tls", "users", "worker", "listener",
     "connection", "member", "transport", "card", "control", "health", "metrics", "openmetrics",
-    "network", "report", "watch", "inherited", "notify", "service",
+    "doctor", "network", "report", "watch", "inherited", "notify", "service",
 }
 
 LIBRARIES = {

@@ -2,11 +2,11 @@
 """What an admin sees of a running server, and can do to it."""
 import http.client
 import json
+import os
 import pathlib
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -455,6 +455,124 @@ class Control(Case):
         self.sandbox.stop()
         self.assertFalse((self.sandbox.data / "control").exists())
         self.sandbox.start()
+
+
+class Doctor(unittest.TestCase):
+    CHECKS = {"configuration", "server", "certificate", "private key", "permissions",
+              "password file", "disk", "synced writes", "store", "journals", "clock",
+              "descriptors", "memory", "addresses"}
+
+    def setUp(self):
+        self.sandbox = Sandbox()
+        self.data = self.sandbox.data
+        self.addCleanup(lambda: self.sandbox.close())
+        self.file = self.sandbox.root / "annal.conf"
+        self.file.write_text('imaps = {"127.0.0.1:0"}\nconnections = 10\n')
+
+    def examine(self):
+        done = run(PROGRAM, "doctor", "--json", "--data", self.data, "--config", self.file,
+                   ok=False)
+        told = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 1 if told["verdict"] == "bad" else 0, told)
+        for finding in told["findings"]:
+            if finding["verdict"] == "bad":
+                self.assertTrue(finding["advice"], finding)
+        return told
+
+    def found(self, check, verdict):
+        return [finding["text"] for finding in self.examine()["findings"]
+                if (finding["check"], finding["verdict"]) == (check, verdict)]
+
+    def test_a_sound_server_has_nothing_bad(self):
+        for running in (True, False):
+            told = self.examine()
+            self.assertNotEqual(told["verdict"], "bad", told)
+            self.assertEqual({finding["check"] for finding in told["findings"]}, self.CHECKS)
+            server = [one["text"] for one in told["findings"] if one["check"] == "server"]
+            self.assertEqual(server, ["runs and has no complaint" if running else "is not running"])
+            if running:
+                self.sandbox.stop()
+        text = run(PROGRAM, "doctor", "--data", self.data, "--config", self.file).stdout.decode()
+        self.assertRegex(text, r"(?m)^good +server +is not running$")
+        self.assertEqual(list(self.data.glob(".doctor*")), [])
+        self.sandbox.start()
+
+    def test_what_is_wrong_is_named(self):
+        client = self.sandbox.login()
+        response(client.append("INBOX", "", None, b"Subject: x\r\n\r\nx\r\n"))
+        self.sandbox.in_git("alice", "INBOX")
+        client.logout()
+        self.sandbox.stop()
+        repository = pathlib.Path(self.sandbox.repositories["alice"])
+        run("git", "-C", repository, "repack", "-q", "-a", "-d")
+        tls = self.data / "tls"
+        pack = next((repository / "objects" / "pack").glob("*.pack"))
+        lock = repository / "refs" / "heads" / "INBOX.lock"
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        port = listener.getsockname()[1]
+        own = self.file.read_text()
+
+        def change(file, octets):
+            before = file.read_bytes() if file.exists() else None
+
+            def undo():
+                if before is None:
+                    file.unlink()
+                else:
+                    file.write_bytes(before)
+            return lambda: file.write_bytes(octets), undo
+
+        def mode(path, wrong):
+            right = path.stat().st_mode & 0o777
+            return lambda: path.chmod(wrong), lambda: path.chmod(right)
+
+        def leave_lock():
+            lock.write_bytes(b"")
+            os.utime(lock, (time.time() - 7200,) * 2)
+
+        other = run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt",
+                    "ec_paramgen_curve:P-256").stdout
+        moved = pack.with_suffix(".gone")
+        cases = [
+            ("configuration", "bad", "annal.conf:1: no such option", change(self.file, b"x = 1\n")),
+            ("permissions", "bad", "has mode 755", mode(self.data, 0o755)),
+            ("permissions", "bad", "mail has mode 777", mode(self.data / "mail", 0o777)),
+            ("private key", "bad", "has mode 644", mode(tls / "key.pem", 0o644)),
+            ("password file", "bad", "has mode 604", mode(self.data / "users", 0o604)),
+            ("password file", "bad", "users:1", change(self.data / "users", b"nonsense\n")),
+            ("password file", "warning", "no user", change(self.data / "users", b"")),
+            ("certificate", "bad", "is not the key of", change(tls / "key.pem", other)),
+            ("disk", "bad", "nearly full",
+             change(self.file, own.encode() + b"disk_free_min_mib = 2000000000\n")),
+            ("memory", "warning", "caches may take",
+             change(self.file, own.encode() + b"cache_budget = 1000000000000\n")),
+            ("descriptors", "warning", "may be needed for 1000000",
+             change(self.file, b"connections = 1000000\n")),
+            ("addresses", "bad", f"port {port} can't be listened at",
+             change(self.file, b'imaps = {"127.0.0.1:%d"}\n' % port)),
+            ("store", "bad", "is no reference", change(repository / "refs/heads/Broken", b"\0" * 41)),
+            ("store", "bad", "is no git repository",
+             (lambda: (repository / "HEAD").rename(repository / "HAED"),
+              lambda: (repository / "HAED").rename(repository / "HEAD"))),
+            ("store", "bad", "has no pack",
+             (lambda: pack.rename(moved), lambda: moved.rename(pack))),
+            ("store", "warning", "a lock that somebody left", (leave_lock, lock.unlink)),
+            ("journals", "bad", "too short", change(self.data / "journal" / "77", b"x" * 100)),
+        ]
+        for check, verdict, text, (break_it, mend_it) in cases:
+            with self.subTest(text):
+                break_it()
+                try:
+                    told = self.found(check, verdict)
+                finally:
+                    mend_it()
+                self.assertTrue(any(text in one for one in told), f"{text}: {told}")
+        self.assertNotEqual(self.examine()["verdict"], "bad")
+        expire(tls)
+        self.assertIn("ended on 2020-02-01", self.found("certificate", "bad"))
+        self.sandbox.start()
+        self.assertTrue(any("certificate expired" in one for one in self.found("server", "bad")))
 
 
 if __name__ == "__main__":

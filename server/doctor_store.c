@@ -1,0 +1,259 @@
+/* Of annal doctor: repositories and journals, as far as a short look can tell. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/doctor.h"
+#include "store/store.h"
+
+enum {
+    WALK_DESCRIPTORS = 32,
+    TOLD_MAX = 20, /* of one kind; others are only counted */
+    HEX = 40,
+};
+
+/* What nftw(3)'s callback, which takes no data, looks at. */
+static struct looking {
+    struct doctor *doctor;
+    time_t now;
+    unsigned locks;
+    unsigned refs;
+} looking;
+
+/* --- repositories --- */
+
+static bool is_repository(const char *path)
+{
+    static const char *const parts[] = {"HEAD", "objects", "refs"};
+    bool whole = true;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+        char *part = g_strdup_printf("%s/%s", path, parts[i]);
+
+        whole = whole && access(part, F_OK) == 0;
+        g_free(part);
+    }
+    return whole;
+}
+
+static bool has_suffix_file(const char *path, const char *name, size_t stem, const char *suffix)
+{
+    char *other = g_strdup_printf("%s/%.*s%s", path, (int)stem, name, suffix);
+    bool there = access(other, F_OK) == 0;
+
+    g_free(other);
+    return there;
+}
+
+/* A pack has its index, an index its pack. A server that merges packs takes away the index first,
+ * so that both may be gone a moment later. */
+static void look_at_pack(struct doctor *doctor, const char *path, const char *name)
+{
+    bool is_pack = g_str_has_suffix(name, ".pack");
+    size_t stem = strlen(name) - (is_pack ? strlen(".pack") : strlen(".idx"));
+
+    if (has_suffix_file(path, name, stem, is_pack ? ".idx" : ".pack") ||
+        !has_suffix_file(path, name, stem, is_pack ? ".pack" : ".idx"))
+        return;
+    doctor_note(doctor, "store", is_pack ? DOCTOR_WARNING : DOCTOR_BAD,
+                is_pack ? "git index-pack makes it; if nothing needs the pack, annal gc removes it"
+                        : "annal verify tells what is lost; restore it from a backup",
+                "%s/%s has no %s", path, name, is_pack ? "index" : "pack");
+}
+
+static void look_at_packs(struct doctor *doctor, const char *repository)
+{
+    char *path = g_strdup_printf("%s/objects/pack", repository);
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+
+    if (directory == NULL)
+        doctor_note(doctor, "store", DOCTOR_BAD, "annal verify tells more", "%s: %s", path,
+                    g_strerror(errno));
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (g_str_has_prefix(entry->d_name, "pack-") &&
+            (g_str_has_suffix(entry->d_name, ".pack") || g_str_has_suffix(entry->d_name, ".idx")))
+            look_at_pack(doctor, path, entry->d_name);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    g_free(path);
+}
+
+/* A loose reference: an id and a line end, or "ref: " and a name. */
+static bool is_reference(const char *path)
+{
+    char text[HEX + 2] = "";
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL)
+        return errno == ENOENT; /* packed meanwhile */
+    size_t length = fread(text, 1, HEX + 1, file);
+
+    fclose(file);
+    text[length] = '\0';
+    return g_str_has_prefix(text, "ref: ") ||
+           (length == HEX + 1 && strspn(text, "0123456789abcdef") == HEX && text[HEX] == '\n');
+}
+
+static void note_lock(const char *path, const struct stat *status)
+{
+    char *advice;
+
+    if (looking.now - status->st_mtime < DOCTOR_LOCK_SECONDS || looking.locks++ >= TOLD_MAX)
+        return;
+    advice = g_strdup_printf("if no git works there: rm '%s'", path);
+    doctor_note(looking.doctor, "store", DOCTOR_WARNING, advice,
+                "%s is a lock that somebody left behind", path);
+    g_free(advice);
+}
+
+static int look_at_file(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    if (type != FTW_F)
+        return 0;
+    if (g_str_has_suffix(path, ".lock")) {
+        note_lock(path, status);
+    } else if (walk->level > 1 && strstr(path, ".git/refs/") != NULL && !is_reference(path)) {
+        if (looking.refs++ < TOLD_MAX)
+            doctor_note(looking.doctor, "store", DOCTOR_BAD,
+                        "annal verify tells which commit it may have had",
+                        "%s is no reference of git", path);
+    }
+    return 0;
+}
+
+/* Where git and the server lock: not below objects/xx, where a big account has many files. */
+static void look_for_locks(struct doctor *doctor, const char *repository)
+{
+    static const char *const places[] = {"refs", "objects/pack", "objects/info"};
+    DIR *directory = opendir(repository);
+    const struct dirent *entry;
+    struct stat status;
+
+    looking = (struct looking){.doctor = doctor, .now = time(NULL)};
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        char *path = g_strdup_printf("%s/%s", repository, entry->d_name);
+
+        if (g_str_has_suffix(path, ".lock") && lstat(path, &status) == 0)
+            note_lock(path, &status);
+        g_free(path);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
+        char *path = g_strdup_printf("%s/%s", repository, places[i]);
+
+        nftw(path, look_at_file, WALK_DESCRIPTORS, FTW_PHYS);
+        g_free(path);
+    }
+}
+
+static void look_at_repository(struct doctor *doctor, const char *mail, const char *name)
+{
+    char *path = g_strdup_printf("%s/%s", mail, name);
+
+    if (!is_repository(path)) {
+        doctor_note(doctor, "store", DOCTOR_BAD,
+                    "restore it from a backup (annal restore), or move "
+                    "it away",
+                    "%s is no git repository", path);
+    } else {
+        look_at_packs(doctor, path);
+        look_for_locks(doctor, path);
+    }
+    g_free(path);
+}
+
+static void look_at_repositories(struct doctor *doctor)
+{
+    char *mail = g_strdup_printf("%s/mail", doctor->config->data);
+    DIR *directory = opendir(mail);
+    guint before = doctor->findings->len;
+    const struct dirent *entry;
+    unsigned count = 0;
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (entry->d_name[0] == '.' || !g_str_has_suffix(entry->d_name, ".git"))
+            continue;
+        look_at_repository(doctor, mail, entry->d_name);
+        count++;
+    }
+    if (directory == NULL)
+        doctor_note(doctor, "store", errno == ENOENT ? DOCTOR_GOOD : DOCTOR_BAD, NULL, "%s: %s",
+                    mail, g_strerror(errno));
+    else if (doctor->findings->len == before)
+        doctor_note(doctor, "store", DOCTOR_GOOD, NULL,
+                    "has %u repositor%s without locks left behind, with all packs (annal verify "
+                    "--all looks at every object)",
+                    count, count == 1 ? "y" : "ies");
+    if (directory != NULL)
+        closedir(directory);
+    g_free(mail);
+}
+
+/* --- journals --- */
+
+/* Whether somebody else has it. */
+static bool is_locked(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
+
+    if (fd >= 0)
+        close(fd);
+    return locked;
+}
+
+static void look_at_journals(struct doctor *doctor)
+{
+    char *path = g_strdup_printf("%s/journal", doctor->config->data);
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+    struct stat status;
+    unsigned count = 0;
+    unsigned locked = 0;
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        char *file = g_strdup_printf("%s/%s", path, entry->d_name);
+
+        if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name) &&
+            lstat(file, &status) == 0 && S_ISREG(status.st_mode)) {
+            count++;
+            /* Beside a server it is not asked: it would have to wait for us. */
+            locked += !doctor->running && is_locked(file);
+            if (status.st_size < STORE_JOURNAL_SIZE_MIN)
+                doctor_note(doctor, "journals", DOCTOR_BAD,
+                            "move it away and keep it: changes that were acknowledged may be in it",
+                            "%s is too short to be a journal", file);
+        }
+        g_free(file);
+    }
+    if (directory != NULL)
+        closedir(directory);
+    if (locked > 0)
+        doctor_note(doctor, "journals", DOCTOR_WARNING,
+                    "a server whose control socket is elsewhere, or an annal command that still "
+                    "works: ps tells",
+                    "%u of %u are in use although no server answers", locked, count);
+    else
+        doctor_note(doctor, "journals", DOCTOR_GOOD, NULL,
+                    doctor->running ? "are %u, in use"
+                                    : "are %u; what they hold goes into git at "
+                                      "the next start",
+                    count);
+    g_free(path);
+}
+
+void doctor_look_at_store(struct doctor *doctor)
+{
+    look_at_repositories(doctor);
+    look_at_journals(doctor);
+}
