@@ -27,6 +27,7 @@ struct place {
     struct mailbox *mailbox;    /* NULL: the account can't have one of this name */
     struct import_known *known; /* what it had when it was entered; NULL: nothing */
     GArray *batch;              /* struct pending */
+    GArray *displaced;          /* the same: others took their UIDs meanwhile; they come last */
     uint32_t uid_validity;      /* kept; 0: UIDs are fresh */
     uint32_t uid_next;          /* of the source, to be reached before fresh UIDs are given */
     bool fresh_started;
@@ -59,6 +60,7 @@ static void place_free(void *data)
     struct place *place = data;
 
     g_array_unref(place->batch);
+    g_array_unref(place->displaced);
     import_known_free(place->known);
     mailbox_unref(place->mailbox);
     g_free(place->name);
@@ -145,18 +147,30 @@ static int append_batch(struct import_target *target, const struct place *place,
     return result;
 }
 
-/* Somebody else has taken UIDs of the batch since it was begun: those messages get the next ones.
- */
-static void drop_taken_uids(struct place *place)
+static GArray *batch_new(void)
+{
+    GArray *batch = g_array_new(FALSE, FALSE, sizeof(struct pending));
+
+    g_array_set_clear_func(batch, pending_clear);
+    return batch;
+}
+
+/* Somebody else has taken UIDs of the batch since it was begun. */
+static void displace_taken(struct place *place)
 {
     uint32_t next = snapshot_uid_next(mailbox_snapshot(place->mailbox));
+    GArray *batch = place->batch;
 
-    for (unsigned i = 0; i < place->batch->len; i++) {
-        struct pending *pending = &g_array_index(place->batch, struct pending, i);
+    place->batch = batch_new();
+    for (unsigned i = 0; i < batch->len; i++) {
+        struct pending pending = g_array_index(batch, struct pending, i);
+        bool taken = pending.uid != 0 && pending.uid < next;
 
-        if (pending->uid < next)
-            pending->uid = 0;
+        pending.uid = taken ? 0 : pending.uid;
+        g_array_append_val(taken ? place->displaced : place->batch, pending);
     }
+    g_array_set_clear_func(batch, NULL);
+    g_array_unref(batch);
 }
 
 static bool flush_place(struct import_target *target, struct place *place)
@@ -168,9 +182,9 @@ static bool flush_place(struct import_target *target, struct place *place)
         return true;
     result = append_batch(target, place, true, &error);
     if (result == STORE_EXISTS) {
-        drop_taken_uids(place);
+        displace_taken(place);
         tell(target, "%s: mail arrived during the import, some messages get new UIDs", place->name);
-        result = append_batch(target, place, true, &error);
+        result = place->batch->len > 0 ? append_batch(target, place, true, &error) : 0;
     }
     if (result == STORE_LIMIT) {
         result = append_batch(target, place, false, &error);
@@ -265,8 +279,8 @@ static struct place *open_place(struct import_target *target, const struct impor
     int result;
 
     place->name = place_name(target, mailbox->name);
-    place->batch = g_array_new(FALSE, FALSE, sizeof(struct pending));
-    g_array_set_clear_func(place->batch, pending_clear);
+    place->batch = batch_new();
+    place->displaced = batch_new();
     result = open_or_create(target, place->name, &place->mailbox, &error);
     if (result == STORE_BAD_NAME) {
         tell(target, "%s is left out: %s", place->name, error.detail);
@@ -290,21 +304,26 @@ static struct place *open_place(struct import_target *target, const struct impor
     return place;
 }
 
-/* UIDNEXT as in the source, which clients may know. */
+/* UIDNEXT as in the source, which clients may know; then whatever is to get a fresh UID. */
 static bool reach_uid_next(struct import_target *target, struct place *place)
 {
     struct origin origin = admin_origin(target->options->command);
     struct store_error error = {0};
+    GArray *batch;
 
     place->fresh_started = true;
     if (place->uid_validity == 0)
         return true;
     if (!flush_place(target, place))
         return false;
-    return mailbox_take_over(place->mailbox, place->uid_validity, place->uid_next, &origin,
-                             &error) == 0
-               ? true
-               : fail(target, place->name, &error);
+    if (mailbox_take_over(place->mailbox, place->uid_validity, place->uid_next, &origin, &error) !=
+        0)
+        return fail(target, place->name, &error);
+    batch = place->batch;
+    place->batch = place->displaced;
+    place->displaced = batch;
+    target->waiting += place->batch->len;
+    return true;
 }
 
 static bool leave(struct import_target *target)

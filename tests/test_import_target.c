@@ -1,0 +1,319 @@
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/export_mbox.h"
+#include "server/import_target.h"
+#include "tests/mail_fixture.h"
+#include "tests/store_fixture.h"
+
+static struct mail_fixture fixture;
+static struct import_target_options how;
+static struct import_target *target;
+static GString *told;
+
+static void complain(const char *text)
+{
+    g_string_append_printf(told, "%s\n", text);
+}
+
+static void start(void)
+{
+    target = import_target_new(fixture.store, fixture.account, &how, complain);
+}
+
+static void stop(void)
+{
+    import_target_free(target);
+    target = NULL;
+}
+
+static void set_up(void)
+{
+    mail_fixture_init(&fixture, NULL);
+    told = g_string_new(NULL);
+    how = (struct import_target_options){.root = "INBOX", .command = "import"};
+    start();
+}
+
+static void tear_down(void)
+{
+    stop();
+    g_string_free(told, TRUE);
+    mail_fixture_release(&fixture);
+}
+
+static bool enter(const char *name, uint32_t uid_validity, uint32_t uid_next)
+{
+    return import_target_mailbox(target, &(struct import_mailbox){name, uid_validity, uid_next});
+}
+
+/* A message of the number's text and date. */
+static void add(const char *mailbox, uint32_t uid, unsigned number)
+{
+    char text[64];
+    struct import_message message = {
+        .mailbox = mailbox, .data = text, .uid = uid, .date = number, .flags = MESSAGE_SEEN};
+
+    message.length = (size_t)snprintf(text, sizeof(text), "Subject: %u\n\n", number);
+    ck_assert(import_target_message(target, &message));
+}
+
+/* As a reader does: asked first, and what is put off comes after all others. */
+static void offer(uint32_t first, uint32_t last, unsigned stop_after)
+{
+    GArray *later = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+
+    for (uint32_t uid = first; uid <= last && stop_after-- > 0; uid++) {
+        switch (import_target_wish(target, uid, uid)) {
+        case IMPORT_WANTED:
+            add("", uid, uid);
+            break;
+        case IMPORT_LATER:
+            g_array_append_val(later, uid);
+            break;
+        case IMPORT_THERE:
+            break;
+        }
+    }
+    for (unsigned i = 0; i < later->len; i++)
+        add("", 0, g_array_index(later, uint32_t, i));
+    g_array_unref(later);
+}
+
+/* "UID:date UID:date ... next UIDNEXT" */
+static char *describe(const char *name)
+{
+    struct mailbox *mailbox = open_mailbox(&fixture, name);
+    const struct snapshot *snapshot = mailbox_snapshot(mailbox);
+    GString *text = g_string_new(NULL);
+
+    for (size_t i = 0; i < snapshot_count(snapshot); i++) {
+        struct message message = snapshot_message(snapshot, i);
+
+        g_string_append_printf(text, "%u:%d ", message.uid, (int)message.internal_date);
+    }
+    g_string_append_printf(text, "next %u", snapshot_uid_next(snapshot));
+    mailbox_unref(mailbox);
+    return g_string_free(text, FALSE);
+}
+
+static void check_mailbox(const char *name, const char *expected)
+{
+    char *text = describe(name);
+
+    ck_assert_str_eq(text, expected);
+    g_free(text);
+}
+
+START_TEST(test_import__killed_within_a_mailbox_goes_on)
+{
+    const struct import_counts *counts;
+
+    ck_assert(enter("", 777, 2000));
+    offer(1, 1200, 700); /* 500 are a batch, 200 wait */
+    ck_assert_uint_eq(import_target_counts(target)->messages, 500);
+    stop();
+    start();
+    ck_assert(enter("", 777, 2000));
+    offer(1, 1200, 1200);
+    ck_assert(import_target_finish(target));
+    counts = import_target_counts(target);
+    ck_assert_uint_eq(counts->messages, 700);
+    ck_assert_uint_eq(counts->there, 500);
+    char *text = describe("INBOX");
+    ck_assert(g_str_has_suffix(text, "1199:1199 1200:1200 next 2000"));
+    g_free(text);
+    ck_assert_str_eq(told->str, "");
+}
+END_TEST
+
+START_TEST(test_import__without_uids_adds_each_message_as_often_as_the_source_has_it)
+{
+    static const unsigned source[] = {1, 2, 2, 3, 2};
+
+    for (unsigned run = 0; run < 3; run++) {
+        ck_assert(enter("", 0, 0));
+        for (size_t i = 0; i < (run == 0 ? 2 : G_N_ELEMENTS(source)); i++)
+            add("", 0, source[i]);
+        ck_assert(import_target_finish(target));
+        stop();
+        start();
+    }
+    check_mailbox("INBOX", "1:1 2:2 3:2 4:3 5:2 next 6");
+    how.duplicates = true;
+    ck_assert(enter("", 0, 0));
+    add("", 0, 1);
+    ck_assert(import_target_finish(target));
+    check_mailbox("INBOX", "1:1 2:2 3:2 4:3 5:2 6:1 next 7");
+}
+END_TEST
+
+START_TEST(test_import__mail_that_came_between_takes_no_place_and_loses_none)
+{
+    struct mailbox *inbox;
+
+    ck_assert(enter("", 777, 10));
+    offer(1, 3, 3);
+    ck_assert(import_target_flush(target));
+    stop();
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_uint_eq(append_text(&fixture, inbox, "delivered"), 4);
+    mailbox_unref(inbox);
+    for (unsigned run = 0; run < 2; run++) {
+        start();
+        ck_assert(enter("", 777, 10));
+        offer(1, 6, 6);
+        ck_assert(import_target_finish(target));
+        ck_assert_uint_eq(import_target_counts(target)->messages, run == 0 ? 3 : 0);
+        stop();
+    }
+    char *text = describe("INBOX");
+    ck_assert(g_str_has_prefix(text, "1:1 2:2 3:3 4:"));
+    ck_assert_msg(g_str_has_suffix(text, " 5:5 6:6 10:4 next 11"), "%s", text);
+    g_free(text);
+}
+END_TEST
+
+START_TEST(test_import__mail_that_comes_meanwhile_costs_few_uids)
+{
+    struct mailbox *inbox;
+
+    ck_assert(enter("", 777, 10));
+    offer(1, 3, 3);
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_uint_eq(append_text(&fixture, inbox, "delivered"), 1);
+    mailbox_unref(inbox);
+    ck_assert(import_target_finish(target));
+    char *text = describe("INBOX");
+    ck_assert_msg(g_str_has_suffix(text, " 2:2 3:3 10:1 next 11"), "%s", text);
+    g_free(text);
+    ck_assert_ptr_nonnull(strstr(told->str, "mail arrived during the import"));
+}
+END_TEST
+
+START_TEST(test_import__uids_that_cannot_be_kept)
+{
+    struct mailbox *inbox = open_mailbox(&fixture, "INBOX");
+
+    append_text(&fixture, inbox, "here");
+    mailbox_unref(inbox);
+    how.uids = IMPORT_UIDS_REQUIRE;
+    ck_assert(!enter("", 777, 10));
+    ck_assert_ptr_nonnull(strstr(told->str, "nothing was imported"));
+    stop();
+    how.uids = IMPORT_UIDS_KEEP;
+    start();
+    ck_assert(enter("", 777, 10));
+    ck_assert_ptr_nonnull(strstr(told->str, "messages get new UIDs"));
+    offer(5, 6, 2);
+    ck_assert(import_target_finish(target));
+    char *text = describe("INBOX");
+    ck_assert(g_str_has_suffix(text, " 2:5 3:6 next 4"));
+    g_free(text);
+}
+END_TEST
+
+START_TEST(test_import__fresh_uids_when_asked)
+{
+    how.uids = IMPORT_UIDS_FRESH;
+    ck_assert(enter("", 777, 10));
+    offer(5, 6, 2);
+    ck_assert(import_target_finish(target));
+    check_mailbox("INBOX", "1:5 2:6 next 3");
+    ck_assert_str_eq(told->str, "");
+}
+END_TEST
+
+START_TEST(test_import__several_mailboxes_at_once_and_names_that_none_can_have)
+{
+    char *bad = g_strnfill(MAILBOX_NAME_MAX + 1, 'x');
+
+    add("", 0, 1);
+    add("Labels/One", 0, 1);
+    add("Two", 0, 2);
+    add(bad, 0, 3);
+    ck_assert(import_target_finish(target));
+    check_mailbox("INBOX", "1:1 next 2");
+    check_mailbox("Labels/One", "1:1 next 2");
+    check_mailbox("Two", "1:2 next 2");
+    ck_assert_uint_eq(import_target_counts(target)->skipped, 1);
+    ck_assert_ptr_nonnull(strstr(told->str, "is left out"));
+    g_free(bad);
+}
+END_TEST
+
+START_TEST(test_import__below_another_root)
+{
+    how.root = "Old/mail";
+    ck_assert(enter("", 0, 0));
+    add("", 0, 1);
+    ck_assert(enter("Sent", 0, 0));
+    add("Sent", 0, 2);
+    import_target_subscribed(target, "Sent");
+    ck_assert(import_target_finish(target));
+    check_mailbox("Old/mail", "1:1 next 2");
+    check_mailbox("Old/mail/Sent", "1:2 next 2");
+}
+END_TEST
+
+START_TEST(test_import__special_uses_go_to_what_the_source_uses)
+{
+    ck_assert(enter("Sent Items", 0, 0));
+    add("Sent Items", 0, 1);
+    ck_assert(enter("Spam", 0, 0));
+    ck_assert(enter("Junk", 0, 0));
+    ck_assert(import_target_finish(target));
+    ck_assert_str_eq(told->str, "Sent Items is for \\Sent now\n");
+}
+END_TEST
+
+START_TEST(test_export__from_lines)
+{
+    static const struct {
+        int64_t date;
+        const char *expected;
+    } cases[] = {
+        {1612415167, "From a@x Thu Feb  4 05:06:07 2021\n"},
+        {0, "From a@x Thu Jan  1 00:00:00 1970\n"},
+        {-1, "From a@x Wed Dec 31 23:59:59 1969\n"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        GString *line = g_string_new(NULL);
+
+        export_mbox_from(line, "a@x", cases[i].date);
+        ck_assert_str_eq(line->str, cases[i].expected);
+        g_string_free(line, TRUE);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("import_target");
+    TCase *tests = tcase_create("import_target");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, test_import__killed_within_a_mailbox_goes_on);
+    tcase_add_test(tests,
+                   test_import__without_uids_adds_each_message_as_often_as_the_source_has_it);
+    tcase_add_test(tests, test_import__mail_that_came_between_takes_no_place_and_loses_none);
+    tcase_add_test(tests, test_import__mail_that_comes_meanwhile_costs_few_uids);
+    tcase_add_test(tests, test_import__uids_that_cannot_be_kept);
+    tcase_add_test(tests, test_import__fresh_uids_when_asked);
+    tcase_add_test(tests, test_import__several_mailboxes_at_once_and_names_that_none_can_have);
+    tcase_add_test(tests, test_import__below_another_root);
+    tcase_add_test(tests, test_import__special_uses_go_to_what_the_source_uses);
+    tcase_add_test(tests, test_export__from_lines);
+    suite_add_tcase(suite, tests);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
