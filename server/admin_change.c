@@ -71,8 +71,10 @@ static void append_messages(struct history_view *view, const struct change *chan
     size_t left = change_count(change) - change->touched->len;
     const char *problem = problem_of(change);
 
-    for (guint i = 0; i < change->touched->len; i++)
+    for (guint i = 0; i < change->touched->len; i++) {
         history_append_touched(view, &g_array_index(change->touched, struct touched, i), NULL);
+        history_view_relieve(view);
+    }
     if (left > 0 && change->touched->len > 0)
         g_string_append_printf(view->text,
                                "    ... %zu more (in all %zu arrived, %zu gone, %zu changed)\n",
@@ -148,6 +150,7 @@ void change_append_json(struct history_view *view, const struct change *change)
     for (guint i = 0; i < change->touched->len; i++) {
         history_json_touched(view, &json, NULL, &g_array_index(change->touched, struct touched, i));
         json_end_object(&json);
+        history_view_relieve(view);
     }
     json_end_array(&json);
     if (problem_of(change) != NULL)

@@ -11,6 +11,7 @@
 enum {
     SUBJECT_WIDTH = 80, /* characters of a text in a line for people */
     SENDER_WIDTH = 60,
+    TEXT_HELD_MAX = 64 * 1024, /* octets that wait to be written */
 };
 
 /* --- options --- */
@@ -110,6 +111,12 @@ bool history_view_write(struct history_view *view)
 
     g_string_truncate(view->text, 0);
     return good;
+}
+
+void history_view_relieve(struct history_view *view)
+{
+    if (view->text->len >= TEXT_HELD_MAX)
+        history_view_write(view);
 }
 
 int history_view_branch(struct history_view *view, const char *mailbox, GPtrArray **branches,

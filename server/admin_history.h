@@ -78,6 +78,8 @@ int history_view_end(struct history_view *view, int result, const char *about);
 
 /* Writes view->text and empties it; false when there is no use in going on. */
 bool history_view_write(struct history_view *view);
+/* The same when there is much of it. */
+void history_view_relieve(struct history_view *view);
 
 /* The branch of that name: the mailbox, or with options->deleted the one that was deleted last.
  * branches, a new array, owns *out. Fills view->error. */

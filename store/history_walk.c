@@ -16,10 +16,14 @@ struct queued {
 struct history_walk {
     struct history *history;
     GPtrArray *heap;   /* struct queued *: each is newer than 2i + 1 and 2i + 2 */
-    GHashTable *seen;  /* struct object_id: commits that are or were in the heap */
+    GHashTable *seen;  /* struct object_id -> struct queued *: in the heap, told, or told_alone */
     struct queued *at; /* what was told last; its parents are not in the heap yet */
     uint64_t count;
 };
+
+/* What stands in the table for commits that have left the heap: with their past, or without. */
+static const struct queued told = {.with_past = true};
+static const struct queued told_alone = {.with_past = false};
 
 static void queued_free(void *data)
 {
@@ -107,17 +111,56 @@ static struct queued *pop(struct history_walk *walk)
 /* --- the walk --- */
 
 static int enqueue(struct history_walk *walk, const struct history_branch *branch, bool with_past,
-                   const struct object_id *id, struct store_error *error)
+                   const struct object_id *id, struct store_error *error);
+
+static int enqueue_parents(struct history_walk *walk, const struct history_branch *branch,
+                           const struct object_id *id, const struct object_data *data,
+                           struct store_error *error)
+{
+    g_autoptr(GArray) parents = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    bool cut;
+    int rc = history_read_parents(walk->history, id, data, parents, &cut, error);
+
+    for (guint i = 0; rc == 0 && i < parents->len; i++) {
+        rc = enqueue(walk, branch, true, &g_array_index(parents, struct object_id, i), error);
+    }
+    return rc;
+}
+
+static void mark(struct history_walk *walk, const struct object_id *id, const struct queued *state)
+{
+    g_hash_table_insert(walk->seen, g_memdup2(id, sizeof(*id)), (gpointer)state);
+}
+
+/* It was, or will be told as the newest of a branch; now its past is wanted, too. */
+static int add_past(struct history_walk *walk, const struct history_branch *branch,
+                    struct queued *state, const struct object_id *id, struct store_error *error)
+{
+    struct object_data data;
+    int rc;
+
+    if (state != &told_alone) {
+        state->with_past = true;
+        state->branch = branch;
+        return 0;
+    }
+    mark(walk, id, &told);
+    rc = history_read_commit(walk->history, id, &data, error);
+    if (rc == 0) {
+        rc = enqueue_parents(walk, branch, id, &data, error);
+        object_data_release(&data);
+    }
+    return rc;
+}
+
+static int enqueue_new(struct history_walk *walk, const struct history_branch *branch,
+                       bool with_past, const struct object_id *id, struct store_error *error)
 {
     struct object_data data;
     struct commit commit;
     struct queued *queued;
-    int rc;
+    int rc = history_read_commit(walk->history, id, &data, error);
 
-    if (g_hash_table_contains(walk->seen, id)) {
-        return 0;
-    }
-    rc = history_read_commit(walk->history, id, &data, error);
     if (rc < 0) {
         return rc;
     }
@@ -133,9 +176,20 @@ static int enqueue(struct history_walk *walk, const struct history_branch *branc
     queued->with_past = with_past;
     queued->commit = *id;
     queued->data = data;
-    g_hash_table_add(walk->seen, g_memdup2(id, sizeof(*id)));
+    mark(walk, id, queued);
     push(walk, queued);
     return 0;
+}
+
+static int enqueue(struct history_walk *walk, const struct history_branch *branch, bool with_past,
+                   const struct object_id *id, struct store_error *error)
+{
+    struct queued *state = g_hash_table_lookup(walk->seen, id);
+
+    if (state == NULL) {
+        return enqueue_new(walk, branch, with_past, id, error);
+    }
+    return with_past && !state->with_past ? add_past(walk, branch, state, id, error) : 0;
 }
 
 int history_walk_add(struct history_walk *walk, const struct history_branch *branch, bool with_past,
@@ -147,22 +201,15 @@ int history_walk_add(struct history_walk *walk, const struct history_branch *bra
 static int go_on(struct history_walk *walk, struct store_error *error)
 {
     struct queued *at = walk->at;
-    g_autoptr(GArray) parents = NULL;
-    bool cut;
     int rc = 0;
 
-    if (at == NULL) {
-        return 0;
-    }
-    parents = g_array_new(FALSE, FALSE, sizeof(struct object_id));
-    if (at->with_past) {
-        rc = history_read_parents(walk->history, &at->commit, &at->data, parents, &cut, error);
-    }
-    for (guint i = 0; rc == 0 && i < parents->len; i++) {
-        rc = enqueue(walk, at->branch, true, &g_array_index(parents, struct object_id, i), error);
+    if (at != NULL && at->with_past) {
+        rc = enqueue_parents(walk, at->branch, &at->commit, &at->data, error);
     }
     walk->at = NULL;
-    queued_free(at);
+    if (at != NULL) {
+        queued_free(at);
+    }
     return rc;
 }
 
@@ -186,6 +233,7 @@ int history_next(struct history_walk *walk, struct history_entry *out, bool *mor
             return rc;
         }
         walk->at = pop(walk);
+        mark(walk, &walk->at->commit, walk->at->with_past ? &told : &told_alone);
         rc = history_read_words(walk->history, &walk->at->commit, &walk->at->data, out, error);
         if (rc < 0) {
             return rc;

@@ -193,6 +193,64 @@ START_TEST(test_history__follows_all_parents_of_a_merge_once)
 }
 END_TEST
 
+/* A deleted mailbox was brought back: its last change is one of the living one's past. */
+START_TEST(test_history__tells_the_past_that_any_branch_wants)
+{
+    static const char *const wanted = "OTHER|Back|back again\n"
+                                      "DELETE|Back|DELETE mailbox Lost\n"
+                                      "CREATE|Back|CREATE mailbox Lost\n";
+    g_autoptr(GPtrArray) living = NULL;
+    g_autoptr(GPtrArray) deleted = NULL;
+
+    account_create_mailbox(fixture.account, "Lost", SPECIAL_USE_NONE, &fixture.origin, &error);
+    pass_seconds(10);
+    account_delete_mailbox(fixture.account, "Lost", &fixture.origin, &error);
+    ck_assert_int_eq(history_find(history, "Lost", &deleted, &error), 0);
+    /* Also by a clock that is behind. */
+    for (int64_t late = 10; late >= -20; late -= 15) {
+        char tip[OBJECT_ID_HEX + 1];
+        g_autofree char *date =
+            g_strdup_printf("%lld +0000", (long long)(fixture.origin.time / 1000000 + late));
+        g_autofree char *tree = NULL;
+        g_autofree char *back = NULL;
+        struct history_branch *const *branches;
+        bool deleted_first = late < 0;
+
+        branches = (struct history_branch *const *)(void *)deleted->pdata;
+        object_id_format(&branches[0]->tip, tip);
+        tree = g_strconcat(tip, "^{tree}", NULL);
+        g_setenv("GIT_AUTHOR_DATE", date, TRUE);
+        back = g_strchomp(
+            GIT_OUTPUT(fixture.path, "commit-tree", tree, "-p", tip, "-m", "back again"));
+        ck_assert(GIT(fixture.path, "update-ref", "refs/heads/Back", back));
+        ck_assert_int_eq(history_find(history, "Back", &living, &error), 0);
+        struct history_walk *walking = history_walk_new(history);
+        struct history_entry entry;
+        bool more = true;
+        size_t count = 0;
+
+        g_string_truncate(seen, 0);
+        ck_assert_int_eq(history_walk_add(walking, branches[0], false, &error), 0);
+        ck_assert_int_eq(history_walk_add(walking, living->pdata[0], true, &error), 0);
+        while (history_next(walking, &entry, &more, &error) == 0 && more) {
+            count++;
+            g_string_append_printf(seen, "%s|%s|%s\n", entry.action, entry.branch->name,
+                                   entry.subject);
+        }
+        ck_assert_uint_eq(count, 3);
+        if (!deleted_first) {
+            ck_assert_str_eq(seen->str, wanted);
+        } else {
+            ck_assert(g_str_has_prefix(seen->str, "DELETE|Lost|"));
+            ck_assert(g_str_has_suffix(seen->str, "CREATE|Back|CREATE mailbox Lost\n"));
+        }
+        history_walk_free(walking);
+        g_clear_pointer(&living, g_ptr_array_unref);
+    }
+    ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/heads/Back"));
+}
+END_TEST
+
 START_TEST(test_history__has_deleted_and_renamed_mailboxes)
 {
     g_autoptr(GPtrArray) found = NULL;
@@ -530,6 +588,7 @@ int main(void)
     tcase_add_test(cases, test_history__makes_foreign_words_harmless);
     tcase_add_test(cases, test_history__knows_an_action_by_its_first_word);
     tcase_add_test(cases, test_history__follows_all_parents_of_a_merge_once);
+    tcase_add_test(cases, test_history__tells_the_past_that_any_branch_wants);
     tcase_add_test(cases, test_history__has_deleted_and_renamed_mailboxes);
     tcase_add_test(cases, test_history__an_accounts_own_changes_are_those_of_no_mailbox);
     tcase_add_test(cases, test_history__ends_at_the_boundary_of_what_is_kept);

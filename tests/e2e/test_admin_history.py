@@ -234,11 +234,14 @@ class History(unittest.TestCase):
         self.annal("show", "alice", "INBOX", "--uid", "1", "--at", "2020-01-01", status=1)
 
     def test_show_raw_gives_the_exact_octets(self):
-        for mailbox, uid, subject in (("Archive", 1, ESCAPES), ("INBOX", 4, LONG),
-                                      ("INBOX", 3, ENCODED_ESCAPES)):
-            done = run(PROGRAM, "show", "alice", mailbox, "--uid", uid, "--raw", "--data",
-                       self.sandbox.data)
-            self.assertEqual(done.stdout, message(subject))
+        for compressed in False, True:
+            if compressed:
+                run(PROGRAM, "gc", "alice", "--compress", "--data", self.sandbox.data)
+            for mailbox, uid, subject in (("Archive", 1, ESCAPES), ("INBOX", 4, LONG),
+                                          ("INBOX", 3, ENCODED_ESCAPES)):
+                done = run(PROGRAM, "show", "alice", mailbox, "--uid", uid, "--raw", "--data",
+                           self.sandbox.data)
+                self.assertEqual(done.stdout, message(subject))
         refused, status = self.on_terminal("show", "alice", "Archive", "--uid", "1", "--raw")
         self.assertEqual(status, 1)
         self.assertIn(b"--force", refused)
