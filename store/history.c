@@ -230,7 +230,7 @@ int history_find(struct history *history, const char *mailbox, GPtrArray **out,
 static const char *const actions[] = {
     "APPEND",    "COPY",        "CREATE",      "DELETE",   "EXPUNGE", "MOVE", "RENAME",
     "STORE",     "RECONCILE",   "RESTORE",     "UNDELETE", "PURGE",   "HOLD", "RELEASE",
-    "SUBSCRIBE", "UNSUBSCRIBE", "SPECIAL-USE", "OTHER",    NULL};
+    "SUBSCRIBE", "UNSUBSCRIBE", "SPECIAL-USE", "IMPORT",   "OTHER",   NULL};
 
 const char *const *history_actions(void)
 {
