@@ -15,10 +15,7 @@ static const char USAGE[] =
     "  -n N, --limit N      so many changes at most\n"
     "  --uid SET            only what touched these messages, such as 7 or 3,5:9 (with MAILBOX)\n"
     "  --since T, --until T only what happened from T on, up to T\n"
-    "  --action A,B         only these: APPEND, COPY, CREATE, DELETE, EXPUNGE, MOVE, RENAME, "
-    "STORE,\n"
-    "                       RECONCILE, RESTORE, UNDELETE, PURGE, HOLD, RELEASE, SUBSCRIBE,\n"
-    "                       UNSUBSCRIBE, SPECIAL-USE, OTHER\n"
+    "  --action A,B         only these, see below\n"
     "  --deleted            deleted mailboxes, too\n"
     "  --messages N         so many messages of each change at most (5; "
     "\"all\")\n" HISTORY_USAGE_OPTIONS ADMIN_MOMENT_FORMS;
@@ -244,12 +241,23 @@ static bool parse_option(struct log_options *options, int letter)
     }
 }
 
+static void print_usage(FILE *stream)
+{
+    const char *const *actions = history_actions();
+
+    fputs(USAGE, stream);
+    fputs("Actions:", stream);
+    for (size_t i = 0; actions[i] != NULL; i++)
+        fprintf(stream, "%s%s", i == 0 ? " " : i % 9 == 0 ? ",\n" : ", ", actions[i]);
+    fputs(".\n", stream);
+}
+
 static bool take_names(struct log_options *options, int argc, char **argv)
 {
     int count = argc - optind;
 
     if (count < 1 || count > 2) {
-        fputs(USAGE, stderr);
+        print_usage(stderr);
         return false;
     }
     options->user = argv[optind];
@@ -278,7 +286,7 @@ int command_log(int argc, char **argv)
 
     while (status < 0 && (letter = getopt_long(argc, argv, "c:d:n:h", long_options, NULL)) != -1) {
         if (letter == 'h') {
-            fputs(USAGE, stdout);
+            print_usage(stdout);
             status = ADMIN_DONE;
         } else if (!parse_option(&options, letter))
             status = ADMIN_USAGE;

@@ -213,12 +213,11 @@ static int go_on(struct history_walk *walk, struct store_error *error)
     return rc;
 }
 
-/* A change to a mailbox has a commit there, too. */
+/* A change to a mailbox ("RENAME mailbox ...") has a commit there, too. */
 static bool is_told_elsewhere(const struct history_entry *entry)
 {
     return entry->branch->place == HISTORY_ACCOUNT &&
-           (strcmp(entry->action, "CREATE") == 0 || strcmp(entry->action, "DELETE") == 0 ||
-            strcmp(entry->action, "RENAME") == 0);
+           g_str_has_prefix(entry->subject + strcspn(entry->subject, " "), " mailbox ");
 }
 
 int history_next(struct history_walk *walk, struct history_entry *out, bool *more,

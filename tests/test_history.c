@@ -295,7 +295,8 @@ START_TEST(test_history__an_accounts_own_changes_are_those_of_no_mailbox)
     ck_assert_int_eq(history_branches(history, &found, &error), 0);
     g_ptr_array_remove_range(found, 0, found->len - 1);
     walk(found, SIZE_MAX, true);
-    ck_assert_str_eq(seen->str, "SUBSCRIBE||SUBSCRIBE INBOX\n");
+    ck_assert_str_eq(seen->str, "SUBSCRIBE||SUBSCRIBE INBOX\n"
+                                "CREATE||CREATE account\n");
 }
 END_TEST
 
