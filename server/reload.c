@@ -14,7 +14,8 @@ enum kind {
     KIND_BOOL,
     KIND_TARGET,
     KIND_LISTENS,
-    KIND_NETWORKS
+    KIND_NETWORKS,
+    KIND_STRINGS,
 };
 
 #define OPTION(name, member, kind, live)                  \
@@ -49,6 +50,8 @@ static const struct option {
     OPTION("cache_budget", cache_budget, KIND_OCTETS, false),
     OPTION("flags_sync", relaxed_flags, KIND_BOOL, false),
     OPTION("cold_compression_days", compress_days, KIND_UNSIGNED, false),
+    OPTION("history_keep", history_days, KIND_UNSIGNED, false),
+    OPTION("history_keep_of", history_of, KIND_STRINGS, false),
     OPTION("idle_minutes", idle_minutes, KIND_UNSIGNED, true),
     OPTION("login_seconds", login_seconds, KIND_UNSIGNED, true),
     OPTION("idle_exit", idle_exit, KIND_UNSIGNED, true),
@@ -86,6 +89,8 @@ static size_t size_of(enum kind kind)
     case KIND_LISTENS:
     case KIND_NETWORKS:
         return sizeof(GArray *);
+    case KIND_STRINGS:
+        return sizeof(GPtrArray *);
     }
     return 0;
 }
@@ -109,6 +114,15 @@ static bool networks_differ(const GArray *a, const GArray *b)
            (a->len > 0 && memcmp(a->data, b->data, a->len * sizeof(struct network)) != 0);
 }
 
+static bool strings_differ(const GPtrArray *a, const GPtrArray *b)
+{
+    bool differ = a->len != b->len;
+
+    for (guint i = 0; i < a->len && !differ; i++)
+        differ = strcmp(g_ptr_array_index(a, i), g_ptr_array_index(b, i)) != 0;
+    return differ;
+}
+
 static bool differ(const struct option *option, const void *a, const void *b)
 {
     if (option->kind == KIND_STRING)
@@ -117,6 +131,8 @@ static bool differ(const struct option *option, const void *a, const void *b)
         return listens_differ(*(GArray *const *)a, *(GArray *const *)b);
     if (option->kind == KIND_NETWORKS)
         return networks_differ(*(GArray *const *)a, *(GArray *const *)b);
+    if (option->kind == KIND_STRINGS)
+        return strings_differ(*(GPtrArray *const *)a, *(GPtrArray *const *)b);
     return memcmp(a, b, size_of(option->kind)) != 0;
 }
 

@@ -78,7 +78,10 @@ class PackageTest(unittest.TestCase):
         for path in ("/usr/bin/annal", "/usr/lib/systemd/system/annal.service",
                      "/usr/lib/systemd/system/annal.socket", "/etc/annal/annal.conf",
                      "/usr/share/doc/annal/copyright", "/usr/share/doc/annal/changelog.gz",
-                     "/usr/share/doc/annal/README.md"):
+                     "/usr/share/doc/annal/README.md", "/usr/share/man/man1/annal.1.gz",
+                     "/usr/share/man/man5/annal.conf.5.gz", "/usr/share/man/man8/annal.8.gz",
+                     "/usr/share/bash-completion/completions/annal",
+                     "/usr/share/zsh/vendor-completions/_annal"):
             self.assertIn(path, contents)
         for path, (mode, owner) in contents.items():
             self.assertEqual(owner, "root/root", path)

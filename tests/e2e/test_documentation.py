@@ -1,0 +1,166 @@
+"""Manual pages and completion say what the program says, and all of it."""
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from annal import PROGRAM, run
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+MANUALS = SOURCE / "server" / "man"
+SYSTEM = SOURCE / "scripts" / "system"
+COMMON = {"--data", "--config", "--help"}  # told once for all commands
+
+
+def commands():
+    return re.findall(r"^  ([a-z][a-z-]*) ", run(PROGRAM, "--help").stdout.decode(), re.M)
+
+
+def options(command):
+    text = run(PROGRAM, command, "--help").stdout.decode()
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def plain(page):
+    """A manual page's source with its options as one writes them."""
+    text = (MANUALS / page).read_text().replace("\\-", "-")
+    return re.sub(r"\bFl (-?)", r"-\1", text)
+
+
+def sections(page):
+    parts = re.split(r"^\.Ss annal ([a-z-]+)$", plain(page).split("\n.Sh FILES\n")[0],
+                     flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+class ManualTest(unittest.TestCase):
+    def test_every_command_and_option_is_described(self):
+        described = sections("annal.1")
+        self.assertEqual(sorted(described), sorted(commands()))
+        for command in commands():
+            written = set(re.findall(r"--[a-z][a-z-]*", described[command]))
+            self.assertEqual(options(command) - COMMON - written, set(), command)
+            self.assertEqual(written - options(command), set(), command)
+
+    def test_every_option_of_the_configuration_is_described(self):
+        read = set(re.findall(r'CFG_\w+\("(\w+)"', (SOURCE / "server/config.c").read_text()))
+        reloaded = dict(re.findall(r'OPTION\("(\w+)", \w+, \w+, (true|false)\)',
+                                   (SOURCE / "server/reload.c").read_text()))
+        described = dict(re.findall(r"^\.It Ic (\w+)( No \*)?$",
+                                    (MANUALS / "annal.conf.5").read_text(), re.M))
+        self.assertGreater(len(read), 20)
+        self.assertEqual(set(described), read)
+        self.assertEqual(set(reloaded), read)
+        # The asterisk says what can change at run time.
+        self.assertEqual({name for name, mark in described.items() if mark},
+                         {name for name, live in reloaded.items() if live == "true"})
+
+    def test_the_example_of_the_configuration_is_good(self):
+        text = (SYSTEM / "annal.conf").read_text()
+        told = re.sub(r"^#(\w+ = )", r"\1", text, flags=re.M)
+        self.assertGreater(told.count(" = "), 8)
+        with tempfile.TemporaryDirectory(prefix="annal-configuration-") as directory:
+            for number, configuration in enumerate((text, told)):
+                # No certificate of that name is here.
+                configuration = re.sub(r"^(certificate|private_key) = .*\n", "", configuration,
+                                       flags=re.M)
+                file = pathlib.Path(directory) / f"{number}.conf"
+                file.write_text(configuration)
+                run(PROGRAM, "serve", "--check-config", "--config", file, "--data", directory)
+
+    def test_the_pages_are_well_formed(self):
+        for page in MANUALS.iterdir():
+            if shutil.which("mandoc"):
+                # Of other packages' pages it knows nothing.
+                said = run("mandoc", "-Tlint", "-Wwarning", page, ok=False).stdout.decode()
+                self.assertEqual([line for line in said.splitlines() if "STYLE" not in line], [])
+            if shutil.which("man"):
+                done = run("man", "--warnings", "--local-file", page,
+                           env=dict(os.environ, MANWIDTH="100", LC_ALL="C.UTF-8"))
+                self.assertEqual(done.stderr, b"")
+                self.assertGreater(len(done.stdout.splitlines()), 50)
+
+
+class BashTest(unittest.TestCase):
+    """The words that bash would offer."""
+
+    def offered(self, *words, directory=None):
+        script = (f'. "{SYSTEM}/annal.bash"\nCOMP_WORDS=("$@")\nCOMP_CWORD=$(($# - 1))\n_annal\n'
+                  'printf "%s\\n" "${COMPREPLY[@]}"\n')
+        done = run("bash", "-c", script, "bash", PROGRAM, *words, cwd=directory)
+        self.assertEqual(done.stderr, b"")
+        return set(done.stdout.decode().split("\n")) - {""}
+
+    def test_commands(self):
+        self.assertEqual(self.offered(""), set(commands()) | {"--help", "--version"})
+        self.assertEqual(self.offered("ser"), {"serve"})
+        self.assertEqual(self.offered("no-such-command", ""), set())
+
+    def test_options(self):
+        for command in commands():
+            self.assertEqual(self.offered(command, "--"), options(command) | {"--help"}, command)
+        self.assertEqual(self.offered("serve", "--check"), {"--check-config"})
+
+    def test_users_where_they_may_be_read(self):
+        with tempfile.TemporaryDirectory(prefix="annal-completion-") as data:
+            for user in ("alice", "albert", "bob"):
+                run(PROGRAM, "user", "add", user, "--password-stdin", "--data", data,
+                    input=b"secret\n")
+            for command in ("log", "verify", "export", "backup", "hold"):
+                self.assertEqual(self.offered(command, "--data", data, "al"), {"alice", "albert"},
+                                 command)
+            self.assertEqual(self.offered("verify", "--data", data, "alice", "b"), {"bob"})
+            self.assertEqual(self.offered("user", "passwd", "--data", data, "b"), {"bob"})
+            self.assertEqual(self.offered("user", "add", "--data", data, "b"), set())
+        self.assertEqual(self.offered("log", "--data", "/nowhere", ""), set())
+
+    def test_words_and_files(self):
+        self.assertEqual(self.offered("user", ""), {"add", "passwd", "list", "del"})
+        self.assertEqual(self.offered("import", "alice", "m"), {"maildir", "mbox"})
+        with tempfile.TemporaryDirectory(prefix="annal-completion-") as directory:
+            (pathlib.Path(directory) / "a file").touch()
+            (pathlib.Path(directory) / "a directory").mkdir()
+            for words in (("import", "alice", "mbox", "a"), ("serve", "--config", "a"),
+                          ("restore", "alice", "--from", "a")):
+                self.assertEqual(self.offered(*words, directory=directory),
+                                 {"a file", "a directory"}, words)
+            self.assertEqual(self.offered("serve", "--data", "a", directory=directory),
+                             {"a directory"})
+
+
+@unittest.skipUnless(shutil.which("zsh"), "zsh is not installed")
+class ZshTest(unittest.TestCase):
+    """The words that the completion hands to zsh."""
+
+    def offered(self, *words):
+        script = (
+            'compadd() { [[ $1 == -a ]] && print -l -- ${(P)2} || { [[ $1 == -- ]] && shift; '
+            'print -l -- $@ } }\n'
+            "_files() { print -- files $@ }\n"
+            "_describe() { print -l -- ${${(P)2}%%:*} }\n"
+            f'words=("$@"); CURRENT=$#words; source "{SYSTEM}/_annal"\n')
+        done = run("zsh", "-f", "-c", script, "zsh", PROGRAM, *words, ok=False)
+        self.assertEqual(done.stderr, b"")
+        return set(done.stdout.decode().split("\n")) - {""}
+
+    def test_it_offers_what_bash_offers(self):
+        self.assertEqual(self.offered(""), set(commands()) | {"--help", "--version"})
+        for command in commands():
+            self.assertEqual(self.offered(command, "-"), options(command) | {"--help"}, command)
+        self.assertEqual(self.offered("user", ""), {"add", "passwd", "list", "del"})
+        self.assertEqual(self.offered("import", "alice", ""), {"maildir", "mbox", "takeout"})
+        self.assertEqual(self.offered("import", "alice", "mbox", ""), {"files"})
+        self.assertEqual(self.offered("serve", "--data", ""), {"files -/"})
+        with tempfile.TemporaryDirectory(prefix="annal-completion-") as data:
+            run(PROGRAM, "user", "add", "alice", "--password-stdin", "--data", data,
+                input=b"secret\n")
+            self.assertEqual(self.offered("log", "--data", data, ""), {"alice"})
+            self.assertEqual(self.offered("verify", "--data", data, "alice", ""), {"alice"})
+
+
+if __name__ == "__main__":
+    unittest.main()
