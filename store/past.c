@@ -207,20 +207,29 @@ static int read_properties(struct properties *out, struct objects *objects,
 /* Where the brief history of the mailbox is kept; NULL if its tip is no mailbox. */
 static char *timeline_path(const struct account *account, const struct object_id *tip)
 {
-    g_autofree char *directory = g_strconcat(account->cache, "/timelines", NULL);
-    g_autofree char *users = g_path_get_dirname(account->cache);
     struct properties properties;
     struct store_error ignored;
     char *path = NULL;
 
     if (read_properties(&properties, account->objects, tip, &ignored) == 0) {
-        mkdir(users, 0700);
-        mkdir(account->cache, 0700);
-        mkdir(directory, 0700);
-        path = g_strconcat(directory, "/", properties.mailbox_id, NULL);
+        path = g_strconcat(account->cache, "/timelines/", properties.mailbox_id, NULL);
     }
     properties_release(&properties);
     return path;
+}
+
+static void save(struct timeline *timeline, const struct account *account, const char *path)
+{
+    g_autofree char *directory = g_strconcat(account->cache, "/timelines", NULL);
+    g_autofree char *users = g_path_get_dirname(account->cache);
+
+    if (path == NULL || timeline->read < TIMELINE_SAVE) {
+        return;
+    }
+    mkdir(users, 0700);
+    mkdir(account->cache, 0700);
+    mkdir(directory, 0700);
+    timeline_save(timeline, path);
 }
 
 /* Fills *out, to be released; *unfinished if there are no steps left to reach since. */
@@ -240,7 +249,7 @@ static int read_chain(struct timeline *out, struct reading *reading, const struc
     rc = timeline_read(out, &reading->reader, &chain->tip, chain->name, since, error);
     if (rc == 0) {
         out->boundary = reading->boundary;
-        timeline_save(out, path);
+        save(out, reading->account, path);
         *unfinished = !timeline_reaches(out, since);
     }
     return rc;

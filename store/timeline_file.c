@@ -158,7 +158,7 @@ void timeline_save(struct timeline *timeline, const char *path)
 {
     g_autoptr(GByteArray) bytes = NULL;
 
-    if (path == NULL || timeline->read < TIMELINE_SAVE || timeline->stretches->len == 0) {
+    if (timeline->stretches->len == 0) {
         return;
     }
     bytes = g_byte_array_new();

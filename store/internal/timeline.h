@@ -79,8 +79,8 @@ int timeline_find(const struct timeline *timeline, struct objects *objects, int6
 
 /* Always fills *out (release it); empty without a good file. path may be NULL: there is none. */
 void timeline_load(struct timeline *out, const char *path);
-/* Replaces the file if enough was read since it was loaded. A first one in its directory, which
- * exists, makes old ones be removed. Nothing is lost but time if that fails. */
+/* Replaces the file. A first one in its directory, which exists, makes old ones be removed. Nothing
+ * is lost but time if that fails. */
 void timeline_save(struct timeline *timeline, const char *path);
 
 /* The file's octets, and back. */
