@@ -19,6 +19,7 @@ int command_undelete(int argc, char **argv);
 int command_verify(int argc, char **argv);
 int command_gc(int argc, char **argv);
 int command_hold(int argc, char **argv);
+int command_purge(int argc, char **argv);
 int command_who(int argc, char **argv);
 int command_kick(int argc, char **argv);
 int command_stats(int argc, char **argv);

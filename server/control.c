@@ -14,6 +14,7 @@
 #include "server/control_socket.h"
 #include "server/health.h"
 #include "server/log.h"
+#include "server/worker.h"
 
 struct control {
     struct event_base *base;
@@ -103,6 +104,30 @@ static bool answer_kick(const struct control *control, char **words, GString *ou
     return true;
 }
 
+/* While somebody purges: stand.h. */
+static bool answer_stand(const struct control *control, char **words, GString *out)
+{
+    static const char *const states[] = {[STAND_NONE] = "none",
+                                         [STAND_WAITING] = "waiting",
+                                         [STAND_STANDING] = "standing",
+                                         [STAND_FAILED] = "failed"};
+    struct workers *workers = control->sources->workers;
+    char *problem = NULL;
+
+    if (words[1] != NULL && words[2] == NULL) {
+        g_string_append(out, workers_stand(workers, words[1]) ? "waiting\n" : "busy\n");
+        return true;
+    }
+    if (words[1] != NULL)
+        return false;
+    g_string_append(out, states[stand_state(workers_standing(workers), &problem)]);
+    if (problem != NULL)
+        add_field(out, problem);
+    g_string_append_c(out, '\n');
+    g_free(problem);
+    return true;
+}
+
 static void answer_request(const struct control *control, const char *line, GString *out)
 {
     char **words = control_fields(line);
@@ -115,6 +140,8 @@ static void answer_request(const struct control *control, const char *line, GStr
         report_write(control->sources, out);
     else if (strcmp(line, "health") == 0)
         answer_health(control, out);
+    else if (words[0] != NULL && strcmp(words[0], "stand") == 0)
+        known = answer_stand(control, words, out);
     else
         known =
             words[0] != NULL && strcmp(words[0], "kick") == 0 && answer_kick(control, words, out);

@@ -3,6 +3,8 @@
  *   who                  a line for each session: struct control_session
  *   stats                the text of report_write()
  *   health               a line for each problem
+ *   stand TAB USER       "waiting", or "busy": stand.h
+ *   stand                "none", "waiting", "standing", or "failed" TAB reason
  *   kick TAB session TAB ID, kick TAB user TAB NAME    a line with the number of sessions
  *
  * Fields are separated by TAB; in a field TAB, LF and backslash are written as \t, \n and \\. The

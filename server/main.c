@@ -24,6 +24,7 @@ static const struct subcommand {
     {"verify", command_verify, "check repositories"},
     {"gc", command_gc, "put repositories in order"},
     {"hold", command_hold, "keep all of an account's past"},
+    {"purge", command_purge, "forget messages for good"},
     {"who", command_who, "show the sessions of a running server"},
     {"kick", command_kick, "end sessions of a running server"},
     {"stats", command_stats, "show the numbers of a running server"},

@@ -64,6 +64,7 @@ struct workers {
     struct session_rules *_Atomic rules; /* those in force */
     GPtrArray *all_rules;                /* owned: sessions may have older ones */
     atomic_uint next;                    /* for links that come */
+    struct stand *stand;
     struct worker *workers;
 };
 

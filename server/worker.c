@@ -440,6 +440,7 @@ static void turn(struct worker *worker)
     delivery_desk_settle(worker->desk, sync_store(worker, mail));
     deliver_all(worker);
     work_on_store(worker, !idle || mail);
+    stand_turn(worker->all->stand, (unsigned)(worker - worker->all->workers), worker->store);
     set_turn(worker, 0);
 }
 
@@ -568,6 +569,7 @@ struct workers *workers_new(const struct workers_settings *settings, char **prob
     all->settings = *settings;
     all->workers = g_new0(struct worker, settings->count);
     all->all_rules = g_ptr_array_new_with_free_func(g_free);
+    all->stand = stand_new(settings->count, settings->data);
     workers_set_limits(all, &settings->limits);
     for (unsigned i = 0; i < settings->count; i++) {
         if (!worker_start(all, &all->workers[i], problem)) {
@@ -610,6 +612,22 @@ bool workers_alive(struct workers *workers)
     return alive;
 }
 
+bool workers_stand(struct workers *workers, const char *user)
+{
+    unsigned owner = (unsigned)(member_worker_of(workers, user) - workers->workers);
+
+    if (!stand_ask(workers->stand, user, owner))
+        return false;
+    for (unsigned i = 0; i < workers->settings.count; i++)
+        link_queue_wake(workers->workers[i].queue);
+    return true;
+}
+
+struct stand *workers_standing(struct workers *workers)
+{
+    return workers->stand;
+}
+
 unsigned workers_count(const struct workers *workers)
 {
     return workers->settings.count;
@@ -642,6 +660,7 @@ void workers_free(struct workers *workers)
         worker_stop(&workers->workers[i]);
     for (unsigned i = 0; i < workers->settings.count; i++)
         worker_release(&workers->workers[i]);
+    stand_free(workers->stand);
     g_ptr_array_unref(workers->all_rules);
     g_free(workers->workers);
     g_free(workers);

@@ -15,6 +15,7 @@
 #include "server/delivery.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
+#include "server/stand.h"
 #include "store/cache_budget.h"
 #include "store/maintenance.h"
 #include "store/store.h"
@@ -76,6 +77,10 @@ struct worker_figures {
 /* [any thread] */
 unsigned workers_count(const struct workers *workers);
 void workers_figures(const struct workers *workers, unsigned index, struct worker_figures *out);
+
+/* [any thread] Asks for what stand.h says; false: another request is under way. */
+bool workers_stand(struct workers *workers, const char *user);
+struct stand *workers_standing(struct workers *workers);
 
 /* Ends all sessions without a word and all threads. Accepts NULL. */
 void workers_free(struct workers *workers);

@@ -19,6 +19,7 @@
 #include "store/internal/reachable.h"
 #include "store/internal/refs.h"
 #include "store/internal/refs_pack.h"
+#include "store/internal/repository.h"
 #include "store/internal/shallow.h"
 #include "store/internal/upkeep.h"
 #include "store/retention.h"
@@ -488,6 +489,20 @@ static uint64_t octets_of(const struct collect *collect, const GPtrArray *names)
     return octets;
 }
 
+/* git's table of commits, which must not name any that are gone. Git does without. */
+static void remove_commit_graph(const struct collect *collect)
+{
+    char *one = g_strdup_printf("%s/objects/info/commit-graph", collect->path);
+    char *many = g_strdup_printf("%s/objects/info/commit-graphs", collect->path);
+
+    if (access(one, F_OK) == 0) {
+        collect->host->unlink(collect->host->data, one);
+    }
+    repository_remove(many);
+    g_free(one);
+    g_free(many);
+}
+
 /* Takes the place of the sources. What only the grace keeps goes on ageing: the new pack is as old
  * as the youngest that had any of it. */
 static int put_in_place(struct collect *collect, const char *name, struct store_error *error)
@@ -499,6 +514,9 @@ static int put_in_place(struct collect *collect, const char *name, struct store_
         if (strcmp(collect->sources->pdata[i], name) != 0) {
             g_ptr_array_add(gone, collect->sources->pdata[i]);
         }
+    }
+    if (collect->result->dropped > 0) {
+        remove_commit_graph(collect);
     }
     if (!collect->settings->now && !collect->purging) {
         collect->result->octets_waiting = octets_of(collect, gone);

@@ -193,6 +193,8 @@ void journal_close(struct journal *journal)
     free(journal);
 }
 
+enum { WIPE_BLOCKS = 256 }; /* in one write */
+
 /* Writing */
 
 /* The blocks that are free behind the head, and those at the ring's start, which a skip frame at
@@ -420,4 +422,30 @@ int journal_checkpoint(struct journal *journal, uint64_t sequence, struct store_
     /* Not full: a frame was taken away. */
     journal->used = (journal->head + journal->blocks - next.tail) % journal->blocks;
     return 0;
+}
+
+int journal_wipe(struct journal *journal, struct store_error *error)
+{
+    const struct host *host = journal->host;
+    uint32_t left = journal->blocks - journal->used;
+    uint32_t block = journal->head % journal->blocks;
+    uint8_t *zeros = calloc(WIPE_BLOCKS, JOURNAL_BLOCK);
+    int result = 0;
+
+    assert(journal->replayed);
+    if (zeros == NULL) {
+        return store_error_set(error, STORE_NO_MEMORY, "journal %s", journal->path);
+    }
+    while (left > 0 && result == 0) {
+        uint32_t count = MIN(MIN(left, journal->blocks - block), (uint32_t)WIPE_BLOCKS);
+
+        result = write_at(journal, zeros, (size_t)count * JOURNAL_BLOCK, journal_offset(block));
+        block = (block + count) % journal->blocks;
+        left -= count;
+    }
+    if (result == 0) {
+        result = host->fdatasync(host->data, journal->fd);
+    }
+    free(zeros);
+    return result < 0 ? journal_file_fail(error, result, journal->path, "wipe") : 0;
 }

@@ -445,6 +445,13 @@ int journaling_checkpoint(struct journaling *journaling, struct store_error *err
                   : finish(journaling, host->syncfs(host->data, journaling->file_system), error);
 }
 
+int journaling_wipe(struct journaling *journaling, struct store_error *error)
+{
+    int rc = journaling_checkpoint(journaling, error);
+
+    return rc == 0 ? journal_wipe(journaling->journal, error) : rc;
+}
+
 static int start_checkpoint(struct journaling *journaling, struct store_error *error)
 {
     int rc;

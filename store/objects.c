@@ -152,6 +152,16 @@ void objects_let_go(struct objects *objects)
     pack_set_rest(objects->packs);
 }
 
+void objects_forget(struct objects *objects)
+{
+    objects_release_kept(objects, 0);
+    objects_let_go(objects);
+    git_odb_free(objects->odb);
+    objects->odb = NULL;
+    object_cache_free(objects->cache);
+    objects->cache = object_cache_new();
+}
+
 static const char *type_name(enum object_type type)
 {
     switch (type) {

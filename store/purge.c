@@ -441,6 +441,22 @@ static int drop(struct purge *purge, struct store_error *error)
                               error);
 }
 
+/* Until now somebody may have read the messages out of packs that are gone, and put pieces into
+ * caches. */
+static int forget(struct purge *purge, struct store_error *error)
+{
+    const struct purge_request *request = purge->request;
+    int rc = request->stand != NULL ? request->stand(request->data, error) : 0;
+
+    if (rc == 0) {
+        remove_derived(purge);
+    }
+    if (request->go_on != NULL) {
+        request->go_on(request->data);
+    }
+    return rc;
+}
+
 static int run(struct purge *purge, struct store_error *error)
 {
     const struct purge_request *request = purge->request;
@@ -501,6 +517,9 @@ int purge_run(const char *path, const char *cache, const struct host *host,
         purge_close(&purge);
         if (rc == 0 && !request->dry_run) {
             rc = drop(&purge, error);
+        }
+        if (rc == 0 && !request->dry_run) {
+            rc = forget(&purge, error);
         }
         gc_unlock(path, host);
     }

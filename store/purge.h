@@ -13,6 +13,7 @@
  *   2. stand(): nobody changes the account any more; what came meanwhile is done, too; the blobs
  * are noted in annal-purge, the references move, caches go; go_on()
  *   3. the collection drops the old history: all packs are written anew
+ *   4. stand(): caches go once more; go_on()
  *
  * A crash before the end of 2 leaves everything as it was; after it, 3 is finished by the next
  * collection of any kind. What else has copies (clones, backups, free blocks of the disk) is out of

@@ -100,6 +100,20 @@ unsigned store_packs(const struct store *store);
  * acknowledged. Cheap when nothing changed. */
 int store_sync(struct store *store, struct store_error *error);
 
+/* For whoever takes messages out of the account of that user for good (purge.h), from now until the
+ * thread's next call: everything is in git and durable, nothing that went through the journal is
+ * in its file any more, none of the account's packs is protected, its caches are closed (and may be
+ * removed), and what was taken off the disk before can't be read any more. On failure nothing may
+ * be taken for granted. */
+int store_stand(struct store *store, const char *user, struct store_error *error);
+
+/* The journals that no other process has, overwritten; *out keeps them locked until
+ * store_release_journals(). STORE_CONFLICT when somebody (a server) has one. */
+struct store_journals;
+int store_wipe_journals(struct store *store, struct store_journals **out,
+                        struct store_error *error);
+void store_release_journals(struct store_journals *journals); /* accepts NULL */
+
 /* Housekeeping that is due (merging packs, unlinking old ones) beside what writing does by itself:
  * call now and then when idle. Without a maintenance thread it blocks on the disk; for each open
  * account at most 32 MiB are merged in a call. */

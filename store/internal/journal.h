@@ -103,4 +103,8 @@ uint64_t journal_room(const struct journal *journal);
  * the tail stays where it was. Blocks. */
 int journal_checkpoint(struct journal *journal, uint64_t sequence, struct store_error *error);
 
+/* Overwrites what is not content, and so all that has gone through the journal before, with zeros.
+ * Durable on return. Blocks. */
+int journal_wipe(struct journal *journal, struct store_error *error);
+
 #endif

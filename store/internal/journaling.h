@@ -59,6 +59,8 @@ int journaling_flush(struct store *store, struct account *account, struct store_
 int journaling_sync(struct journaling *journaling, struct store_error *error);
 /* Everything into git, durable, and the journal empty. */
 int journaling_checkpoint(struct journaling *journaling, struct store_error *error);
+/* The same, and overwrites what went through it. */
+int journaling_wipe(struct journaling *journaling, struct store_error *error);
 const struct store_error *journaling_trouble(const struct journaling *journaling);
 /* Sets all but accounts. */
 void journaling_figures(const struct journaling *journaling, struct store_figures *out);

@@ -53,6 +53,8 @@ struct pack_inflate *objects_inflate(struct objects *objects, const struct objec
 
 /* Once a minute: closes packs that nothing was read of meanwhile. objects_maintain() calls it. */
 void objects_rest(struct objects *objects);
+/* What was taken off the disk can't be read any more. */
+void objects_forget(struct objects *objects);
 /* Gives back at once what reading much has mapped; it is mapped again when it is needed. */
 void objects_let_go(struct objects *objects);
 

@@ -1,0 +1,376 @@
+/* annal purge USER MAILBOX: forgets messages for good */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "server/admin.h"
+#include "server/commands.h"
+#include "server/control.h"
+#include "server/log.h"
+#include "server/stand.h"
+#include "store/purge.h"
+
+static const char USAGE[] =
+    "usage: annal purge USER MAILBOX --uid SET [--reason TEXT] [--dry-run] [--yes]\n"
+    "                   [--data DIR] [--config FILE]\n"
+    "Takes messages out of an account for good: out of every mailbox that has a copy, all of the\n"
+    "history, packs, caches and journals. There is no way back. The mailbox may be a deleted one,\n"
+    "the messages may have been expunged. A server may be running. Backups, clones and other\n"
+    "accounts are not touched.\n"
+    "  --uid SET      UIDs: 7, 3,5 or 10:20\n"
+    "  --reason TEXT  for the record that stays: git log refs/annal/purged\n"
+    "  --dry-run      only says what would go\n"
+    "  --yes          does not ask\n";
+
+enum { RANGES_MAX = 1000, STAND_POLL = 5 * 1000, STAND_TRIES = 4000 };
+
+struct purge_options {
+    const char *config_path;
+    const char *data;
+    const char *reason;
+    GArray *uids; /* struct uid_range */
+    bool dry_run;
+    bool yes;
+};
+
+/* --- UIDs --- */
+
+static bool parse_uid(uint32_t *out, const char **at)
+{
+    uint64_t value = 0;
+
+    if (!g_ascii_isdigit(**at))
+        return false;
+    for (; g_ascii_isdigit(**at); (*at)++) {
+        value = value * 10 + (uint64_t)(**at - '0');
+        if (value > UINT32_MAX)
+            return false;
+    }
+    *out = (uint32_t)value;
+    return value > 0;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+    const struct uid_range *left = a;
+    const struct uid_range *right = b;
+
+    return left->first < right->first ? -1 : left->first > right->first;
+}
+
+/* Ascending and disjoint. */
+static void merge_ranges(GArray *ranges)
+{
+    guint kept = 0;
+
+    g_array_sort(ranges, compare_ranges);
+    for (guint i = 1; i < ranges->len; i++) {
+        struct uid_range *last = &g_array_index(ranges, struct uid_range, kept);
+        struct uid_range next = g_array_index(ranges, struct uid_range, i);
+
+        if (next.first <= last->last)
+            last->last = MAX(last->last, next.last);
+        else
+            g_array_index(ranges, struct uid_range, ++kept) = next;
+    }
+    g_array_set_size(ranges, kept + 1);
+}
+
+static bool parse_uids(GArray *out, const char *text)
+{
+    const char *at = text;
+
+    g_array_set_size(out, 0);
+    for (;;) {
+        struct uid_range range;
+
+        if (!parse_uid(&range.first, &at))
+            return false;
+        range.last = range.first;
+        if (*at == ':') {
+            at++;
+            if (!parse_uid(&range.last, &at))
+                return false;
+        }
+        if (range.last < range.first)
+            range = (struct uid_range){range.last, range.first};
+        g_array_append_val(out, range);
+        if (*at == '\0' || out->len > RANGES_MAX)
+            break;
+        if (*at++ != ',')
+            return false;
+    }
+    merge_ranges(out);
+    return out->len <= RANGES_MAX;
+}
+
+/* --- with or without a server --- */
+
+struct standing {
+    const struct config *config;
+    const char *user;
+    char *lease_path;
+    int lease;
+    struct store *store;
+    struct store_journals *journals;
+};
+
+static int fail(struct store_error *error, enum store_code code, const char *text)
+{
+    error->code = code;
+    g_strlcpy(error->detail, text, sizeof(error->detail));
+    return code;
+}
+
+/* The first word of the server's answer; NULL with *problem. A new string. */
+static char *ask(const struct standing *standing, const char *user, char **problem)
+{
+    const char *words[] = {"stand", user, NULL};
+    char *request = control_request(words);
+    GPtrArray *lines = NULL;
+    char *word = NULL;
+
+    *problem = NULL;
+    if (control_ask(standing->config->control, request, &lines, problem) == CONTROL_DONE &&
+        lines->len > 0)
+        word = g_strdup(g_ptr_array_index(lines, 0));
+    if (word == NULL && *problem == NULL)
+        *problem = g_strdup("no server answers at the control socket");
+    if (lines != NULL)
+        g_ptr_array_unref(lines);
+    g_free(request);
+    return word;
+}
+
+static int stand_server(struct standing *standing, struct store_error *error)
+{
+    const char *user = standing->user; /* until the request is accepted */
+
+    for (int i = 0; i < STAND_TRIES; i++) {
+        char *problem;
+        char *word = ask(standing, user, &problem);
+
+        if (word == NULL) {
+            int rc = fail(error, STORE_CONFLICT, problem);
+
+            g_free(problem);
+            return rc;
+        }
+        bool ready = user == NULL && strcmp(word, "standing") == 0;
+        bool failed = user == NULL && strcmp(word, "waiting") != 0 && !ready;
+
+        if (strcmp(word, "waiting") == 0)
+            user = NULL;
+        if (failed)
+            fail(error, STORE_CONFLICT, word);
+        g_free(word);
+        if (failed)
+            return STORE_CONFLICT;
+        if (ready) {
+            /* The server waits no longer than twice as long: better an end than a late change. */
+            alarm(STAND_OTHER_SECONDS);
+            return 0;
+        }
+        g_usleep(STAND_POLL);
+    }
+    return fail(error, STORE_CONFLICT, "the server does not come to a rest");
+}
+
+static int take_lease(struct standing *standing, struct store_error *error)
+{
+    standing->lease = open(standing->lease_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (standing->lease < 0 || flock(standing->lease, LOCK_EX | LOCK_NB) != 0)
+        return fail(error, STORE_CONFLICT, "somebody else purges here");
+    return 0;
+}
+
+/* Journals that nobody has are ours meanwhile, so that no server starts. */
+static int stand(void *data, struct store_error *error)
+{
+    struct standing *standing = data;
+    int rc = take_lease(standing, error);
+
+    if (rc == 0)
+        rc = store_wipe_journals(standing->store, &standing->journals, error);
+    if (rc == STORE_CONFLICT && standing->lease >= 0)
+        rc = stand_server(standing, error);
+    return rc;
+}
+
+static void go_on(void *data)
+{
+    struct standing *standing = data;
+
+    alarm(0);
+    store_release_journals(standing->journals);
+    standing->journals = NULL;
+    if (standing->lease >= 0) {
+        unlink(standing->lease_path);
+        close(standing->lease);
+        standing->lease = -1;
+    }
+}
+
+/* --- the command --- */
+
+static void print_place(const struct purge_place *place)
+{
+    char *name = g_strdup(place->mailbox != NULL ? place->mailbox : place->ref);
+
+    log_clean(name);
+    if (place->mailbox == NULL)
+        printf("  %s\n", name);
+    else if (place->deleted)
+        printf("  %s, which was deleted\n", name);
+    else if (place->now > 0)
+        printf("  %s: %zu now, and the history\n", name, place->now);
+    else
+        printf("  %s: the history\n", name);
+    g_free(name);
+}
+
+static void print_result(const struct purge_result *result, bool dry_run)
+{
+    printf("%s %zu %s; %zu changes of the history %s written anew. From:\n",
+           dry_run ? "would purge" : "purged", result->messages,
+           result->messages == 1 ? "message" : "messages", result->commits,
+           dry_run ? "would be" : "were");
+    for (guint i = 0; i < result->places->len; i++)
+        print_place(g_ptr_array_index(result->places, i));
+}
+
+static int finish(const char *user, int code, const struct purge_result *result,
+                  const struct purge_options *options, const struct store_error *error)
+{
+    if (code != 0) {
+        admin_complain("%s: %s", user, error->detail);
+        if (code == STORE_FORBIDDEN)
+            admin_complain("annal hold %s --release ends the hold", user);
+        return ADMIN_FAILED;
+    }
+    print_result(result, options->dry_run);
+    if (result->collected.protected > 0) {
+        admin_complain("it is still in packs that somebody protects with a .keep file: remove that "
+                       "and run annal gc %s",
+                       user);
+        return ADMIN_FAILED;
+    }
+    return ADMIN_DONE;
+}
+
+static int purge(const struct config *config, const char *user, const char *mailbox,
+                 const struct purge_options *options)
+{
+    struct origin origin = admin_origin("annal purge");
+    char *repository = admin_repository(config, user);
+    char *cache = g_strdup_printf("%s/cache/%s", config->data, user);
+    struct standing standing = {.config = config, .user = user, .lease = -1};
+    struct purge_request request = {.user = user,
+                                    .mailbox = mailbox,
+                                    .uids = (const struct uid_range *)(void *)options->uids->data,
+                                    .count = options->uids->len,
+                                    .origin = &origin,
+                                    .reason = options->reason,
+                                    .dry_run = options->dry_run,
+                                    .settle_seconds = COLLECT_SETTLE_SECONDS,
+                                    .stand = stand,
+                                    .go_on = go_on,
+                                    .data = &standing};
+    struct store_error error = {0};
+    struct purge_result result = {0};
+    int status = ADMIN_FAILED;
+
+    standing.lease_path = g_strdup_printf("%s/annal-lease", repository);
+    standing.store = admin_open_store(config);
+    if (standing.store != NULL) {
+        int code = purge_run(repository, cache, host_system(), &request, &result, &error);
+
+        status = finish(user, code, &result, options, &error);
+        purge_result_release(&result);
+    }
+    store_close(standing.store);
+    g_free(standing.lease_path);
+    g_free(repository);
+    g_free(cache);
+    return status;
+}
+
+static bool is_meant(const char *user, const char *mailbox)
+{
+    char answer[8] = "";
+
+    if (!isatty(STDIN_FILENO))
+        return true;
+    char *name = g_strdup(mailbox);
+    log_clean(name);
+    printf("Purge messages of %s in %s for good? Type yes: ", user, name);
+    g_free(name);
+    fflush(stdout);
+    return fgets(answer, sizeof(answer), stdin) != NULL && strcmp(answer, "yes\n") == 0;
+}
+
+static int run(char **words, const struct purge_options *options)
+{
+    struct config config;
+    int status = ADMIN_FAILED;
+
+    if (!store_user_name_valid(words[0])) {
+        admin_complain("%s can't be a user's name", words[0]);
+        return ADMIN_FAILED;
+    }
+    if (!options->dry_run && !options->yes && !is_meant(words[0], words[1])) {
+        admin_complain("nothing was done");
+        return ADMIN_FAILED;
+    }
+    if (admin_read_config(&config, options->config_path, options->data))
+        status = purge(&config, words[0], words[1], options);
+    config_release(&config);
+    return status;
+}
+
+int command_purge(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'}, {"data", required_argument, NULL, 'd'},
+        {"uid", required_argument, NULL, 'u'},    {"reason", required_argument, NULL, 'r'},
+        {"dry-run", no_argument, NULL, 'n'},      {"yes", no_argument, NULL, 'y'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    struct purge_options options = {.uids = g_array_new(FALSE, FALSE, sizeof(struct uid_range))};
+    int status = -1;
+    bool good = false;
+    int letter;
+
+    while (status < 0 &&
+           (letter = getopt_long(argc, argv, "c:d:u:r:nyh", long_options, NULL)) != -1) {
+        if (letter == 'c')
+            options.config_path = optarg;
+        else if (letter == 'd')
+            options.data = optarg;
+        else if (letter == 'u')
+            good = parse_uids(options.uids, optarg);
+        else if (letter == 'r')
+            options.reason = optarg;
+        else if (letter == 'n')
+            options.dry_run = true;
+        else if (letter == 'y')
+            options.yes = true;
+        else {
+            fputs(USAGE, letter == 'h' ? stdout : stderr);
+            status = letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
+        }
+    }
+    if (status < 0 && (optind + 2 != argc || !good)) {
+        fputs(USAGE, stderr);
+        status = ADMIN_USAGE;
+    }
+    if (status < 0)
+        status = run(argv + optind, &options);
+    g_array_unref(options.uids);
+    return status;
+}

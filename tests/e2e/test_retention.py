@@ -1,0 +1,162 @@
+"""Retention, holds and purges beside a server, with stock git and real clients as witnesses."""
+import os
+import re
+import unittest
+
+from annal import PROGRAM, Case, git, run
+
+SECRET = b"plugh-2b7d41"
+MESSAGE = b"Subject: hello from " + SECRET + b"\r\n\r\nforget " + SECRET + b" please\r\n"
+
+
+def admin(sandbox, *arguments, **options):
+    return run(PROGRAM, *arguments, "--data", sandbox.data, **options)
+
+
+class Retention(Case):
+    def setUp(self):
+        super().setUp()
+        self.repository = self.sandbox.repositories["alice"]
+
+    def files_with(self, octets):
+        found = []
+        for directory, _, names in os.walk(self.sandbox.data):
+            for name in names:
+                path = os.path.join(directory, name)
+                if os.path.isfile(path) and not os.path.islink(path):
+                    with open(path, "rb") as file:
+                        if octets in file.read():
+                            found.append(path)
+        return found
+
+    def assert_forgotten(self):
+        self.assertEqual(self.files_with(SECRET), [])
+        everything = git(self.repository, "cat-file", "--batch-all-objects", "--batch")
+        self.assertNotIn(SECRET, everything)
+
+    def fill(self):
+        client = self.sandbox.login()
+        for number in range(5):
+            client.append("INBOX", None, None, b"Subject: %d\r\n\r\nbody\r\n" % number)
+        client.append("INBOX", "(\\Flagged)", None, MESSAGE)
+        for number in range(5):
+            client.append("INBOX", None, None, b"Subject: more %d\r\n\r\nbody\r\n" % number)
+        client.select("INBOX")
+        client.uid("COPY", "6", "Archive")
+        client.uid("FETCH", "1:*", "(ENVELOPE BODYSTRUCTURE BODY.PEEK[])")
+        client.uid("SEARCH", "BODY", "please")
+        return client
+
+    def test_a_purge_beside_a_busy_server(self):
+        client = self.fill()
+        other = self.sandbox.login()
+        other.select("INBOX")
+        self.assertNotEqual(self.files_with(SECRET), [])
+        told = admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6", "--reason",
+                     "as asked").stdout.decode()
+        self.assertIn("purged 1 message;", told)
+        self.assertIn("Archive: 1 now", told)
+        self.assertIn("INBOX: 1 now", told)
+        self.assert_forgotten()
+        client.noop()
+        self.assertEqual(client.response("EXPUNGE")[1], [b"6"])
+        other.noop()
+        self.assertEqual(other.response("EXPUNGE")[1], [b"6"])
+        uids = client.uid("SEARCH", None, "ALL")[1][0].split()
+        self.assertEqual(uids, [b"1", b"2", b"3", b"4", b"5", b"7", b"8", b"9", b"10", b"11"])
+        client.uid("STORE", "7", "+FLAGS", "(\\Seen)")
+        client.append("INBOX", None, None, b"Subject: later\r\n\r\nbody\r\n")
+        self.sandbox.in_git("alice", "INBOX")
+        self.assert_forgotten()
+        log = git(self.repository, "log", "--format=%s", "refs/annal/purged").decode()
+        self.assertEqual(log, "PURGE 1 message of INBOX uid 6: as asked\n")
+        self.assertNotIn(b"RECONCILE", git(self.repository, "log", "--format=%s", "INBOX"))
+        self.sandbox.check()
+        again = admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6", ok=False)
+        self.assertEqual(again.returncode, 1)
+        self.sandbox.restart()
+        self.assert_forgotten()
+        self.sandbox.check()
+
+    def test_a_purge_without_a_server(self):
+        self.fill().logout()
+        self.sandbox.stop()
+        dry = admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6", "--dry-run")
+        self.assertIn(b"would purge 1 message", dry.stdout)
+        self.assertNotEqual(self.files_with(SECRET), [])
+        admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6")
+        self.assert_forgotten()
+        self.sandbox.start()
+        client = self.sandbox.login()
+        client.select("INBOX")
+        self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 10)
+        self.sandbox.check()
+
+    def test_a_purge_after_a_crash(self):
+        self.fill()
+        self.sandbox.kill()
+        admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6")
+        self.assert_forgotten()
+        self.sandbox.start()
+        client = self.sandbox.login()
+        client.select("INBOX")
+        self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 10)
+        self.sandbox.check()
+
+    def test_a_hold_stops_both(self):
+        client = self.fill()
+        self.sandbox.in_git("alice", "INBOX")
+        admin(self.sandbox, "hold", "alice", "--reason", "a lawsuit")
+        refused = admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6", ok=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"on hold", refused.stderr)
+        self.assertIn(b"on hold", admin(self.sandbox, "gc", "alice", "--history").stdout)
+        self.assertIn(b"on hold", admin(self.sandbox, "verify", "alice").stdout)
+        self.assertEqual(admin(self.sandbox, "hold", "alice", "--show").returncode, 0)
+        admin(self.sandbox, "hold", "alice", "--release")
+        self.assertEqual(admin(self.sandbox, "hold", "alice", "--show", ok=False).returncode, 1)
+        trail = git(self.repository, "log", "--format=%s", "refs/annal/holds")
+        self.assertEqual(trail, b"RELEASE the hold\nHOLD: a lawsuit\n")
+        client.noop()
+
+    def test_old_history_goes_and_git_still_works(self):
+        client = self.fill()
+        client.uid("STORE", "6", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+        client.select("Archive")
+        client.uid("STORE", "1", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+        client.logout()
+        self.sandbox.in_git("alice", "INBOX")
+        self.sandbox.in_git("alice", "Archive")
+        self.sandbox.stop()
+        self.age(100)
+        self.sandbox.start()
+        told = admin(self.sandbox, "gc", "alice", "--history").stdout.decode()
+        self.assertIn("let go what was before", told)
+        self.assertEqual(git(self.repository, "rev-list", "--count", "INBOX"), b"1\n")
+        everything = git(self.repository, "cat-file", "--batch-all-objects", "--batch")
+        self.assertNotIn(SECRET, everything)
+        git(self.repository, "fsck", "--strict")
+        clone = self.sandbox.root / "clone"
+        git(self.sandbox.root, "clone", "-q", f"file://{self.repository}", clone)
+        self.assertEqual(git(clone, "log", "--oneline").count(b"\n"), 1)
+        client = self.sandbox.login()
+        client.select("INBOX")
+        client.append("INBOX", None, None, b"Subject: new\r\n\r\nbody\r\n")
+        self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 11)
+        self.sandbox.check()
+
+    def age(self, days):
+        """Writes all history anew as if it were so much older."""
+        seconds = days * 86400
+        exported = git(self.repository, "fast-export", "--all", "--signed-tags=strip")
+        older = re.sub(rb"^((?:author|committer) .*> )(\d+)( \+0000)$",
+                       lambda match: match[1] + b"%d" % (int(match[2]) - seconds) + match[3],
+                       exported, flags=re.MULTILINE)
+        git(self.repository, "fast-import", "--quiet", "--force", input=older)
+        git(self.repository, "gc", "-q", "--prune=now")
+
+
+if __name__ == "__main__":
+    unittest.main()
