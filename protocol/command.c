@@ -132,7 +132,12 @@ static void release_arguments(struct command *command)
     case COMMAND_DELETE:
     case COMMAND_SUBSCRIBE:
     case COMMAND_UNSUBSCRIBE:
+    case COMMAND_GETQUOTAROOT:
         g_free(command->mailbox);
+        break;
+    case COMMAND_GETQUOTA:
+    case COMMAND_SETQUOTA:
+        g_free(command->quota_root);
         break;
     case COMMAND_LIST:
     case COMMAND_LSUB:

@@ -46,6 +46,9 @@ enum command_kind {
     COMMAND_STORE,
     COMMAND_COPY,
     COMMAND_MOVE,
+    COMMAND_GETQUOTA, /* RFC 9208 */
+    COMMAND_GETQUOTAROOT,
+    COMMAND_SETQUOTA,
     COMMAND_COUNT,
 };
 
@@ -68,6 +71,7 @@ enum status_item {
     STATUS_HIGHESTMODSEQ = 1 << 7,
     STATUS_APPENDLIMIT = 1 << 8,
     STATUS_MAILBOXID = 1 << 9,
+    STATUS_DELETED_STORAGE = 1 << 10,
 };
 
 enum list_select { /* RFC 5258 3.1 */
@@ -268,7 +272,8 @@ struct command {
             char *from;
             char *to;
         } rename;
-        char *mailbox;              /* DELETE, SUBSCRIBE, UNSUBSCRIBE */
+        char *mailbox;              /* DELETE, SUBSCRIBE, UNSUBSCRIBE, GETQUOTAROOT */
+        char *quota_root;           /* GETQUOTA, SETQUOTA (whose limits are only checked) */
         struct list_arguments list; /* LSUB too: reference and one pattern */
         struct {
             char *mailbox;

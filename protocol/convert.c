@@ -298,25 +298,78 @@ static bool convert_copy(struct conversion *conversion)
            convert_end(conversion, &conversion->cursor);
 }
 
+static bool convert_quota_root(struct conversion *conversion)
+{
+    const char *text;
+    size_t length;
+
+    if (!convert_take_astring(conversion, &conversion->cursor, &text, &length))
+        return false;
+    conversion->command->quota_root = g_strndup(text, length);
+    return true;
+}
+
+static bool convert_getquota(struct conversion *conversion)
+{
+    return convert_quota_root(conversion) && convert_end(conversion, &conversion->cursor);
+}
+
+/* setquota = "SETQUOTA" SP quota-root-name SP "(" [atom SP number *(SP atom SP number)] ")" */
+static bool convert_setquota(struct conversion *conversion)
+{
+    struct argument_cursor elements;
+    const char *text;
+    size_t length;
+    uint64_t limit;
+
+    if (!convert_quota_root(conversion) ||
+        !convert_take_list(conversion, &conversion->cursor, &elements))
+        return false;
+    while (argument_peek(&elements) != NULL) {
+        if (!convert_take_atom(conversion, &elements, &text, &length) ||
+            !convert_take_number(conversion, &elements, INT64_MAX, &limit))
+            return false;
+    }
+    return convert_end(conversion, &conversion->cursor);
+}
+
 bool convert_command(struct conversion *conversion)
 {
     static bool (*const functions[])(struct conversion *) = {
-        [COMMAND_CAPABILITY] = convert_nothing,  [COMMAND_NOOP] = convert_nothing,
-        [COMMAND_LOGOUT] = convert_nothing,      [COMMAND_ID] = convert_id,
-        [COMMAND_STARTTLS] = convert_nothing,    [COMMAND_AUTHENTICATE] = convert_authenticate,
-        [COMMAND_LOGIN] = convert_login,         [COMMAND_ENABLE] = convert_enable,
-        [COMMAND_COMPRESS] = convert_compress,   [COMMAND_NAMESPACE] = convert_nothing,
-        [COMMAND_SELECT] = convert_select,       [COMMAND_EXAMINE] = convert_select,
-        [COMMAND_CREATE] = convert_create,       [COMMAND_DELETE] = convert_mailbox,
-        [COMMAND_RENAME] = convert_rename,       [COMMAND_SUBSCRIBE] = convert_mailbox,
-        [COMMAND_UNSUBSCRIBE] = convert_mailbox, [COMMAND_LIST] = convert_list,
-        [COMMAND_LSUB] = convert_lsub,           [COMMAND_STATUS] = convert_status,
-        [COMMAND_APPEND] = convert_append_end,   [COMMAND_IDLE] = convert_nothing,
-        [COMMAND_CHECK] = convert_nothing,       [COMMAND_CLOSE] = convert_nothing,
-        [COMMAND_UNSELECT] = convert_nothing,    [COMMAND_EXPUNGE] = convert_expunge,
-        [COMMAND_SEARCH] = convert_search,       [COMMAND_FETCH] = convert_fetch,
-        [COMMAND_STORE] = convert_store,         [COMMAND_COPY] = convert_copy,
+        [COMMAND_CAPABILITY] = convert_nothing,
+        [COMMAND_NOOP] = convert_nothing,
+        [COMMAND_LOGOUT] = convert_nothing,
+        [COMMAND_ID] = convert_id,
+        [COMMAND_STARTTLS] = convert_nothing,
+        [COMMAND_AUTHENTICATE] = convert_authenticate,
+        [COMMAND_LOGIN] = convert_login,
+        [COMMAND_ENABLE] = convert_enable,
+        [COMMAND_COMPRESS] = convert_compress,
+        [COMMAND_NAMESPACE] = convert_nothing,
+        [COMMAND_SELECT] = convert_select,
+        [COMMAND_EXAMINE] = convert_select,
+        [COMMAND_CREATE] = convert_create,
+        [COMMAND_DELETE] = convert_mailbox,
+        [COMMAND_RENAME] = convert_rename,
+        [COMMAND_SUBSCRIBE] = convert_mailbox,
+        [COMMAND_UNSUBSCRIBE] = convert_mailbox,
+        [COMMAND_LIST] = convert_list,
+        [COMMAND_LSUB] = convert_lsub,
+        [COMMAND_STATUS] = convert_status,
+        [COMMAND_APPEND] = convert_append_end,
+        [COMMAND_IDLE] = convert_nothing,
+        [COMMAND_CHECK] = convert_nothing,
+        [COMMAND_CLOSE] = convert_nothing,
+        [COMMAND_UNSELECT] = convert_nothing,
+        [COMMAND_EXPUNGE] = convert_expunge,
+        [COMMAND_SEARCH] = convert_search,
+        [COMMAND_FETCH] = convert_fetch,
+        [COMMAND_STORE] = convert_store,
+        [COMMAND_COPY] = convert_copy,
         [COMMAND_MOVE] = convert_copy,
+        [COMMAND_GETQUOTA] = convert_getquota,
+        [COMMAND_GETQUOTAROOT] = convert_mailbox,
+        [COMMAND_SETQUOTA] = convert_setquota,
     };
     static_assert(G_N_ELEMENTS(functions) == COMMAND_COUNT, "a conversion for each command");
 

@@ -36,6 +36,7 @@ bool convert_take_status_items(struct conversion *conversion, struct argument_cu
         {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ},
         {"APPENDLIMIT", STATUS_APPENDLIMIT},
         {"MAILBOXID", STATUS_MAILBOXID},
+        {"DELETED-STORAGE", STATUS_DELETED_STORAGE},
     };
     struct argument_cursor elements;
     const struct argument *argument;

@@ -104,6 +104,9 @@ static bool string_allowed(enum command_kind kind, const struct lexer *lexer)
     case COMMAND_SUBSCRIBE:
     case COMMAND_UNSUBSCRIBE:
     case COMMAND_STATUS:
+    case COMMAND_GETQUOTA:
+    case COMMAND_GETQUOTAROOT:
+    case COMMAND_SETQUOTA:
         return at_top(lexer, 0, 0);
     case COMMAND_LOGIN:
     case COMMAND_RENAME:

@@ -40,6 +40,9 @@ enum command_kind verb_kind(const char *text, size_t length, bool uid)
         [COMMAND_STORE] = {"STORE", true},
         [COMMAND_COPY] = {"COPY", true},
         [COMMAND_MOVE] = {"MOVE", true},
+        [COMMAND_GETQUOTA] = {"GETQUOTA", false},
+        [COMMAND_GETQUOTAROOT] = {"GETQUOTAROOT", false},
+        [COMMAND_SETQUOTA] = {"SETQUOTA", false},
     };
     static_assert(G_N_ELEMENTS(verbs) == COMMAND_COUNT, "a verb for each command");
 

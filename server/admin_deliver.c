@@ -12,6 +12,7 @@
 #include "server/admin.h"
 #include "server/commands.h"
 #include "server/delivery.h"
+#include "server/quota_users.h"
 #include "store/delivered.h"
 
 static const char USAGE[] =
@@ -153,10 +154,14 @@ static char *detail_of(const struct deliver *deliver)
 }
 
 static int run(const struct deliver *deliver, struct store *store, struct account *account,
-               struct mail *mail)
+               struct users *users, struct mail *mail)
 {
+    struct quota_users quotas;
+
+    quota_users_init(&quotas, users, &deliver->config);
     const struct delivery_settings settings = {
         .detail = (enum delivery_detail)deliver->config.lmtp_detail,
+        .quota = quotas.source,
     };
     struct delivery_context context = {&settings, delivery_memory_new()};
     struct delivery *delivery = delivery_new(mail, deliver->user);
@@ -204,7 +209,7 @@ static int deliver_message(struct deliver *deliver)
     if (status == EX_OK) {
         struct mail *mail = make_mail(deliver);
 
-        status = run(deliver, store, account, mail);
+        status = run(deliver, store, account, users, mail);
         mail_unref(mail);
     }
     account_unref(account);

@@ -53,6 +53,16 @@ static bool total_is_too_big(const struct command *command)
     return false;
 }
 
+/* RFC 9208 4.2: with all messages of the command so far. */
+static bool is_over_quota(struct session *session, const struct command *command)
+{
+    const GArray *messages = command->append.messages;
+    uint64_t total = 0;
+    for (guint i = 0; i < messages->len; i++)
+        total += g_array_index(messages, struct append_message, i).size;
+    return session_is_over_quota(session, messages->len, total);
+}
+
 /* RFC 3502 6.3.11: a message of no octets cancels the command. */
 static bool refuse_message(struct session *session, struct run *run)
 {
@@ -74,6 +84,8 @@ static bool refuse_message(struct session *session, struct run *run)
                !account_mailbox_exists(session->account, run->command->append.mailbox)) {
         store_error_set(&error, STORE_NOT_FOUND, "no mailbox to append to");
         session_fail(session, run, &error, true);
+    } else if (is_over_quota(session, run->command)) {
+        session_finish(session, run, "NO", "OVERQUOTA", "The account is full");
     } else {
         return false;
     }

@@ -37,6 +37,25 @@ static enum run_status copy_finish(struct session *session, struct run *run,
     return status;
 }
 
+/* A copy takes the room of another message. */
+static bool is_over_quota(struct session *session, const GArray *uids)
+{
+    const struct snapshot *snapshot = mailbox_snapshot(session->mailbox);
+    uint64_t octets = 0;
+    uint64_t messages = 0;
+
+    for (guint i = 0; i < uids->len; i++) {
+        size_t index;
+
+        if (!snapshot_find(snapshot, g_array_index(uids, uint32_t, i), &index)) {
+            continue;
+        }
+        octets += snapshot_message(snapshot, index).size;
+        messages++;
+    }
+    return messages > 0 && session_is_over_quota(session, messages, octets);
+}
+
 static enum run_status copy_uids(struct session *session, struct run *run, const GArray *uids)
 {
     struct command *command = run->command;
@@ -52,6 +71,10 @@ static enum run_status copy_uids(struct session *session, struct run *run, const
         mailbox_unref(to);
         return session_finish(session, run, "NO", "EXPUNGEISSUED",
                               "Some of the messages have been deleted");
+    }
+    if (result == 0 && command->kind == COMMAND_COPY && is_over_quota(session, uids)) {
+        mailbox_unref(to);
+        return session_finish(session, run, "NO", "OVERQUOTA", "The account is full");
     }
     if (result == 0 && uids->len > 0) {
         session_origin(session, run, &origin);

@@ -3,6 +3,7 @@
 #include "protocol/response.h"
 #include "server/past_name.h"
 #include "server/resync.h"
+#include "store/usage.h"
 
 /* --- SELECT and EXAMINE --- */
 
@@ -250,6 +251,8 @@ static uint64_t status_value(const struct session *session, const struct mailbox
         return snapshot_highest_modseq(snapshot);
     case STATUS_APPENDLIMIT:
         return session->settings->append_limit;
+    case STATUS_DELETED_STORAGE:
+        return snapshot_deleted_size(snapshot);
     case STATUS_MAILBOXID:
         break;
     }
@@ -270,6 +273,7 @@ static const struct {
     {STATUS_HIGHESTMODSEQ, "HIGHESTMODSEQ"},
     {STATUS_APPENDLIMIT, "APPENDLIMIT"},
     {STATUS_MAILBOXID, "MAILBOXID"},
+    {STATUS_DELETED_STORAGE, "DELETED-STORAGE"},
 };
 
 int session_write_status(struct session *session, const char *name, uint32_t items, bool *again,

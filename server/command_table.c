@@ -57,6 +57,10 @@ static const struct command_spec specs[] = {
     [COMMAND_STORE] = {"STORE", SELECTED, SYNC_NO_EXPUNGE, SYNC_FULL, true, run_store},
     [COMMAND_COPY] = {"COPY", SELECTED, SYNC_FULL, SYNC_FULL, false, run_copy},
     [COMMAND_MOVE] = {"MOVE", SELECTED, SYNC_FULL, SYNC_FULL, true, run_copy},
+    [COMMAND_GETQUOTA] = {"GETQUOTA", LOGGED_IN, SYNC_FULL, SYNC_FULL, false, run_getquota},
+    [COMMAND_GETQUOTAROOT] = {"GETQUOTAROOT", LOGGED_IN, SYNC_FULL, SYNC_FULL, false,
+                              run_getquotaroot},
+    [COMMAND_SETQUOTA] = {"SETQUOTA", LOGGED_IN, SYNC_FULL, SYNC_FULL, false, run_setquota},
 };
 static_assert(G_N_ELEMENTS(specs) == COMMAND_COUNT, "a row for each command");
 
@@ -83,9 +87,6 @@ static const struct {
     {"DELETEACL", "Access control lists are not offered"},
     {"LISTRIGHTS", "Access control lists are not offered"},
     {"MYRIGHTS", "Access control lists are not offered"},
-    {"GETQUOTA", "Quotas are not offered"},
-    {"GETQUOTAROOT", "Quotas are not offered"},
-    {"SETQUOTA", "Quotas are not offered"},
     {"GETMETADATA", "Metadata are not offered"},
     {"SETMETADATA", "Metadata are not offered"},
     {"GETANNOTATION", "Annotations are not offered"},

@@ -381,17 +381,29 @@ static enum delivery_result result_before(const struct delivery *delivery,
     return DELIVERY_OPEN;
 }
 
+/* One message more; what two recipients put into two mailboxes is not looked at twice. */
+static bool is_over_quota(const struct delivery *delivery, struct account *account,
+                          const struct delivery_settings *settings)
+{
+    struct quota_limits limits;
+
+    quota_limits_of(&settings->quota, delivery->user, &limits);
+    return quota_is_over(&limits, account, 1, stash_size(delivery->mail->stash));
+}
+
 void delivery_run(struct delivery *delivery, struct account *account,
                   const struct delivery_context *context, struct store_error *error)
 {
     guint count = delivery->recipients->len;
     struct target *targets = g_new0(struct target, count);
     struct spool *spool = NULL;
-    int code = make_spool(&spool, delivery, account, error);
+    bool over = is_over_quota(delivery, account, context->settings);
+    int code = over ? STORE_NO_SPACE : make_spool(&spool, delivery, account, error);
     bool stored = false;
 
     if (code != 0)
-        delivery_fail(delivery, delivery_result_of((enum store_code)code));
+        delivery_fail(delivery,
+                      over ? DELIVERY_OVER_QUOTA : delivery_result_of((enum store_code)code));
     for (guint i = 0; i < count && code == 0; i++) {
         struct delivery_recipient *recipient = recipient_at(delivery, i);
 

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "server/delivery_memory.h"
+#include "server/quota.h"
 #include "server/stash.h"
 #include "store/store.h"
 
@@ -94,6 +95,7 @@ enum delivery_detail {
 
 struct delivery_settings {
     enum delivery_detail detail;
+    struct quota_source quota;
 };
 
 /* What a delivery needs beside the account. */

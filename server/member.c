@@ -162,6 +162,7 @@ struct member *member_new(struct worker *worker, struct link *link)
         .authenticate = authenticate,
         .structure = make_structure,
         .text = make_text,
+        .quota = worker->all->settings.quota,
         .log = write_log,
         .tls_version = tls_version,
         .command_done = command_done,

@@ -25,6 +25,7 @@
 #include "server/log.h"
 #include "server/mime_pool.h"
 #include "server/notify.h"
+#include "server/quota_users.h"
 #include "server/reload.h"
 #include "server/service.h"
 #include "server/tls.h"
@@ -53,6 +54,7 @@ struct server {
     struct event *limit; /* of a shut-down */
     struct mime_pool *mime;
     struct users *users;
+    struct quota_users quotas;
     struct authenticator *authenticator;
     struct tls *tls;
     struct maintenance *maintenance;
@@ -299,7 +301,9 @@ static bool start_workers(struct server *server, char **problem)
             .mime = server->mime,
             .maintenance = server->maintenance,
             .budget = server->budget,
-            .delivery = {.detail = (enum delivery_detail)config->lmtp_detail},
+            .delivery = {.detail = (enum delivery_detail)config->lmtp_detail,
+                         .quota = server->quotas.source},
+            .quota = server->quotas.source,
             .limits = limits_of(config),
         },
         problem);
@@ -515,6 +519,7 @@ static bool start_threads(struct server *server, char **problem)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    quota_users_init(&server->quotas, server->users, server->config);
     server->authenticator = authenticator_new(server->users, problem);
     if (server->authenticator != NULL)
         set_login_delays(server);

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "protocol/command.h"
+#include "server/quota.h"
 #include "store/store.h"
 
 enum {
@@ -65,6 +66,8 @@ struct session_host {
     /* The searchable text (mime_text() in protocol/mime.h) where plain_text() has none; NULL if it
      * can't be had. */
     GBytes *(*text)(void *data, const uint8_t *message, size_t length, bool header, bool body);
+    /* What the user's account may hold; all zeros: as much as it likes. */
+    struct quota_source quota;
     /* One structured log line; fields are key=value pairs already cleaned by the host. */
     void (*log)(void *data, enum session_log_level level, const char *session_id,
                 const char *message);

@@ -232,6 +232,11 @@ void session_add_recent(struct session *session, uint32_t first, uint32_t end);
 int session_write_status(struct session *session, const char *name, uint32_t items, bool *again,
                          struct store_error *error);
 
+/* --- command_quota.c --- */
+
+/* Whether the account may not take so many messages with so many octets more. */
+bool session_is_over_quota(struct session *session, uint64_t messages, uint64_t octets);
+
 /* --- command_append.c: what comes before the whole APPEND is parsed --- */
 
 void append_message_begin(struct session *session);
@@ -266,5 +271,8 @@ enum run_status run_search(struct session *session, struct run *run);
 enum run_status run_fetch(struct session *session, struct run *run);
 enum run_status run_store(struct session *session, struct run *run);
 enum run_status run_copy(struct session *session, struct run *run); /* and MOVE */
+enum run_status run_getquota(struct session *session, struct run *run);
+enum run_status run_getquotaroot(struct session *session, struct run *run);
+enum run_status run_setquota(struct session *session, struct run *run);
 
 #endif

@@ -19,14 +19,31 @@ static const char HASH_PREFIX[] = "$y$"; /* yescrypt */
  * library's usual cost. */
 static const char EMPTY_SETTING[] = "$y$j9T$4mPq8Xv0bT2sLr6WcYd1k.";
 
+/* Of a line; NULL: stays. */
+struct change {
+    const char *hash;
+    const char *field;
+};
+
 struct users {
     char *path;
     unsigned long cost;
     pthread_mutex_t lock; /* over all below */
     struct stat seen;     /* of the file that table was read from; all 0: there was none */
-    GHashTable *table;    /* char * name -> char * hash */
+    GHashTable *table;    /* char * name -> char * hash, behind its NUL the field */
     char *dummy;          /* a setting as costly as the users' own */
 };
+
+/* Two strings in one. */
+static char *make_value(const char *hash, size_t hash_length, const char *field,
+                        size_t field_length)
+{
+    char *value = g_malloc0(hash_length + field_length + 2);
+
+    memcpy(value, hash, hash_length);
+    memcpy(value + hash_length + 1, field, field_length);
+    return value;
+}
 
 /* One line without its end. *dummy becomes the first real hash ("*" and the like lock an account
  * and cost nothing). False with *problem if it is malformed. */
@@ -36,30 +53,38 @@ static bool parse_line(GHashTable *table, char **dummy, const char *line, size_t
     const char *colon = memchr(line, ':', length);
     const char *end = line + length;
     const char *hash_end;
+    const char *field;
+    const char *field_end;
     char *name;
 
     if (length == 0 || line[0] == '#')
         return true;
-    *problem = colon == NULL                               ? "no ':' after the name"
-               : colon == line                             ? "no name"
-               : (size_t)(colon - line) > USERS_NAME_MAX   ? "name too long"
-               : memchr(line, '\0', length) != NULL        ? "NUL octet"
-               : colon + 1 == end                          ? "no hash"
-               : (size_t)(end - colon) > CRYPT_OUTPUT_SIZE ? "hash too long"
-                                                           : NULL;
+    *problem = colon == NULL                                   ? "no ':' after the name"
+               : colon == line                                 ? "no name"
+               : (size_t)(colon - line) > USERS_NAME_MAX       ? "name too long"
+               : memchr(line, '\0', length) != NULL            ? "NUL octet"
+               : colon + 1 == end                              ? "no hash"
+               : strcspn(colon + 1, ":\n") > CRYPT_OUTPUT_SIZE ? "hash too long"
+                                                               : NULL;
     if (*problem != NULL)
         return false;
-    /* More fields, as in passwd(5), are left alone. */
     hash_end = memchr(colon + 1, ':', (size_t)(end - colon - 1));
     if (hash_end == NULL)
         hash_end = end;
+    /* More fields, as in passwd(5), are left alone. */
+    field = hash_end < end ? hash_end + 1 : end;
+    field_end = memchr(field, ':', (size_t)(end - field));
+    if (field_end == NULL)
+        field_end = end;
     name = g_strndup(line, (size_t)(colon - line));
     if (g_hash_table_contains(table, name)) {
         g_free(name);
         *problem = "the name stands twice";
         return false;
     }
-    g_hash_table_insert(table, name, g_strndup(colon + 1, (size_t)(hash_end - colon - 1)));
+    g_hash_table_insert(
+        table, name,
+        make_value(colon + 1, (size_t)(hash_end - colon - 1), field, (size_t)(field_end - field)));
     if (*dummy == NULL && colon[1] == '$')
         *dummy = g_strndup(colon + 1, (size_t)(hash_end - colon - 1));
     return true;
@@ -247,6 +272,20 @@ bool users_exists(struct users *users, const char *user)
     return exists;
 }
 
+char *users_field(struct users *users, const char *user)
+{
+    const char *value;
+    char *field = NULL;
+
+    pthread_mutex_lock(&users->lock);
+    refresh_or_warn(users);
+    value = g_hash_table_lookup(users->table, user);
+    if (value != NULL && value[strlen(value) + 1] != '\0')
+        field = g_strdup(value + strlen(value) + 1);
+    pthread_mutex_unlock(&users->lock);
+    return field;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -363,9 +402,52 @@ static bool write_file(const char *path, const GString *text, char **problem)
     return done;
 }
 
-/* The text with the user's line replaced, or dropped where line is NULL; a line of a user who has
+/* A part of a line between its colons, by number; of no length where the line is too short. */
+static const char *part_of(const char *line, size_t length, unsigned number, size_t *part_length)
+{
+    const char *end = line + length;
+    const char *at = line;
+    const char *colon;
+
+    for (; number > 0; number--) {
+        colon = memchr(at, ':', (size_t)(end - at));
+        at = colon != NULL ? colon + 1 : end;
+    }
+    colon = memchr(at, ':', (size_t)(end - at));
+    *part_length = (size_t)((colon != NULL ? colon : end) - at);
+    return at;
+}
+
+/* A user's line with what the change is about; what it is not about stays. */
+static void append_line(GString *out, const struct change *change, const char *user,
+                        const char *line, size_t length)
+{
+    size_t hash_length;
+    size_t field_length;
+    const char *hash = part_of(line, length, 1, &hash_length);
+    const char *field = part_of(line, length, 2, &field_length);
+    const char *rest = field + field_length;
+
+    if (change->hash != NULL) {
+        hash = change->hash;
+        hash_length = strlen(hash);
+    }
+    if (change->field != NULL) {
+        field = change->field;
+        field_length = strlen(field);
+    }
+    g_string_append_printf(out, "%s:", user);
+    g_string_append_len(out, hash, (gssize)hash_length);
+    if (field_length > 0 || rest < line + length)
+        g_string_append_c(out, ':');
+    g_string_append_len(out, field, (gssize)field_length);
+    g_string_append_len(out, rest, line + length - rest);
+    g_string_append_c(out, '\n');
+}
+
+/* The text with the user's line changed, or dropped where change is NULL; a line of a user who has
  * none is added at the end. */
-static GString *edit_text(const GString *text, const char *user, const char *line)
+static GString *edit_text(const GString *text, const char *user, const struct change *change)
 {
     GString *out = g_string_sized_new(text->len + 256);
     size_t user_length = strlen(user);
@@ -378,19 +460,17 @@ static GString *edit_text(const GString *text, const char *user, const char *lin
         bool is_users = length > user_length && start[user_length] == ':' &&
                         memcmp(start, user, user_length) == 0;
 
-        if (!is_users)
+        if (is_users && change != NULL)
+            append_line(out, change, user, start, length);
+        else if (!is_users) {
             g_string_append_len(out, start, (gssize)length);
-        else if (line != NULL)
-            g_string_append(out, line);
-        if (!is_users || line != NULL)
             g_string_append_c(out, '\n');
+        }
         placed = placed || is_users;
         position += length + 1;
     }
-    if (!placed && line != NULL) {
-        g_string_append(out, line);
-        g_string_append_c(out, '\n');
-    }
+    if (!placed && change != NULL)
+        append_line(out, change, user, "", 0);
     return out;
 }
 
@@ -398,7 +478,7 @@ enum edit { EDIT_ADD, EDIT_REPLACE, EDIT_DELETE };
 
 /* The file's lock is held. */
 static enum users_result edit_locked(struct users *users, enum edit edit, const char *user,
-                                     const char *line, char **problem)
+                                     const struct change *change, char **problem)
 {
     struct stat seen;
     GString *text = read_file(users->path, &seen, problem);
@@ -417,7 +497,7 @@ static enum users_result edit_locked(struct users *users, enum edit edit, const 
     else if (edit != EDIT_ADD && !g_hash_table_contains(table, user))
         result = USERS_MISSING;
     else {
-        edited = edit_text(text, user, line);
+        edited = edit_text(text, user, change);
         result = write_file(users->path, edited, problem) ? USERS_OK : USERS_FAILED;
         g_string_free(edited, TRUE);
     }
@@ -429,51 +509,70 @@ static enum users_result edit_locked(struct users *users, enum edit edit, const 
 }
 
 static enum users_result edit_file(struct users *users, enum edit edit, const char *user,
-                                   const char *password, char **problem)
+                                   const struct change *change, char **problem)
 {
     enum users_result result = USERS_FAILED;
-    char *line = NULL;
-    char *hash;
     int lock;
 
     *problem = NULL;
     if (!name_valid(user))
         return USERS_BAD_NAME;
-    if (edit != EDIT_DELETE) {
-        size_t length = strlen(password);
-
-        if (length < 1 || length > USERS_PASSWORD_MAX)
-            return USERS_BAD_PASSWORD;
-        hash = hash_password(users, password);
-        if (hash == NULL) {
-            *problem = g_strdup("the password can't be hashed");
-            return USERS_FAILED;
-        }
-        line = g_strdup_printf("%s:%s", user, hash);
-        g_free(hash);
-    }
     lock = lock_file(users->path, problem);
     if (lock >= 0) {
-        result = edit_locked(users, edit, user, line, problem);
+        result = edit_locked(users, edit, user, change, problem);
         close(lock);
     }
-    g_free(line);
+    return result;
+}
+
+static enum users_result edit_password(struct users *users, enum edit edit, const char *user,
+                                       const char *password, char **problem)
+{
+    size_t length = strlen(password);
+    enum users_result result;
+    char *hash;
+
+    *problem = NULL;
+    if (!name_valid(user))
+        return USERS_BAD_NAME;
+    if (length < 1 || length > USERS_PASSWORD_MAX)
+        return USERS_BAD_PASSWORD;
+    hash = hash_password(users, password);
+    if (hash == NULL) {
+        *problem = g_strdup("the password can't be hashed");
+        return USERS_FAILED;
+    }
+    result = edit_file(users, edit, user, &(struct change){.hash = hash}, problem);
+    g_free(hash);
     return result;
 }
 
 enum users_result users_add(struct users *users, const char *user, const char *password,
                             char **problem)
 {
-    return edit_file(users, EDIT_ADD, user, password, problem);
+    return edit_password(users, EDIT_ADD, user, password, problem);
 }
 
 enum users_result users_set_password(struct users *users, const char *user, const char *password,
                                      char **problem)
 {
-    return edit_file(users, EDIT_REPLACE, user, password, problem);
+    return edit_password(users, EDIT_REPLACE, user, password, problem);
 }
 
 enum users_result users_delete(struct users *users, const char *user, char **problem)
 {
     return edit_file(users, EDIT_DELETE, user, NULL, problem);
+}
+
+enum users_result users_set_field(struct users *users, const char *user, const char *field,
+                                  char **problem)
+{
+    for (const char *c = field; *c != '\0'; c++) {
+        if (*c == ':' || g_ascii_iscntrl(*c)) {
+            *problem = g_strdup("a field of the password file has neither ':' nor control "
+                                "characters");
+            return USERS_FAILED;
+        }
+    }
+    return edit_file(users, EDIT_REPLACE, user, &(struct change){.field = field}, problem);
 }

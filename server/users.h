@@ -1,5 +1,5 @@
-/* The password file: one line a user, "name:hash", hashes by crypt(5) (yescrypt). Read again when
- * it changes. Safe to call from several threads.
+/* The password file: one line a user, "name:hash" or "name:hash:field", hashes by crypt(5)
+ * (yescrypt). Read again when it changes. Safe to call from several threads.
  */
 #ifndef ANNAL_SERVER_USERS_H
 #define ANNAL_SERVER_USERS_H
@@ -29,6 +29,9 @@ bool users_check(struct users *users, const char *user, const char *password);
 void users_set_cost(struct users *users, unsigned long cost);
 
 bool users_exists(struct users *users, const char *user);
+/* What stands behind the hash in the user's line: "quota_mib=500,quota_messages=1000"
+ * (quota_limits_parse()); a new string, NULL if there is nothing. */
+char *users_field(struct users *users, const char *user);
 /* New array of char *, sorted. */
 GPtrArray *users_list(struct users *users);
 
@@ -50,5 +53,8 @@ enum users_result users_add(struct users *users, const char *user, const char *p
 enum users_result users_set_password(struct users *users, const char *user, const char *password,
                                      char **problem);
 enum users_result users_delete(struct users *users, const char *user, char **problem);
+/* field: without ':' and control characters (USERS_FAILED); "" takes it away. */
+enum users_result users_set_field(struct users *users, const char *user, const char *field,
+                                  char **problem);
 
 #endif

@@ -39,6 +39,7 @@ struct workers_settings {
     struct maintenance *maintenance; /* NULL: none */
     struct cache_budget *budget;     /* of all workers' caches; NULL: none */
     struct delivery_settings delivery;
+    struct quota_source quota;
     struct workers_limits limits;
 };
 

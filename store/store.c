@@ -17,6 +17,7 @@
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
+#include "store/internal/usage_table.h"
 #include "store/receive.h"
 
 enum {
@@ -78,6 +79,7 @@ int store_open(struct store **out, const char *directory, const struct host *hos
     store->cache = g_strconcat(directory, "/cache", NULL);
     store->journal = g_strconcat(directory, "/journal", NULL);
     store->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    store->usage = usage_table_new();
     store->changed = g_ptr_array_new();
     if (rc == 0) {
         rc = make_directory(host, store->mail, error);
@@ -119,6 +121,7 @@ void store_close(struct store *store)
     g_assert(g_hash_table_size(store->accounts) == 0);
     g_ptr_array_unref(store->changed);
     g_hash_table_unref(store->accounts);
+    g_hash_table_unref(store->usage);
     g_free(store->mail);
     g_free(store->cache);
     g_free(store->journal);

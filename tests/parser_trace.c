@@ -220,7 +220,12 @@ static void add_arguments(GString *out, const struct command *command)
     case COMMAND_DELETE:
     case COMMAND_SUBSCRIBE:
     case COMMAND_UNSUBSCRIBE:
+    case COMMAND_GETQUOTAROOT:
         add_string(out, "mailbox", command->mailbox);
+        break;
+    case COMMAND_GETQUOTA:
+    case COMMAND_SETQUOTA:
+        add_string(out, "root", command->quota_root);
         break;
     case COMMAND_LIST:
     case COMMAND_LSUB:

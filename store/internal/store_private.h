@@ -20,6 +20,7 @@ struct store {
     struct journaling *journaling;   /* NULL: changes go to git at once */
     struct maintenance *maintenance; /* NULL: none */
     struct cache_budget *budget;     /* NULL: none */
+    GHashTable *usage;               /* usage_table.h */
 };
 
 /* --- cache_trim.c --- */

@@ -14,7 +14,8 @@ import measure
 import report
 import rows
 import rows_change
-import rows_read  # noqa: F401 - registers its groups, as the next ones do
+import rows_delivery  # noqa: F401 - registers its groups, as the next ones do
+import rows_read  # noqa: F401
 import rows_own  # noqa: F401
 import rows_session  # noqa: F401
 from servers import Annal, Dovecot

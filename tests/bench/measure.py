@@ -59,6 +59,7 @@ class Bench:
 
     def __init__(self, generator, servers, directory, scale, end):
         self.generator = str(generator)
+        self.lmtp_generator = f"{generator}-lmtp"
         self.servers = servers
         self.directory = directory
         self.scale = scale  # sizes and durations, see bench.py
@@ -108,12 +109,15 @@ class Bench:
         """How long a run takes that is limited by time."""
         return self.scale.steady if server.works_later else self.scale.seconds
 
-    def drive(self, server, *options, tls=False, at_gate=None, changes=False):
-        """One run of the generator. at_gate is called when all clients are there; without it what
+    def drive(self, server, *options, tls=False, at_gate=None, changes=False, lmtp=False):
+        """One run of the generator (lmtp: of the one that delivers). at_gate is called when all clients are there; without it what
         the run cost is looked at, too. With no --do that is all there is. changes: the run changes
         mailboxes, so what the server does about it later is a cost of the run."""
-        command = [self.generator, "--gate", "--port", server.tls_port if tls else server.port,
-                   *(["--tls"] if tls else []), *options]
+        if lmtp:
+            command = [self.lmtp_generator, "--gate", "--port", server.lmtp_port, *options]
+        else:
+            command = [self.generator, "--gate", "--port", server.tls_port if tls else server.port,
+                       *(["--tls"] if tls else []), *options]
         os.sync()  # nobody pays for what another one left to write
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -86,7 +86,7 @@ class Server:
         self.root = pathlib.Path(root)
         self.process = None
         self.stopping = False
-        self.port = self.tls_port = 0
+        self.port = self.tls_port = self.lmtp_port = 0
         self.log = self.root / "log"
 
     def _spawn(self, command):
@@ -163,7 +163,7 @@ class Annal(Server):
         self.durable = not relaxed
         self.data = self.root / "data"
         self.users = 0
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.lmtp_port = free_port(), free_port(), free_port()
 
     def prepare(self):
         """Makes the certificate and the one hash that all users have: hashing passwords at full
@@ -182,6 +182,7 @@ class Annal(Server):
         (self.root / "annal.conf").write_text(
             f'data = "{self.data}"\n'
             f'imap = {{"127.0.0.1:{self.port}"}}\nimaps = {{"127.0.0.1:{self.tls_port}"}}\n'
+            f'lmtp = {{"127.0.0.1:{self.lmtp_port}"}}\n'
             "cleartext_login = true\nconnections_per_user = 20000\n"
             f"connections_per_address = 20000\n{relaxed}", encoding="ascii")
 
@@ -211,7 +212,7 @@ DOVECOT = """\
 base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/log
-protocols = imap
+protocols = {protocols}
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{certificate}/certificate.pem
@@ -232,7 +233,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={mail} gid={mail_group} home={homes}/%u
+  args = uid={mail} gid={mail_group} home={homes}/%u allow_all_users=yes
 }}
 first_valid_uid = 0
 first_valid_gid = 0
@@ -255,9 +256,24 @@ service imap {{
   process_min_avail = 4
   process_limit = 12000
 }}
+{lmtp}
 namespace inbox {{
   inbox = yes
   separator = /
+}}
+"""
+
+
+DOVECOT_LMTP = """\
+service lmtp {{
+  process_min_avail = 4
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+protocol lmtp {{
+  postmaster_address = postmaster@example.org
 }}
 """
 
@@ -276,6 +292,7 @@ class Dovecot(Server):
         self.homes, self.certificate = pathlib.Path(homes), certificate
         self.users = 0
         self.port, self.tls_port = free_port(), free_port()
+        self.lmtp_port = free_port() if os.path.exists("/usr/lib/dovecot/lmtp") else 0
 
     @staticmethod
     def program():
@@ -295,7 +312,9 @@ class Dovecot(Server):
                      "mail": me.pw_uid, "mail_group": os.getgid(), "chroot": ""}
         (self.root / "dovecot.conf").write_text(DOVECOT.format(
             root=self.root, certificate=self.certificate, location=f"{self.style}:~/{self.style}",
-            fsync=self.fsync, homes=self.homes, port=self.port, tls_port=self.tls_port, **names),
+            fsync=self.fsync, homes=self.homes, port=self.port, tls_port=self.tls_port,
+            protocols="imap lmtp" if self.lmtp_port else "imap",
+            lmtp=DOVECOT_LMTP.format(port=self.lmtp_port) if self.lmtp_port else "", **names),
             encoding="ascii")
 
     def start(self):

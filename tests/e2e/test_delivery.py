@@ -8,12 +8,15 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import smtplib
 import socket
 import sys
+import tempfile
 import threading
 import time
 import unittest
+import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import postfix
@@ -200,6 +203,62 @@ class Delivery(Case):
     def kill_and_start(self):
         self.sandbox.kill()
         self.sandbox.start()
+
+
+class Quota(unittest.TestCase):
+    """Alice has what the configuration says, Bob what the password file says."""
+
+    def setUp(self):
+        warnings.simplefilter("ignore", ResourceWarning)
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-quota-"))
+        (self.directory / "conf").write_text("quota_mib = 1\nquota_messages = 5\n")
+        self.sandbox = Sandbox("--config", str(self.directory / "conf"))
+        users = self.sandbox.data / "users"
+        users.write_text(re.sub(r"(?m)^(bob:.*)$", r"\1:quota_mib=0,quota_messages=2",
+                                users.read_text()))
+
+    def tearDown(self):
+        self.sandbox.check()
+        self.sandbox.close()
+        shutil.rmtree(self.directory)
+
+    def deliver(self, user, size=10):
+        client = Lmtp(("127.0.0.1", self.sandbox.lmtp))
+        reply = client.deliver([user], b"x" * size + b"\r\n")[0]
+        client.close()
+        return reply[:9]
+
+    def test_a_full_account_takes_nothing_more(self):
+        self.assertEqual([self.deliver("bob") for _ in range(3)],
+                         ["250 2.0.0", "250 2.0.0", "452 4.2.2"])
+        self.assertEqual(self.deliver("bob", 3_000_000), "452 4.2.2")
+        self.assertEqual(self.deliver("alice", 1_100_000), "452 4.2.2")
+        self.assertEqual(self.deliver("alice", 600_000), "250 2.0.0")
+        self.assertEqual(self.deliver("alice", 600_000), "452 4.2.2")
+        client = self.sandbox.login()
+        for name in ("QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"):
+            self.assertIn(name, client.capability()[1][0].decode().split())
+        self.assertEqual(client.getquotaroot("INBOX"),
+                         ("OK", [[b'INBOX ""'], [b'"" (STORAGE 587 1024 MESSAGE 1 5)']]))
+        response(client.select("INBOX"))
+        answer = client.append("INBOX", None, None, b"x" * 500_000)
+        self.assertEqual(answer[0], "NO")
+        self.assertIn(b"[OVERQUOTA]", answer[1][0])
+        answer = client.copy("1", "Archive")
+        self.assertEqual((answer[0], answer[1][0][:11]), ("NO", b"[OVERQUOTA]"))
+        self.assertEqual(client.setquota('""', "(STORAGE 9999)")[0], "NO")
+        # A move takes no room, and what is expunged gives it back.
+        response(client._simple_command("MOVE", "1", "Archive"))
+        self.assertEqual(client.getquota('""')[1], [b'"" (STORAGE 587 1024 MESSAGE 1 5)'])
+        response(client.select("Archive"))
+        response(client.store("1", "+FLAGS", "(\\Deleted)"))
+        self.assertRegex(response(client.status("Archive", "(DELETED DELETED-STORAGE)"))[0],
+                         rb"\(DELETED 1 DELETED-STORAGE 600\d\d\d\)")
+        response(client.expunge())
+        self.assertEqual(self.deliver("alice", 600_000), "250 2.0.0")
+        self.sandbox.restart()
+        self.assertEqual(self.deliver("alice", 600_000), "452 4.2.2")
+        self.assertEqual(self.sandbox.login("bob").getquota('""')[1], [b'"" (MESSAGE 2 2)'])
 
 
 @unittest.skipUnless(postfix.usable(), "Postfix is not installed, or this is not root")
