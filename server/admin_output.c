@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "server/json.h"
 #include "server/log.h"
 
 void admin_print(const char *format, ...)
@@ -21,26 +22,8 @@ void admin_print(const char *format, ...)
 
 char *admin_json_string(const char *text)
 {
-    GString *out = g_string_new("\"");
-    char *valid;
+    struct json json = {.out = g_string_new(NULL)};
 
-    if (text == NULL) {
-        g_string_assign(out, "null");
-        return g_string_free(out, FALSE);
-    }
-    valid = g_utf8_make_valid(text, -1);
-    for (const char *p = valid; *p != '\0'; p = g_utf8_next_char(p)) {
-        gunichar c = g_utf8_get_char(p);
-
-        /* DEL and C1 controls mean something to a terminal. */
-        if (c == '"' || c == '\\')
-            g_string_append_printf(out, "\\%c", (char)c);
-        else if (c < 0x20 || (c >= 0x7f && c <= 0x9f))
-            g_string_append_printf(out, "\\u%04x", c);
-        else
-            g_string_append_unichar(out, c);
-    }
-    g_string_append_c(out, '"');
-    g_free(valid);
-    return g_string_free(out, FALSE);
+    json_text(&json, NULL, text);
+    return g_string_free(json.out, FALSE);
 }

@@ -7,8 +7,8 @@
 /* A line on stdout, made harmless as log_clean() does; the line's end is added. */
 void admin_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A JSON string with its quotes, whatever the text holds (what is no UTF-8 becomes U+FFFD); "null"
- * for NULL. A new string. */
+/* A JSON string with its quotes, all of it ASCII, whatever the text holds (json_text()); "null" for
+ * NULL. A new string. */
 char *admin_json_string(const char *text);
 
 #endif
