@@ -9,6 +9,7 @@
 
 #include "server/link.h"
 #include "server/log.h"
+#include "server/metrics.h"
 
 enum { TICK = 1000 * 1000 }; /* microseconds between looks at the clock */
 
@@ -28,6 +29,7 @@ struct transaction {
     atomic_uint open; /* deliveries without a result */
     GPtrArray *deliveries;
     struct link *link;
+    int64_t begun;
 };
 
 /* One session. */
@@ -83,6 +85,7 @@ static void deliver(void *data, struct lmtp_session *session, GPtrArray *deliver
     transaction->open = deliveries->len;
     transaction->deliveries = deliveries;
     transaction->link = link_ref(client->link);
+    transaction->begun = now(NULL);
     client->transaction = transaction;
     for (guint i = 0; i < deliveries->len; i++)
         workers_deliver(client->service->settings.workers, g_ptr_array_index(deliveries, i),
@@ -93,8 +96,10 @@ static enum lmtp_user find_user(void *data, const char *name)
 {
     const struct client *client = data;
 
-    return users_exists(client->service->settings.users, name) ? LMTP_USER_KNOWN
-                                                               : LMTP_USER_UNKNOWN;
+    if (users_exists(client->service->settings.users, name))
+        return LMTP_USER_KNOWN;
+    metrics_count(METRIC_DELIVERY_REJECTED, 1);
+    return LMTP_USER_UNKNOWN;
 }
 
 static void write_log(void *data, const char *session_id, const char *message)
@@ -144,6 +149,35 @@ static void client_free(struct client *client)
     g_free(client);
 }
 
+static void count_result(const struct client *client, const struct delivery *delivery,
+                         enum delivery_result result)
+{
+    enum metric metric = METRIC_DELIVERY_DEFERRED;
+
+    if (result == DELIVERY_DONE || result == DELIVERY_AGAIN) {
+        metric = METRIC_DELIVERY_ACCEPTED;
+        metrics_count(METRIC_DELIVERY_OCTETS, stash_size(delivery->mail->stash));
+    } else if (result == DELIVERY_NO_USER || result == DELIVERY_NO_MAILBOX ||
+               result == DELIVERY_TOO_BIG ||
+               (result == DELIVERY_OVER_QUOTA &&
+                client->service->settings.session.over_quota_is_final)) {
+        metric = METRIC_DELIVERY_REJECTED;
+    }
+    metrics_count(metric, 1);
+}
+
+static void count_results(const struct client *client, const struct transaction *transaction)
+{
+    for (guint i = 0; i < transaction->deliveries->len; i++) {
+        const struct delivery *delivery = g_ptr_array_index(transaction->deliveries, i);
+
+        for (guint j = 0; j < delivery->recipients->len; j++)
+            count_result(client, delivery,
+                         g_array_index(delivery->recipients, struct delivery_recipient, j).result);
+    }
+    metrics_time(METRIC_TIME_DELIVERY, now(NULL) - transaction->begun);
+}
+
 static void take_results(struct client *client)
 {
     struct transaction *transaction = client->transaction;
@@ -151,6 +185,7 @@ static void take_results(struct client *client)
     if (transaction == NULL || transaction->open > 0)
         return;
     client->transaction = NULL;
+    count_results(client, transaction);
     lmtp_session_delivered(client->session, transaction->deliveries);
     transaction_unref(transaction);
 }
@@ -217,7 +252,7 @@ static void receive(struct lmtp_service *service, struct link *link)
         return;
     }
     client->end = news.end;
-    if (news.shut_down)
+    if (news.shut_down || news.kicked)
         lmtp_session_shut_down(client->session);
     step(client);
 }

@@ -227,6 +227,8 @@ static void write_maintenance(struct openmetrics *metrics, struct maintenance *m
 
 static void write_store(struct openmetrics *metrics, const struct report_sources *sources)
 {
+    static const char *const caches[] = {[CACHE_OBJECTS] = "objects", [CACHE_DERIVED] = "derived"};
+
     time_of(metrics, "annal_store_sync_seconds",
             "Time to make a turn's changes durable, for all commands of it together.",
             METRIC_TIME_SYNC);
@@ -236,6 +238,15 @@ static void write_store(struct openmetrics *metrics, const struct report_sources
     write_maintenance(metrics, sources->maintenance);
     gauge(metrics, "annal_cache_used_bytes", "bytes", "Octets that caches take.",
           cache_budget_used(sources->budget));
+    openmetrics_family(metrics, "annal_cache_lookups", OPENMETRICS_COUNTER, NULL,
+                       "Lookups in caches: of git's objects, and of what was derived from messages "
+                       "(envelopes, structures, texts).");
+    for (enum cache_kind kind = 0; kind < CACHE_KIND_COUNT; kind++) {
+        openmetrics_value(metrics, LABELS("cache", caches[kind], "result", "hit"),
+                          cache_budget_hits(sources->budget, kind));
+        openmetrics_value(metrics, LABELS("cache", caches[kind], "result", "miss"),
+                          cache_budget_misses(sources->budget, kind));
+    }
     gauge(metrics, "annal_cache_limit_bytes", "bytes", "Octets that caches may take.",
           sources->config->cache_budget);
 }

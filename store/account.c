@@ -4,6 +4,7 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
+#include "store/internal/store_private.h"
 
 int account_open(struct account **out, struct store *store, const struct host *host,
                  const char *user, const char *path, const char *cache, struct store_error *error)
@@ -388,6 +389,7 @@ static struct derived *derived(struct account *account)
 {
     if (account->derived == NULL) {
         account->derived = derived_open(account->cache);
+        derived_share(account->derived, account->store->budget);
     }
     return account->derived;
 }

@@ -35,4 +35,28 @@ bool cache_budget_is_over(const struct cache_budget *budget);
 /* Less than an eighth is left: time to empty what nobody uses. */
 bool cache_budget_is_short(const struct cache_budget *budget);
 
+/* --- how much they help --- */
+
+enum cache_kind { CACHE_OBJECTS, CACHE_DERIVED, CACHE_KIND_COUNT };
+
+/* So many lookups found what they looked for, and so many did not. */
+void cache_budget_count(struct cache_budget *budget, enum cache_kind kind, uint64_t hits,
+                        uint64_t misses);
+uint64_t cache_budget_hits(const struct cache_budget *budget, enum cache_kind kind);
+uint64_t cache_budget_misses(const struct cache_budget *budget, enum cache_kind kind);
+
+enum { CACHE_LOOKUPS_KEPT = 64 };
+
+/* A cache's own, for one thread: told to the budget now and then. */
+struct cache_lookups {
+    unsigned hits;
+    unsigned misses;
+};
+
+void cache_lookups_note(struct cache_lookups *lookups, struct cache_budget *budget,
+                        enum cache_kind kind, bool hit);
+/* What was noted and not told. */
+void cache_lookups_tell(struct cache_lookups *lookups, struct cache_budget *budget,
+                        enum cache_kind kind);
+
 #endif

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/cache_budget.h"
 #include "store/internal/derived_file.h"
 
 enum {
@@ -38,6 +39,8 @@ struct derived {
     size_t slot_count;
     size_t used;
     bool asked; /* since it rested last */
+    struct cache_lookups lookups;
+    struct cache_budget *budget; /* borrowed; NULL: none */
 };
 
 /* A record as it lies in memory. */
@@ -230,9 +233,15 @@ void derived_close(struct derived *derived)
     if (derived == NULL) {
         return;
     }
+    cache_lookups_tell(&derived->lookups, derived->budget, CACHE_DERIVED);
     derived_file_close(&derived->file);
     free(derived->slots);
     g_free(derived);
+}
+
+void derived_share(struct derived *derived, struct cache_budget *budget)
+{
+    derived->budget = budget;
 }
 
 void derived_rest(struct derived *derived)
@@ -240,6 +249,7 @@ void derived_rest(struct derived *derived)
     if (derived == NULL) {
         return;
     }
+    cache_lookups_tell(&derived->lookups, derived->budget, CACHE_DERIVED);
     derived_file_rest(&derived->file);
     if (!derived->asked) {
         forget_index(derived);
@@ -267,8 +277,8 @@ bool derived_has(struct derived *derived, const struct object_id *blob, const ch
     return derived->slots != NULL && find(derived, blob, kind) != NULL;
 }
 
-bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
-                 GByteArray *value)
+static bool look_up(struct derived *derived, const struct object_id *blob, const char *kind,
+                    GByteArray *value)
 {
     const struct slot *slot = find(derived, blob, kind);
     struct record record;
@@ -285,6 +295,15 @@ bool derived_get(struct derived *derived, const struct object_id *blob, const ch
         memcpy(value->data, bytes + RECORD_HEAD + record.kind_length, record.value_length);
     }
     return true;
+}
+
+bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
+                 GByteArray *value)
+{
+    bool found = look_up(derived, blob, kind, value);
+
+    cache_lookups_note(&derived->lookups, derived->budget, CACHE_DERIVED, found);
+    return found;
 }
 
 static void fill_record(uint8_t *record, const struct object_id *blob, const char *kind,

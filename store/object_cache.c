@@ -13,6 +13,7 @@ struct object_cache {
     size_t bytes;
     struct cache_budget *budget; /* borrowed; NULL: none */
     unsigned idle;               /* rounds since the last use */
+    struct cache_lookups lookups;
 };
 
 enum { ENTRY_OVERHEAD = 160 };
@@ -42,6 +43,7 @@ struct object_cache *object_cache_new(void)
 void object_cache_free(struct object_cache *cache)
 {
     if (cache != NULL) {
+        cache_lookups_tell(&cache->lookups, cache->budget, CACHE_OBJECTS);
         cache_budget_change(cache->budget, -(int64_t)cache->bytes);
         g_hash_table_destroy(cache->by_id);
         g_free(cache);
@@ -93,6 +95,7 @@ bool object_cache_get(struct object_cache *cache, const struct object_id *id,
 {
     struct cached *cached = g_hash_table_lookup(cache->by_id, id);
 
+    cache_lookups_note(&cache->lookups, cache->budget, CACHE_OBJECTS, cached != NULL);
     if (cached == NULL) {
         return false;
     }
@@ -119,6 +122,7 @@ void object_cache_clear(struct object_cache *cache)
 void object_cache_count_round(struct object_cache *cache)
 {
     cache->idle++;
+    cache_lookups_tell(&cache->lookups, cache->budget, CACHE_OBJECTS);
 }
 
 unsigned object_cache_idle(const struct object_cache *cache)

@@ -156,6 +156,29 @@ START_TEST(what_an_account_does_not_use_is_given_back)
 }
 END_TEST
 
+START_TEST(test_cache_budget__counts_lookups_that_caches_tell_now_and_then)
+{
+    struct cache_budget *shared = cache_budget_new(CACHE_BUDGET_MIN);
+    struct cache_lookups lookups = {0};
+
+    for (int i = 0; i < CACHE_LOOKUPS_KEPT - 1; i++)
+        cache_lookups_note(&lookups, shared, CACHE_DERIVED, i % 4 != 0);
+    ck_assert_uint_eq(cache_budget_hits(shared, CACHE_DERIVED), 0);
+    cache_lookups_note(&lookups, shared, CACHE_DERIVED, true);
+    ck_assert_uint_eq(cache_budget_hits(shared, CACHE_DERIVED), CACHE_LOOKUPS_KEPT / 4 * 3);
+    ck_assert_uint_eq(cache_budget_misses(shared, CACHE_DERIVED), CACHE_LOOKUPS_KEPT / 4);
+    ck_assert_uint_eq(cache_budget_misses(shared, CACHE_OBJECTS), 0);
+    cache_lookups_note(&lookups, shared, CACHE_DERIVED, false);
+    cache_lookups_tell(&lookups, shared, CACHE_DERIVED);
+    cache_lookups_tell(&lookups, shared, CACHE_DERIVED);
+    ck_assert_uint_eq(cache_budget_misses(shared, CACHE_DERIVED), CACHE_LOOKUPS_KEPT / 4 + 1);
+    cache_lookups_note(&lookups, NULL, CACHE_DERIVED, false);
+    cache_lookups_tell(&lookups, NULL, CACHE_DERIVED);
+    ck_assert_uint_eq(cache_budget_hits(NULL, CACHE_DERIVED), 0);
+    cache_budget_free(shared);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cache_budget");
@@ -163,6 +186,7 @@ int main(void)
 
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, caches_share_one_budget);
+    tcase_add_test(tests, test_cache_budget__counts_lookups_that_caches_tell_now_and_then);
     tcase_add_test(tests, a_cache_keeps_one_object_when_others_have_taken_all);
     tcase_add_test(tests, rounds_since_the_last_use_are_counted);
     tcase_add_test(tests, threads_change_it_together);

@@ -34,6 +34,10 @@ struct derived;
 struct derived *derived_open(const char *directory);
 void derived_close(struct derived *derived); /* accepts NULL */
 
+/* Where lookups are counted from now on; borrowed. NULL: nowhere. */
+struct cache_budget;
+void derived_share(struct derived *derived, struct cache_budget *budget);
+
 /* Sets value to the one that was put last; false if there is none. */
 bool derived_get(struct derived *derived, const struct object_id *blob, const char *kind,
                  GByteArray *value);

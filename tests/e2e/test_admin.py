@@ -150,6 +150,48 @@ class Metrics(Case):
         client.logout()
         tls.logout()
 
+    def reply(self, answers):
+        """The last line of one."""
+        while (line := answers.readline())[3:4] == b"-":
+            pass
+        return line
+
+    def test_deliveries_and_caches_are_counted(self):
+        with socket.create_connection(("127.0.0.1", self.sandbox.lmtp), timeout=60) as lmtp:
+            answers = lmtp.makefile("rb")
+
+            def say(line, code):
+                lmtp.sendall(line + b"\r\n")
+                self.assertEqual(self.reply(answers)[:3], code)
+
+            self.assertEqual(self.reply(answers)[:3], b"220")
+            say(b"LHLO here", b"250")
+            say(b"MAIL FROM:<>", b"250")
+            say(b"RCPT TO:<alice>", b"250")
+            say(b"RCPT TO:<nobody>", b"550")
+            say(b"RCPT TO:<bob>", b"250")
+            say(b"DATA", b"354")
+            say(b"Subject: x\r\n\r\n" + b"x" * 500 + b"\r\n.", b"250")
+            self.assertEqual(self.reply(answers)[:3], b"250")
+            sessions = json.loads(run(PROGRAM, "who", "--json", "--data", self.sandbox.data).stdout)
+            self.assertEqual([session["state"] for session in sessions], ["delivery"])
+            answers.close()
+        page = scrape(self.sandbox.metrics)
+        self.assertEqual(page.get("annal_delivery_connections_total"), 1)
+        self.assertEqual(page.get("annal_deliveries_total", result="accepted"), 2)
+        self.assertEqual(page.get("annal_deliveries_total", result="rejected"), 1)
+        self.assertEqual(page.get("annal_deliveries_total", result="deferred"), 0)
+        self.assertEqual(page.get("annal_delivery_seconds_count"), 1)
+        self.assertGreater(page.get("annal_delivered_bytes_total"), 1000)
+        client = self.sandbox.login()
+        response(client.select())
+        for _ in range(100):
+            response(client.fetch("1", "(ENVELOPE)"))
+        client.logout()
+        wait_until(lambda: scrape(self.sandbox.metrics).get(
+            "annal_cache_lookups_total", cache="derived", result="hit") > 30,
+            what="no cache is hit")
+
     def test_pages_are_few_and_bounded(self):
         port = self.sandbox.metrics
         status, _, body = fetch(port, "/health")
