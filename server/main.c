@@ -21,6 +21,7 @@ static const struct subcommand {
     {"undelete", command_undelete, "bring expunged messages back"},
     {"restore", command_restore, "bring mailboxes and accounts back, from history or backups"},
     {"backup", command_backup, "write an account to a file"},
+    {"quota", command_quota, "show and set how much an account may hold"},
     {"verify", command_verify, "check repositories"},
     {"gc", command_gc, "put repositories in order"},
     {"hold", command_hold, "keep all of an account's past"},

@@ -4,6 +4,7 @@
 A message that was answered with 250 is there, once, its octets after the trace lines as they were
 sent, whatever is killed on the way.
 """
+import json
 import os
 import pathlib
 import random
@@ -259,6 +260,28 @@ class Quota(unittest.TestCase):
         self.sandbox.restart()
         self.assertEqual(self.deliver("alice", 600_000), "452 4.2.2")
         self.assertEqual(self.sandbox.login("bob").getquota('""')[1], [b'"" (MESSAGE 2 2)'])
+
+    def quota(self, *arguments, ok=True):
+        return run(PROGRAM, "quota", *arguments, "--data", self.sandbox.data, "--config",
+                   self.directory / "conf", ok=ok)
+
+    def test_the_admin_sets_limits_that_hold_at_once(self):
+        self.deliver("alice")
+        self.assertEqual(self.quota("alice").stdout, b"0.0 MiB of 1.0 MiB, 1 messages of 5\n")
+        self.assertEqual(self.quota("alice", "--messages", "1").stdout,
+                         b"0.0 MiB of 1.0 MiB, 1 messages of 1\n")
+        self.assertEqual(self.deliver("alice"), "452 4.2.2")
+        self.quota("alice", "--mib", "0")
+        run(PROGRAM, "user", "passwd", "alice", "--password-stdin", "--data", self.sandbox.data,
+            input=b"new\n")
+        told = json.loads(self.quota("alice", "--json").stdout)
+        self.assertEqual({name: told[name] for name in ("octets_limit", "messages_limit")},
+                         {"octets_limit": 0, "messages_limit": 1})
+        self.quota("alice", "--default")
+        self.assertEqual(self.deliver("alice"), "250 2.0.0")
+        self.assertEqual(self.quota("alice", "--mib", "x", ok=False).returncode, 1)
+        self.assertEqual(self.quota("nobody", ok=False).returncode, 1)
+        self.assertEqual(self.quota(ok=False).returncode, 2)
 
 
 @unittest.skipUnless(postfix.usable(), "Postfix is not installed, or this is not root")
