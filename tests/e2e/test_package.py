@@ -1,4 +1,5 @@
 """The Debian package: built, installed on a machine with systemd, used, upgraded, removed."""
+import json
 import os
 import pathlib
 import re
@@ -97,6 +98,34 @@ class PackageTest(unittest.TestCase):
                               if mode[0] == "-" and path.startswith("/usr/")})
 
 
+class PrefixTest(unittest.TestCase):
+    def test_an_installation_is_where_the_prefix_says(self):
+        environment = {name: value for name, value in os.environ.items()
+                       if name not in ("CC", "CFLAGS", "LDFLAGS", "DESTDIR")}
+        with tempfile.TemporaryDirectory(prefix="annal-prefix-") as directory:
+            run("meson", "setup", directory, SOURCE, "--prefix=/opt/annal", env=environment)
+            unit = (pathlib.Path(directory) / "scripts/system/annal.service").read_text()
+            installed = set(json.loads(run("meson", "introspect", "--installed",
+                                           directory).stdout).values())
+        self.assertIn("\nExecStart=/opt/annal/bin/annal serve\n", unit)
+        for path in ("bin/annal", "lib/systemd/system/annal.service", "share/man/man1/annal.1",
+                     "lib/systemd/system/annal.socket", "share/doc/annal/README.md",
+                     "share/bash-completion/completions/annal"):
+            self.assertIn(f"/opt/annal/{path}", installed)
+
+    def test_an_admins_configuration_is_kept(self):
+        script = SOURCE / "scripts" / "system" / "install-configuration"
+        with tempfile.TemporaryDirectory(prefix="annal-destination-") as directory:
+            environment = dict(os.environ, DESTDIR=directory)
+            configuration = pathlib.Path(directory) / "etc/annal/annal.conf"
+            shipped = SOURCE / "scripts" / "system" / "annal.conf"
+            run(script, shipped, "/etc/annal/annal.conf", env=environment)
+            self.assertEqual(configuration.read_text(), shipped.read_text())
+            configuration.write_text("workers = 3\n")
+            run(script, shipped, "/etc/annal/annal.conf", env=environment)
+            self.assertEqual(configuration.read_text(), "workers = 3\n")
+
+
 @unittest.skipIf(machine.missing(), machine.missing())
 class InstallationTest(unittest.TestCase):
     """One machine, from the first installation to the last."""
@@ -119,7 +148,8 @@ class InstallationTest(unittest.TestCase):
     def install(self):
         inside = self.machine.path("/root/annal.deb")
         shutil.copyfile(self.package, inside)
-        self.machine.run("dpkg", "--install", "/root/annal.deb")
+        # Other packages' triggers, such as for all manual pages, take long.
+        self.machine.run("dpkg", "--no-triggers", "--install", "/root/annal.deb")
 
     def test_from_the_first_installation_to_the_last(self):
         for step in (self.installed, self.made_a_user, self.started_by_a_connection,
@@ -230,11 +260,11 @@ class InstallationTest(unittest.TestCase):
         self.session()
 
     def removed(self):
-        self.machine.run("dpkg", "--remove", "annal")
+        self.machine.run("dpkg", "--no-triggers", "--remove", "annal")
         self.assertNotIn(self.state("annal.service"), ("active", "activating"))
         self.assertNotEqual(self.state("annal.socket"), "active")
         self.assertTrue(self.machine.path("/etc/annal/annal.conf").exists())
-        self.machine.run("dpkg", "--purge", "annal")
+        self.machine.run("dpkg", "--no-triggers", "--purge", "annal")
         self.assertFalse(self.machine.path("/etc/annal/annal.conf").exists())
         self.machine.run("git", "-c", "safe.directory=*", "-C", "/var/lib/annal/mail/alice.git",
                          "fsck", "--strict")
