@@ -279,7 +279,6 @@ static char *record_subject(const struct purge *purge)
 {
     const struct purge_request *request = purge->request;
     GString *subject = g_string_new(NULL);
-    g_autoptr(GArray) uids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 
     g_string_printf(subject, "PURGE %zu %s of %s", purge->result->messages,
                     purge->result->messages == 1 ? "message" : "messages", request->mailbox);

@@ -125,7 +125,8 @@ void machine_close(struct machine *machine)
 
 static void make_accounts(const char *directory)
 {
-    struct origin origin = {"test", "s0", "TEST", first_time};
+    struct origin origin = {
+        .client = "test", .session = "s0", .command = "TEST", .time = first_time};
     struct store_error error;
     struct store *store;
     int rc = store_open(&store, directory, host_system(), &error);
@@ -211,7 +212,8 @@ struct step machine_random_step(struct machine *machine)
 static struct origin next_origin(struct machine *machine)
 {
     machine->time += STEP_MICROSECONDS;
-    return (struct origin){"test client", "s1", "TEST", machine->time};
+    return (struct origin){
+        .client = "test client", .session = "s1", .command = "TEST", .time = machine->time};
 }
 
 static int append_message(struct machine *machine, struct mailbox *mailbox, unsigned user,

@@ -40,7 +40,10 @@ void mail_fixture_init(struct mail_fixture *fixture, const struct host *host)
     *fixture = (struct mail_fixture){
         .directory = fixture_directory(),
         .host = host != NULL ? host : host_system(),
-        .origin = {"test client", "s1", "TEST", INT64_C(1795000000000000)},
+        .origin = {.client = "test client",
+                   .session = "s1",
+                   .command = "TEST",
+                   .time = INT64_C(1795000000000000)},
     };
     fixture->path = fixture_path(fixture->directory, "mail/alice.git");
     if (store_open(&store, fixture->directory, host_system(), &error) < 0 ||

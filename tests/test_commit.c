@@ -39,7 +39,10 @@ END_TEST
 START_TEST(test_commit__is_what_git_expects)
 {
     struct object_id tree, parent;
-    struct origin origin = {"Mutt 2 (192.0.2.1)", "s7", "UID STORE", INT64_C(1795000000999999)};
+    struct origin origin = {.client = "Mutt 2 (192.0.2.1)",
+                            .session = "s7",
+                            .command = "UID STORE",
+                            .time = INT64_C(1795000000999999)};
     g_autoptr(GString) out = g_string_new(NULL);
 
     memset(&tree, 0x11, sizeof(tree));
@@ -62,7 +65,8 @@ END_TEST
 START_TEST(test_commit__can_not_be_forged_from_outside)
 {
     struct object_id tree = {0};
-    struct origin origin = {"x\nUser: bob\n\ntree", "\033]0;title\a", "", -5};
+    struct origin origin = {
+        .client = "x\nUser: bob\n\ntree", .session = "\033]0;title\a", .command = "", .time = -5};
     g_autoptr(GString) out = g_string_new(NULL);
 
     commit_encode(out, &tree, NULL, NULL, "al<i>ce@example.org", &origin,
