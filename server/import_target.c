@@ -5,6 +5,7 @@
 
 #include "server/admin.h"
 #include "server/import_known.h"
+#include "server/import_uses.h"
 #include "server/message_summary.h"
 
 enum {
@@ -502,79 +503,16 @@ static bool subscribe(struct import_target *target)
     return true;
 }
 
-/* What mailboxes for a use are called by other servers and programs. */
-static const struct {
-    const char *name;
-    enum special_use use;
-} USUAL_NAMES[] = {
-    {"Archives", SPECIAL_USE_ARCHIVE},    {"Draft", SPECIAL_USE_DRAFTS},
-    {"Spam", SPECIAL_USE_JUNK},           {"Junk E-mail", SPECIAL_USE_JUNK},
-    {"Junk Email", SPECIAL_USE_JUNK},     {"Bulk Mail", SPECIAL_USE_JUNK},
-    {"Sent Messages", SPECIAL_USE_SENT},  {"Sent Items", SPECIAL_USE_SENT},
-    {"Sent Mail", SPECIAL_USE_SENT},      {"Deleted Messages", SPECIAL_USE_TRASH},
-    {"Deleted Items", SPECIAL_USE_TRASH},
-};
-
-/* Whether the mailbox was made with the account and never used, here or by the source. */
-static bool never_used(struct import_target *target, const char *name)
-{
-    struct store_error error = {0};
-    struct mailbox *mailbox;
-    bool never;
-
-    if (g_hash_table_contains(target->entered, name) ||
-        account_open_mailbox(target->account, name, &mailbox, &error) != 0)
-        return false;
-    never = snapshot_uid_next(mailbox_snapshot(mailbox)) == 1;
-    mailbox_unref(mailbox);
-    return never;
-}
-
-static const char *holder_of(const GPtrArray *list, enum special_use use)
-{
-    for (unsigned i = 0; i < list->len; i++) {
-        const struct mailbox_entry *entry = g_ptr_array_index(list, i);
-
-        if (entry->special_use == use)
-            return entry->name;
-    }
-    return NULL;
-}
-
-static bool set_special_uses(struct import_target *target)
-{
-    struct origin origin = admin_origin(target->options->command);
-    struct store_error error = {0};
-    bool given[SPECIAL_USE_COUNT] = {false};
-    GPtrArray *list = NULL;
-    int result = account_list(target->account, &list, &error);
-
-    for (size_t i = 0; result == 0 && i < G_N_ELEMENTS(USUAL_NAMES); i++) {
-        enum special_use use = USUAL_NAMES[i].use;
-        char *name = place_name(target, USUAL_NAMES[i].name);
-        const char *holder = holder_of(list, use);
-
-        if (!given[use] && g_hash_table_contains(target->entered, name) &&
-            (holder == NULL || never_used(target, holder))) {
-            result = account_set_special_use(target->account, name, use, &origin, &error);
-            given[use] = true;
-            if (result == 0)
-                tell(target, "%s is for %s now", name, special_use_name(use));
-        }
-        g_free(name);
-    }
-    if (list != NULL)
-        g_ptr_array_unref(list);
-    return result == 0 ? true : fail(target, "special uses", &error);
-}
-
 bool import_target_finish(struct import_target *target)
 {
     struct store_error error = {0};
 
-    if (!leave(target) || !import_target_flush(target) || !subscribe(target) ||
-        !set_special_uses(target))
+    if (!leave(target) || !import_target_flush(target) || !subscribe(target))
         return false;
+    if (strcmp(target->options->root, "INBOX") == 0 &&
+        import_uses_set(target->account, target->entered, target->options->command,
+                        target->complain, &error) != 0)
+        return fail(target, "special uses", &error);
     return store_sync(target->store, &error) == 0 ? true : fail(target, "the store", &error);
 }
 

@@ -54,8 +54,7 @@ void import_target_subscribed(struct import_target *target, const char *mailbox)
 
 /* Commits what is waiting. */
 bool import_target_flush(struct import_target *target);
-/* The same at the end: UIDNEXT, subscriptions and special uses (by the names that mailboxes usually
- * have, where the account's own mailbox for the use was never used). */
+/* The same at the end: UIDNEXT, subscriptions, and special uses where the root is INBOX. */
 bool import_target_finish(struct import_target *target);
 
 const struct import_counts *import_target_counts(const struct import_target *target);
