@@ -4,6 +4,7 @@
 A message that was answered with 250 is there, once, its octets after the trace lines as they were
 sent, whatever is killed on the way.
 """
+import itertools
 import json
 import os
 import pathlib
@@ -284,21 +285,41 @@ class Quota(unittest.TestCase):
         self.assertEqual(self.quota(ok=False).returncode, 2)
 
 
+def readme_block(after):
+    """The lines of the README that stand indented after this line."""
+    readme = pathlib.Path(__file__).parents[2] / "README.md"
+    lines = readme.read_text().split(after, 1)[1].lstrip("\n").splitlines()
+    block = [line[4:] for line in itertools.takewhile(lambda line: line.startswith("    "), lines)]
+    return "\n".join(block) + "\n"
+
+
 @unittest.skipUnless(postfix.usable(), "Postfix is not installed, or this is not root")
 class ThroughPostfix(unittest.TestCase):
     """Many messages by many connections, the server killed and started again on the way."""
 
     def setUp(self):
-        self.port = postfix.free_port()
-        self.sandbox = Sandbox("--lmtp", str(self.port))
-        self.postfix = postfix.Postfix("virtual_mailbox_domains = example.net\n"
-                                       f"virtual_transport = lmtp:inet:127.0.0.1:{self.port}\n"
-                                       "recipient_delimiter = +\n")
         self.good = False
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-lmtp-"))
+        self.directory.chmod(0o755)
+        path = str(self.directory / "lmtp")
+        (self.directory / "conf").write_text(readme_block("In `annal.conf`:"))
+        self.sandbox = Sandbox("--lmtp", path, "--config", str(self.directory / "conf"))
+        options = readme_block("in `/etc/postfix/main.cf`:").replace("/run/annal/lmtp", path)
+        self.assertIn(path, options)
+        # So that nobody is spared the question whether there is such a user.
+        self.postfix = postfix.Postfix(options + "mynetworks =\naddress_verify_poll_delay = 1s\n")
 
     def tearDown(self):
         self.postfix.close(self.good)
         self.sandbox.close(self.good)
+        shutil.rmtree(self.directory)
+
+    def ask(self, recipient):
+        """What Postfix says to it, when it has asked Annal."""
+        with smtplib.SMTP("127.0.0.1", self.postfix.port, timeout=120) as client:
+            client.ehlo_or_helo_if_needed()
+            client.mail("sender@example.com")
+            return client.rcpt(recipient)[0]
 
     def send(self, number):
         with smtplib.SMTP("127.0.0.1", self.postfix.port, timeout=120) as client:
@@ -306,7 +327,7 @@ class ThroughPostfix(unittest.TestCase):
                 user = ("alice", "bob")[i % 2]
                 extension = "+Archive" if i % 10 == 0 else ""
                 text = b"Subject: token %d.\r\n\r\n" % i + b"line\r\n" * (i % 700)
-                client.sendmail("sender@example.org", [f"{user}{extension}@example.net"], text)
+                client.sendmail("sender@example.com", [f"{user}{extension}@example.org"], text)
 
     def there(self):
         """Token to the number of messages that have it."""
@@ -324,6 +345,11 @@ class ThroughPostfix(unittest.TestCase):
         return found
 
     def test_everything_arrives_exactly_once(self):
+        for user in ("alice", "bob", "alice+Archive", "bob+Archive"):
+            wait_until(lambda name=user: self.ask(f"{name}@example.org") == 250, 30,
+                       "Postfix does not take what Annal takes")
+        wait_until(lambda: self.ask("nobody@example.org") == 550, 30,
+                   "Postfix takes what Annal refuses")
         senders = [threading.Thread(target=self.send, args=(i,)) for i in range(CONNECTIONS)]
         for sender in senders:
             sender.start()
