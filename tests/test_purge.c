@@ -341,7 +341,6 @@ END_TEST
 
 static void touch_keep(bool make)
 {
-    g_autofree char *packs = GIT_OUTPUT(fixture.path, "rev-parse", "HEAD");
     g_autofree char *directory = fixture_path(fixture.path, "objects/pack");
     GDir *entries = g_dir_open(directory, 0, NULL);
     const char *name;
