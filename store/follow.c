@@ -285,14 +285,15 @@ static GPtrArray *take_references(const GPtrArray *refs)
 }
 
 /* References that are the same before and after a look at the journal were so all the while; a
- * change that git has half of is still in the journal. NULL: not this time. */
-static int try_moment(struct account *account, GPtrArray **out, struct store_error *error)
+ * change that git has half of is still in the journal. */
+int follow_look(struct account *account, GPtrArray **out, struct store_error *error)
 {
     g_autoptr(GPtrArray) before = NULL;
     g_autoptr(GPtrArray) after = NULL;
     g_autoptr(GArray) moves = NULL;
     int rc = refs_list(account->refs, "refs/", &before, error);
 
+    *out = NULL;
     if (rc == 0) {
         rc = peek(&moves, account, error);
     }
@@ -313,7 +314,7 @@ int follow_moment(struct account *account, unsigned seconds, GPtrArray **out,
 
     *out = NULL;
     while (rc == 0 && *out == NULL) {
-        rc = try_moment(account, out, error);
+        rc = follow_look(account, out, error);
         if (rc == 0 && *out == NULL && monotonic_msec() > limit) {
             return store_error_set(error, STORE_CONFLICT,
                                    "the account did not hold still within %u seconds", seconds);

@@ -30,4 +30,8 @@ struct follow_reference {
 int follow_moment(struct account *account, unsigned seconds, GPtrArray **out,
                   struct store_error *error);
 
+/* One look, without any patience: the same array, or NULL if the references do not stand together
+ * just now. */
+int follow_look(struct account *account, GPtrArray **out, struct store_error *error);
+
 #endif

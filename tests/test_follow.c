@@ -154,6 +154,8 @@ START_TEST(test_follow__a_moment_has_all_of_a_change_or_none)
     acknowledge();
     materialize();
     ck_assert_int_eq(follow_moment(admin.account, 0, &references, &error), STORE_CONFLICT);
+    ck_assert_int_eq(follow_look(admin.account, &references, &error), 0);
+    ck_assert_ptr_null(references);
     unlink(lock);
     usleep(1100 * 1000); /* MATERIALIZE_AGAIN */
     materialize();
