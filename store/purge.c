@@ -7,17 +7,17 @@
 #include "store/hold.h"
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
+#include "store/internal/checkpoint.h"
 #include "store/internal/commit.h"
 #include "store/internal/gc_lock.h"
 #include "store/internal/purge_find.h"
+#include "store/internal/purge_record.h"
 #include "store/internal/repository.h"
 #include "store/internal/rewrite.h"
 #include "store/internal/shallow.h"
 #include "store/internal/snapshot_load.h"
 #include "store/internal/text.h"
 #include "store/internal/tree.h"
-
-#define PURGED_REF "refs/annal/purged"
 
 enum { MOVE_TRIES = 10, MICROSECONDS = 1000000 };
 
@@ -296,6 +296,46 @@ static char *record_subject(const struct purge *purge)
     return g_string_free(subject, FALSE);
 }
 
+static void record_heads(struct purge *purge, const GPtrArray *checkpoints, const GPtrArray *before)
+{
+    struct id_set done;
+
+    id_set_init(&done);
+    for (guint i = 0; i < checkpoints->len; i++) {
+        const struct checkpoint *checkpoint = checkpoints->pdata[i];
+
+        for (guint j = 0; j < checkpoint->heads->len; j++) {
+            struct object_id id = g_array_index(checkpoint->heads, struct checkpoint_head, j).id;
+            struct object_id to;
+
+            purge_records_follow(before, &id);
+            if (id_set_add(&done, &id) && rewrite_find(purge->rewrite, &id, &to) &&
+                !object_id_equal(&id, &to)) {
+                add_to_record(purge, "commit", NULL, &id, &to);
+            }
+        }
+    }
+    id_set_release(&done);
+}
+
+/* What checkpoints name and was written anew (perhaps not for the first time): so that they go on
+ * proving what they can. */
+static int record_checkpoints(struct purge *purge, struct store_error *error)
+{
+    g_autoptr(GPtrArray) checkpoints = NULL;
+    g_autoptr(GPtrArray) before = NULL;
+    int rc = checkpoints_list(&checkpoints, purge->path, purge->refs, false, error);
+
+    if (rc == 0) {
+        rc = purge_records_read(&before, purge->objects, purge->refs, error);
+    }
+    if (rc == 0) {
+        record_heads(purge, checkpoints, before);
+    }
+    /* What can't be read proves nothing any more: no reason to keep the message. */
+    return rc == STORE_CORRUPT ? 0 : rc;
+}
+
 static int add_record(struct purge *purge, struct store_error *error)
 {
     g_autofree char *subject = record_subject(purge);
@@ -381,6 +421,9 @@ static int move_once(struct purge *purge, struct store_error *error)
 {
     int rc = plan(purge, error);
 
+    if (rc == 0) {
+        rc = record_checkpoints(purge, error);
+    }
     if (rc == 0) {
         rc = add_record(purge, error);
     }

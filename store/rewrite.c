@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "store/internal/checkpoint.h"
 #include "store/internal/git.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/shallow.h"
@@ -34,6 +35,7 @@ struct rewrite {
     GHashTable *trees;   /* struct object_id -> struct stand_in, both owned by the value's block */
     GHashTable *commits; /* the same */
     GPtrArray *written;  /* struct object_batch *: in packs, protected until the end */
+    GPtrArray *keeps;    /* char *: paths of .keep files of tags */
     struct object_batch *batch;
     size_t pending; /* commits in batch */
     size_t count;
@@ -54,6 +56,7 @@ int rewrite_new(struct rewrite **out, const char *path, struct objects *objects,
     rewrite->new_boundary = g_array_new(FALSE, FALSE, sizeof(struct object_id));
     rewrite->trees = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, g_free);
     rewrite->commits = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, g_free);
+    rewrite->keeps = g_ptr_array_new_with_free_func(g_free);
     rewrite->written = g_ptr_array_new_with_free_func((GDestroyNotify)object_batch_free);
     int rc = shallow_read(&rewrite->boundary, path, error);
     if (rc == 0) {
@@ -72,6 +75,10 @@ void rewrite_free(struct rewrite *rewrite)
     if (rewrite == NULL) {
         return;
     }
+    for (guint i = 0; i < rewrite->keeps->len; i++) {
+        rewrite->objects->host->unlink(rewrite->objects->host->data, rewrite->keeps->pdata[i]);
+    }
+    g_ptr_array_unref(rewrite->keeps);
     object_batch_free(rewrite->batch);
     g_ptr_array_unref(rewrite->written);
     g_hash_table_unref(rewrite->trees);
@@ -545,8 +552,8 @@ static int rewrite_commits(struct rewrite *rewrite, const struct object_id *tip,
 
 /* --- whatever a reference may name --- */
 
-/* A tag with another object and without its signature, in a file of its own. */
-static int write_tag(git_odb *odb, bool dry, const void *data, size_t length,
+/* A tag with another object and without its signature. */
+static int write_tag(struct rewrite *rewrite, const void *data, size_t length,
                      const struct object_id *object, struct object_id *out,
                      struct store_error *error)
 {
@@ -555,21 +562,24 @@ static int write_tag(git_odb *odb, bool dry, const void *data, size_t length,
     struct text text = {data, (const char *)data + end};
     g_autoptr(GString) tag = g_string_new("object ");
     char hex[OBJECT_ID_HEX + 1];
+    char *keep = NULL;
     struct text line;
-    git_oid oid;
 
     object_id_format(object, hex);
     g_string_append(tag, hex);
     g_string_append_c(tag, '\n');
     text_line(&text, &line);
     g_string_append_len(tag, text.at, text.end - text.at);
-    int rc = dry ? git_odb_hash(&oid, tag->str, tag->len, GIT_OBJECT_TAG)
-                 : git_odb_write(&oid, odb, tag->str, tag->len, GIT_OBJECT_TAG);
-    if (rc < 0) {
-        return libgit2_fail(error, rc, "writing a tag");
+    if (rewrite->dry) {
+        tag_hash(tag->str, tag->len, out);
+        return 0;
     }
-    memcpy(out->bytes, oid.id, OBJECT_ID_SIZE);
-    return 0;
+    int rc = tag_write(rewrite->objects->path, rewrite->objects->host, tag->str, tag->len, NULL,
+                       out, &keep, error);
+    if (rc == 0) {
+        g_ptr_array_add(rewrite->keeps, keep);
+    }
+    return rc;
 }
 
 static int rewrite_any(struct rewrite *rewrite, git_odb *odb, const struct object_id *id,
@@ -595,7 +605,7 @@ static int rewrite_tag(struct rewrite *rewrite, git_odb *odb, git_odb_object *ob
         *out = moved;
         return 0;
     }
-    return write_tag(odb, rewrite->dry, data, length, &moved, out, error);
+    return write_tag(rewrite, data, length, &moved, out, error);
 }
 
 static int rewrite_any(struct rewrite *rewrite, git_odb *odb, const struct object_id *id,

@@ -5,6 +5,7 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
+#include "store/internal/checkpoint.h"
 #include "store/internal/commit.h"
 #include "store/internal/shallow.h"
 #include "store/internal/snapshot_load.h"
@@ -387,6 +388,27 @@ static int check_branches(struct verifier *verifier, const char *prefix, bool li
     return 0;
 }
 
+/* They are tags; what they sign is for checkpoints_verify(). */
+static void check_checkpoints(struct verifier *verifier, const char *path)
+{
+    g_autoptr(GPtrArray) all = NULL;
+    struct store_error error;
+
+    if (checkpoints_list(&all, path, verifier->refs, false, &error) < 0) {
+        add_finding(verifier, "%s", error.detail);
+        return;
+    }
+    for (guint i = 0; i < all->len; i++) {
+        const struct checkpoint *checkpoint = all->pdata[i];
+        struct object_id id;
+
+        tag_hash(checkpoint->text, checkpoint->length, &id);
+        if (!object_id_equal(&id, &checkpoint->id)) {
+            add_finding(verifier, "a checkpoint does not hash to its name");
+        }
+    }
+}
+
 static int check_account(struct verifier *verifier, struct store_error *error)
 {
     g_autoptr(GPtrArray) refs = NULL;
@@ -397,6 +419,13 @@ static int check_account(struct verifier *verifier, struct store_error *error)
 
     if (rc < 0) {
         return rc;
+    }
+    for (guint i = refs->len; i-- > 0;) {
+        const struct ref_entry *ref = refs->pdata[i];
+
+        if (g_str_has_prefix(ref->name, CHECKPOINTS_PREFIX)) {
+            g_ptr_array_remove_index(refs, i);
+        }
     }
     check_reachable(verifier, refs);
     rc = refs_read(verifier->refs, ACCOUNT_REF, &tip, &detail);
@@ -431,6 +460,7 @@ static int check_all(struct verifier *verifier, const char *path, struct store_e
         rc = check_branches(verifier, DELETED_PREFIX, false, error);
     }
     if (rc == 0) {
+        check_checkpoints(verifier, path);
         rc = check_account(verifier, error);
     }
     return rc;

@@ -1,0 +1,133 @@
+#include "store/internal/purge_record.h"
+
+#include <string.h>
+
+#include "store/internal/commit.h"
+#include "store/internal/text.h"
+#include "store/internal/tree.h"
+
+static void table_free(void *data)
+{
+    g_hash_table_unref(data);
+}
+
+static bool take_id(struct text *line, struct object_id *out)
+{
+    char hex[OBJECT_ID_HEX + 1] = "";
+
+    if (line->end - line->at < OBJECT_ID_HEX) {
+        return false;
+    }
+    memcpy(hex, line->at, OBJECT_ID_HEX);
+    line->at += OBJECT_ID_HEX;
+    return object_id_parse(out, hex);
+}
+
+/* "branch REF OLD NEW" or "commit OLD NEW": the ids are what the line ends with. */
+static bool take_line(GHashTable *table, struct text line)
+{
+    enum { BOTH = 2 * OBJECT_ID_HEX + 1 };
+    struct object_id from, to;
+
+    if (line.end - line.at < BOTH) {
+        return false;
+    }
+    line.at = line.end - BOTH;
+    if (!take_id(&line, &from) || !text_octet(&line, ' ') || !take_id(&line, &to)) {
+        return false;
+    }
+    g_hash_table_replace(table, g_memdup2(&from, sizeof(from)), g_memdup2(&to, sizeof(to)));
+    return true;
+}
+
+static int read_file(GHashTable *table, struct objects *objects, const struct object_id *blob,
+                     struct store_error *error)
+{
+    struct object_data data;
+    struct text line;
+    int rc = objects_read(objects, blob, OBJECT_BLOB, &data, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    struct text text = {(const char *)data.data, (const char *)data.data + data.length};
+    bool good = text_line(&text, &line) && text_word(&line, "format 1") && line.at == line.end;
+    while (good && text_line(&text, &line)) {
+        good = take_line(table, line);
+    }
+    object_data_release(&data);
+    return good ? 0 : store_error_set(error, STORE_CORRUPT, "a malformed record of a purge");
+}
+
+/* The record of one commit, and its parent. */
+static int read_record(GHashTable *table, struct object_id *id, struct objects *objects,
+                       struct store_error *error)
+{
+    struct object_id file = {{0}};
+    struct object_data data;
+    struct commit commit;
+    struct tree_entry entry;
+    int rc = objects_read(objects, id, OBJECT_COMMIT, &data, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = commit_decode(&commit, data.data, data.length, error);
+    object_data_release(&data);
+    if (rc == 0) {
+        rc = objects_read(objects, &commit.tree, OBJECT_TREE, &data, error);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    struct tree_reader reader = {data.data, data.data + data.length};
+    while (tree_next(&reader, &entry) == TREE_ENTRY) {
+        if (strcmp(entry.name, "purged") == 0) {
+            file = entry.id;
+        }
+    }
+    object_data_release(&data);
+    *id = commit.parent;
+    return read_file(table, objects, &file, error);
+}
+
+int purge_records_read(GPtrArray **out, struct objects *objects, struct refs *refs,
+                       struct store_error *error)
+{
+    GPtrArray *tables = g_ptr_array_new_with_free_func(table_free);
+    struct object_id id;
+    int rc = refs_read(refs, PURGED_REF, &id, error);
+
+    if (rc == STORE_NOT_FOUND) {
+        *out = tables;
+        return 0;
+    }
+    while (rc == 0 && !object_id_is_zero(&id)) {
+        GHashTable *table =
+            g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, g_free);
+
+        g_ptr_array_insert(tables, 0, table);
+        rc = read_record(table, &id, objects, error);
+    }
+    if (rc < 0) {
+        g_ptr_array_unref(tables);
+        return rc;
+    }
+    *out = tables;
+    return 0;
+}
+
+bool purge_records_follow(const GPtrArray *records, struct object_id *id)
+{
+    bool moved = false;
+
+    for (guint i = 0; i < records->len; i++) {
+        const struct object_id *to = g_hash_table_lookup(records->pdata[i], id);
+
+        if (to != NULL) {
+            *id = *to;
+            moved = true;
+        }
+    }
+    return moved;
+}

@@ -1,0 +1,237 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "store/internal/checkpoint.h"
+#include "store/internal/commit.h"
+#include "store/internal/objects.h"
+#include "store/internal/purge_record.h"
+#include "store/internal/reachable.h"
+#include "store/internal/refs.h"
+#include "store/internal/shallow.h"
+#include "store/internal/ssh_key.h"
+#include "store/internal/text.h"
+#include "store/signing.h"
+
+enum { FINDING_MAX = 400 }; /* octets of one line */
+
+struct verifier {
+    const GPtrArray *keys;
+    checkpoint_finding report;
+    void *data;
+    struct checkpoint_report *out;
+    size_t findings;
+    struct objects *objects;
+    struct refs *refs;
+    struct id_set boundary;
+    struct id_set history; /* all commits that references reach; other objects that they name */
+    int64_t boundary_time; /* of the youngest commit of the boundary; INT64_MIN: none */
+    GPtrArray *purges;     /* GHashTable *: object_id -> object_id, oldest first */
+};
+
+static void add_finding(struct verifier *verifier, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void add_finding(struct verifier *verifier, const char *format, ...)
+{
+    g_autoptr(GString) raw = g_string_new(NULL);
+    g_autoptr(GString) line = g_string_new(NULL);
+    va_list arguments;
+
+    va_start(arguments, format);
+    g_string_vprintf(raw, format, arguments);
+    va_end(arguments);
+    text_append_harmless(line, raw->str, raw->len, FINDING_MAX);
+    verifier->findings++;
+    verifier->report(line->str, verifier->data);
+}
+
+/* --- the history of today --- */
+
+static void push_parents(const struct object_data *data, const struct commit *commit, GArray *stack)
+{
+    struct text text = {(const char *)data->data, commit->message};
+    struct text line;
+
+    while (text_line(&text, &line)) {
+        char hex[OBJECT_ID_HEX + 1] = "";
+        struct object_id parent;
+
+        if (text_word(&line, "parent ") && line.end - line.at == OBJECT_ID_HEX) {
+            memcpy(hex, line.at, OBJECT_ID_HEX);
+            if (object_id_parse(&parent, hex)) {
+                g_array_append_val(stack, parent);
+            }
+        }
+    }
+}
+
+/* What is no commit is there as well. */
+static void walk(struct verifier *verifier, const struct object_id *tip)
+{
+    g_autoptr(GArray) stack = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+
+    g_array_append_val(stack, *tip);
+    while (stack->len > 0) {
+        struct object_id id = g_array_index(stack, struct object_id, stack->len - 1);
+        struct object_data data;
+        struct commit commit;
+        struct store_error ignored;
+
+        g_array_set_size(stack, stack->len - 1);
+        if (!id_set_add(&verifier->history, &id) ||
+            objects_read(verifier->objects, &id, OBJECT_COMMIT, &data, &ignored) < 0) {
+            continue;
+        }
+        if (commit_decode(&commit, data.data, data.length, &ignored) == 0) {
+            if (id_set_has(&verifier->boundary, &id)) {
+                verifier->boundary_time = MAX(verifier->boundary_time, commit.time);
+            } else {
+                push_parents(&data, &commit, stack);
+            }
+        }
+        object_data_release(&data);
+    }
+}
+
+static int walk_all(struct verifier *verifier, const char *path, struct store_error *error)
+{
+    g_autoptr(GPtrArray) refs = NULL;
+    int rc = shallow_read(&verifier->boundary, path, error);
+
+    if (rc == 0) {
+        rc = refs_list(verifier->refs, "refs/", &refs, error);
+    }
+    for (guint i = 0; rc == 0 && i < refs->len; i++) {
+        const struct ref_entry *ref = refs->pdata[i];
+
+        if (!g_str_has_prefix(ref->name, CHECKPOINTS_PREFIX)) {
+            walk(verifier, &ref->id);
+        }
+    }
+    return rc;
+}
+
+/* --- one checkpoint --- */
+
+static bool is_known(const struct verifier *verifier, const struct ssh_public_key *signer)
+{
+    for (guint i = 0; i < verifier->keys->len; i++) {
+        struct ssh_public_key key;
+
+        if (ssh_public_key_parse(&key, verifier->keys->pdata[i]) &&
+            memcmp(&key, signer, sizeof(key)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_signature(struct verifier *verifier, const struct checkpoint *checkpoint)
+{
+    struct ssh_public_key signer;
+    struct object_id id;
+
+    tag_hash(checkpoint->text, checkpoint->length, &id);
+    if (!object_id_equal(&id, &checkpoint->id)) {
+        add_finding(verifier, "checkpoint %" PRIu64 " does not hash to its name",
+                    checkpoint->number);
+    } else if (!ssh_signature_verify(&signer, checkpoint->text, checkpoint->signed_length,
+                                     checkpoint->text + checkpoint->signed_length,
+                                     checkpoint->length - checkpoint->signed_length)) {
+        add_finding(verifier, "checkpoint %" PRIu64 " has no good signature", checkpoint->number);
+    } else if (!is_known(verifier, &signer)) {
+        add_finding(verifier, "checkpoint %" PRIu64 " is signed by another key",
+                    checkpoint->number);
+    }
+}
+
+static void check_order(struct verifier *verifier, const struct checkpoint *checkpoint,
+                        const struct checkpoint *before)
+{
+    const struct object_id none = {{0}};
+    uint64_t number = before != NULL ? before->number + 1 : 1;
+
+    if (checkpoint->number != number) {
+        add_finding(verifier, "checkpoint %" PRIu64 " is missing", number);
+    } else if (!object_id_equal(&checkpoint->previous, before != NULL ? &before->id : &none)) {
+        add_finding(verifier, "checkpoint %" PRIu64 " does not follow the one before",
+                    checkpoint->number);
+    }
+}
+
+static void check_head(struct verifier *verifier, const struct checkpoint *checkpoint,
+                       const struct checkpoint_head *head)
+{
+    struct object_id id = head->id;
+    char hex[OBJECT_ID_HEX + 1];
+
+    if (id_set_has(&verifier->history, &id)) {
+        verifier->out->heads++;
+    } else if (purge_records_follow(verifier->purges, &id) &&
+               (object_id_is_zero(&id) || id_set_has(&verifier->history, &id))) {
+        verifier->out->purged++;
+    } else if (checkpoint->time <= verifier->boundary_time) {
+        verifier->out->before++;
+    } else {
+        object_id_format(&head->id, hex);
+        add_finding(verifier,
+                    "checkpoint %" PRIu64 ": %s was at %.12s, which is not in the history",
+                    checkpoint->number, head->ref, hex);
+    }
+}
+
+static int check_all(struct verifier *verifier, const char *path, struct store_error *error)
+{
+    g_autoptr(GPtrArray) all = NULL;
+    int rc = checkpoints_list(&all, path, verifier->refs, false, error);
+
+    if (rc == 0) {
+        rc = walk_all(verifier, path, error);
+    }
+    if (rc == 0) {
+        rc = purge_records_read(&verifier->purges, verifier->objects, verifier->refs, error);
+    }
+    for (guint i = 0; rc == 0 && i < all->len; i++) {
+        const struct checkpoint *checkpoint = all->pdata[i];
+
+        check_signature(verifier, checkpoint);
+        check_order(verifier, checkpoint, i > 0 ? all->pdata[i - 1] : NULL);
+        for (guint j = 0; j < checkpoint->heads->len; j++) {
+            check_head(verifier, checkpoint,
+                       &g_array_index(checkpoint->heads, struct checkpoint_head, j));
+        }
+        verifier->out->first = i == 0 ? checkpoint->time : verifier->out->first;
+        verifier->out->last = checkpoint->time;
+        verifier->out->checkpoints++;
+    }
+    return rc;
+}
+
+int checkpoints_verify(const char *path, const GPtrArray *keys, checkpoint_finding report,
+                       void *data, struct checkpoint_report *out, size_t *findings,
+                       struct store_error *error)
+{
+    struct verifier verifier = {
+        .keys = keys, .report = report, .data = data, .out = out, .boundary_time = INT64_MIN};
+    int rc = objects_open(&verifier.objects, path, host_system(), error);
+
+    *out = (struct checkpoint_report){.checkpoints = 0};
+    id_set_init(&verifier.boundary);
+    id_set_init(&verifier.history);
+    if (rc == 0) {
+        rc = refs_open(&verifier.refs, path, host_system(), error);
+    }
+    if (rc == 0) {
+        rc = check_all(&verifier, path, error);
+    }
+    *findings = verifier.findings;
+    if (verifier.purges != NULL) {
+        g_ptr_array_unref(verifier.purges);
+    }
+    refs_close(verifier.refs);
+    objects_close(verifier.objects);
+    id_set_release(&verifier.boundary);
+    id_set_release(&verifier.history);
+    return rc;
+}
