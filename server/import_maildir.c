@@ -256,7 +256,7 @@ static void read_info(struct import_message *message, const char *name, char *co
 static bool is_compressed(const char *data, size_t length)
 {
     static const char *const magic[] = {"\x1f\x8b", "BZh", "\x28\xb5\x2f\xfd", "Dovecot-LZ4",
-                                        ("\3757zXZ")};
+                                        "\3757zXZ"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(magic); i++)
         if (length > strlen(magic[i]) && memcmp(data, magic[i], strlen(magic[i])) == 0)
