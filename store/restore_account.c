@@ -88,6 +88,15 @@ static int restore_into(const struct work *work, const char *name, const struct 
     return rc;
 }
 
+static int extend_boundary(struct account *account, const struct object_id *tip,
+                           struct store_error *error)
+{
+    g_autoptr(GArray) tips = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+
+    g_array_append_val(tips, *tip);
+    return restore_extend_boundary(account->path, account->objects, tips, error);
+}
+
 /* What is not in the account any more, or never was: then it is in the source. */
 static int restore_chain(const struct work *work, const char *name, const struct past_mailbox *past,
                          const struct restore_place *place, struct store_error *error)
@@ -98,6 +107,9 @@ static int restore_chain(const struct work *work, const char *name, const struct
 
     if (place->grave == NULL) {
         rc = pending_tip(work->source, past->state.ref, &tip, error);
+        if (rc == 0 && !work->options->dry_run) {
+            rc = extend_boundary(work->account, &tip, error);
+        }
     }
     if (rc == 0) {
         rc = restore_branch(work->account, name, &tip, place->grave, past->then, work->options,

@@ -64,9 +64,10 @@ static int make_references(struct refs *refs, struct objects *objects, const str
 
 struct boundary {
     struct objects *objects;
-    GHashTable *seen; /* struct object_id */
-    GArray *stack;    /* the same */
-    GArray *ends;     /* the same: commits whose parents are not there */
+    struct id_set known; /* commits whose parents count as not there */
+    GHashTable *seen;    /* struct object_id */
+    GArray *stack;       /* the same */
+    GArray *ends;        /* the same: commits whose parents are not there */
 };
 
 static void visit_parents(struct boundary *boundary, const struct object_id *id,
@@ -107,7 +108,8 @@ static void visit_commits(struct boundary *boundary)
         struct object_data data;
 
         g_array_set_size(boundary->stack, boundary->stack->len - 1);
-        if (!g_hash_table_add(boundary->seen, g_memdup2(&id, sizeof(id)))) {
+        if (id_set_has(&boundary->known, &id) ||
+            !g_hash_table_add(boundary->seen, g_memdup2(&id, sizeof(id)))) {
             continue;
         }
         if (objects_read(boundary->objects, &id, OBJECT_COMMIT, &data, &ignored) == 0) {
@@ -117,10 +119,40 @@ static void visit_commits(struct boundary *boundary)
     }
 }
 
-/* A backup of an account that let old history go says nothing of it: its pack is whole as far as it
- * goes, and git has checked that. */
-static int set_boundary(const char *path, struct objects *objects, const struct bundle *bundle,
-                        struct store_error *error)
+/* Those that were known, and those that were found. */
+static int write_boundary(const char *path, const struct boundary *boundary,
+                          struct store_error *error)
+{
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    struct id_set known;
+    struct shallow_lock lock;
+    int rc;
+
+    if (boundary->ends->len == 0) {
+        return 0;
+    }
+    rc = shallow_lock(&lock, path, host_system(), error);
+    if (rc < 0) {
+        return rc;
+    }
+    id_set_init(&known);
+    rc = shallow_read(&known, path, error);
+    for (size_t i = 0; rc == 0 && known.count > 0 && i <= known.mask; i++) {
+        if (!object_id_is_zero(&known.slots[i])) {
+            g_array_append_val(all, known.slots[i]);
+        }
+    }
+    g_array_append_vals(all, boundary->ends->data, boundary->ends->len);
+    if (rc == 0) {
+        rc = shallow_replace(&lock, all, error);
+    }
+    id_set_release(&known);
+    shallow_unlock(&lock);
+    return rc;
+}
+
+int restore_extend_boundary(const char *path, struct objects *objects, const GArray *tips,
+                            struct store_error *error)
 {
     struct boundary boundary = {
         .objects = objects,
@@ -128,26 +160,33 @@ static int set_boundary(const char *path, struct objects *objects, const struct 
         .stack = g_array_new(FALSE, FALSE, sizeof(struct object_id)),
         .ends = g_array_new(FALSE, FALSE, sizeof(struct object_id)),
     };
-    struct shallow_lock lock;
-    int rc = 0;
+    int rc;
 
-    for (guint i = 0; i < bundle->references->len; i++) {
-        const struct follow_reference *reference = g_ptr_array_index(bundle->references, i);
-
-        g_array_append_val(boundary.stack, reference->id);
+    id_set_init(&boundary.known);
+    rc = shallow_read(&boundary.known, path, error);
+    if (rc == 0) {
+        g_array_append_vals(boundary.stack, tips->data, tips->len);
+        visit_commits(&boundary);
+        rc = write_boundary(path, &boundary, error);
     }
-    visit_commits(&boundary);
-    if (boundary.ends->len > 0) {
-        rc = shallow_lock(&lock, path, host_system(), error);
-        if (rc == 0) {
-            rc = shallow_replace(&lock, boundary.ends, error);
-            shallow_unlock(&lock);
-        }
-    }
+    id_set_release(&boundary.known);
     g_hash_table_unref(boundary.seen);
     g_array_unref(boundary.stack);
     g_array_unref(boundary.ends);
     return rc;
+}
+
+static int set_boundary(const char *path, struct objects *objects, const struct bundle *bundle,
+                        struct store_error *error)
+{
+    g_autoptr(GArray) tips = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+
+    for (guint i = 0; i < bundle->references->len; i++) {
+        const struct follow_reference *reference = g_ptr_array_index(bundle->references, i);
+
+        g_array_append_val(tips, reference->id);
+    }
+    return restore_extend_boundary(path, objects, tips, error);
 }
 
 /* --- an account where there is none --- */

@@ -49,4 +49,10 @@ char *restore_trailer(const struct commit *commit, const char *name);
 int restore_properties(struct properties *out, struct objects *objects,
                        const struct object_id *commit, struct store_error *error);
 
+/* Commits that these tips (struct object_id) lead to and whose parents are not there become the
+ * boundary of the history, beside those that are it already. A backup of an account that let old
+ * history go says nothing of it: its pack is whole as far as it goes, and git has checked that. */
+int restore_extend_boundary(const char *path, struct objects *objects, const GArray *tips,
+                            struct store_error *error);
+
 #endif

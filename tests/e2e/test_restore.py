@@ -235,6 +235,35 @@ class Backup(Restore):
                          [message(n) for n in range(1, 6)])
         self.assertNotIn(b"Copy", b"".join(response(self.client.list())))
 
+    def test_an_account_whose_old_history_was_let_go(self):
+        response(self.client.create("Work"))
+        self.fill(1, 6, "Work")
+        self.sandbox.in_git("alice", "Work")
+        boundary = [git(self.repository, "rev-parse", name).decode()
+                    for name in ("Work~2", "INBOX~3")]
+        (pathlib.Path(self.repository) / "shallow").write_text("".join(sorted(boundary)))
+        bundle = self.sandbox.root / "a.bundle"
+        self.annal("backup", "alice", bundle)
+        self.annal("restore", "bert", "--from", bundle)
+        self.annal("verify", "bert")
+        restored = self.sandbox.data / "mail" / "bert.git"
+        check_repository(restored)
+        self.assertEqual((restored / "shallow").read_text().split(),
+                         "".join(sorted(boundary)).split())
+        # A mailbox that nothing of is left, in an account with all of its own history.
+        response(self.client.delete("Work"))
+        self.client.logout()
+        self.sandbox.stop()
+        grave = git(self.repository, "for-each-ref", "--format=%(refname)", "refs/deleted")
+        git(self.repository, "update-ref", "-d", grave.decode().strip())
+        (pathlib.Path(self.repository) / "shallow").unlink()
+        git(self.repository, "gc", "--quiet", "--prune=now")
+        self.annal("restore", "alice", "Work", "--from", bundle)
+        self.sandbox.start()
+        self.client = self.sandbox.login()
+        self.assertEqual(len(bodies(self.client, "Work")), 5)
+        self.assertEqual((pathlib.Path(self.repository) / "shallow").read_text(), boundary[0])
+
     def test_damage_is_told(self):
         bundle = self.sandbox.root / "a.bundle"
         self.annal("backup", "alice", bundle)
