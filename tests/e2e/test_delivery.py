@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Mail comes in: by LMTP, by annal deliver, through a Postfix of its own.
+"""Mail comes in, by LMTP and by annal deliver, as far as the account has room.
 
 A message that was answered with 250 is there, once, its octets after the trace lines as they were
-sent, whatever is killed on the way.
+sent.
 """
-import itertools
 import json
 import os
 import pathlib
@@ -12,75 +11,30 @@ import random
 import re
 import shutil
 import smtplib
-import socket
 import sys
 import tempfile
-import threading
-import time
 import unittest
 import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import postfix
-from annal import PROGRAM, Case, Sandbox, bodies, flags, git, response, run, wait_until
-
-MESSAGES = int(os.environ.get("ANNAL_POSTFIX_MESSAGES", "1000"))
-CONNECTIONS = 20  # into Postfix
-KILLS = 3
-TOKEN = re.compile(rb"^Subject: token (\S+)\r$", re.M)
-
-
-class Lmtp:
-    """A client that shows its wire: smtplib's LMTP reads one reply after DATA, whatever the
-    recipients."""
-
-    def __init__(self, address, hello=True):
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.socket = socket.socket(family)
-        self.socket.settimeout(60)
-        self.socket.connect(address)
-        self.file = self.socket.makefile("rb")
-        self.greeting = self.reply()
-        self.features = self.command("LHLO client.example.org")[1:] if hello else []
-
-    def send(self, octets):
-        self.socket.sendall(octets)
-
-    def reply(self):
-        """The lines of one reply; none at the end of the connection."""
-        lines = []
-        while line := self.file.readline():
-            lines.append(line.decode().rstrip("\r\n"))
-            if lines[-1][3:4] != "-":
-                break
-        return lines
-
-    def command(self, line):
-        self.send(line.encode() + b"\r\n")
-        return self.reply()
-
-    def deliver(self, recipients, message, sender="sender@example.org"):
-        """The replies, one for each recipient, of RCPT where that was refused."""
-        assert self.command(f"MAIL FROM:<{sender}>")[0].startswith("250")
-        replies = [self.command(f"RCPT TO:<{recipient}>")[0] for recipient in recipients]
-        good = [i for i, reply in enumerate(replies) if reply.startswith("250")]
-        if good:
-            assert self.command("DATA")[0].startswith("354")
-            self.send(re.sub(rb"(\A|\r\n)\.", rb"\1..", message) + b".\r\n")
-            for i in good:
-                replies[i] = self.reply()[0]
-        return replies
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
+from annal import PROGRAM, Case, Sandbox, bodies, flags, git, response, run
+from lmtp import Lmtp
 
 
 class Delivery(Case):
+    def setUp(self):
+        super().setUp()
+        self.clients = []
+
+    def tearDown(self):
+        # A server that stops waits a little for clients that are there.
+        for client in self.clients:
+            client.close()
+        super().tearDown()
+
     def connect(self):
-        client = Lmtp(("127.0.0.1", self.sandbox.lmtp))
-        self.addCleanup(client.close)
-        return client
+        self.clients.append(Lmtp(("127.0.0.1", self.sandbox.lmtp)))
+        return self.clients[-1]
 
     def mail(self, user="alice", mailbox="INBOX"):
         client = self.sandbox.login(user)
@@ -283,94 +237,6 @@ class Quota(unittest.TestCase):
         self.assertEqual(self.quota("alice", "--mib", "x", ok=False).returncode, 1)
         self.assertEqual(self.quota("nobody", ok=False).returncode, 1)
         self.assertEqual(self.quota(ok=False).returncode, 2)
-
-
-def readme_block(after):
-    """The lines of the README that stand indented after this line."""
-    readme = pathlib.Path(__file__).parents[2] / "README.md"
-    lines = readme.read_text().split(after, 1)[1].lstrip("\n").splitlines()
-    block = [line[4:] for line in itertools.takewhile(lambda line: line.startswith("    "), lines)]
-    return "\n".join(block) + "\n"
-
-
-@unittest.skipUnless(postfix.usable(), "Postfix is not installed, or this is not root")
-class ThroughPostfix(unittest.TestCase):
-    """Many messages by many connections, the server killed and started again on the way."""
-
-    def setUp(self):
-        self.good = False
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-lmtp-"))
-        self.directory.chmod(0o755)
-        path = str(self.directory / "lmtp")
-        (self.directory / "conf").write_text(readme_block("In `annal.conf`:"))
-        self.sandbox = Sandbox("--lmtp", path, "--config", str(self.directory / "conf"))
-        options = readme_block("in `/etc/postfix/main.cf`:").replace("/run/annal/lmtp", path)
-        self.assertIn(path, options)
-        # So that nobody is spared the question whether there is such a user.
-        self.postfix = postfix.Postfix(options + "mynetworks =\naddress_verify_poll_delay = 1s\n")
-
-    def tearDown(self):
-        self.postfix.close(self.good)
-        self.sandbox.close(self.good)
-        shutil.rmtree(self.directory)
-
-    def ask(self, recipient):
-        """What Postfix says to it, when it has asked Annal."""
-        with smtplib.SMTP("127.0.0.1", self.postfix.port, timeout=120) as client:
-            client.ehlo_or_helo_if_needed()
-            client.mail("sender@example.com")
-            return client.rcpt(recipient)[0]
-
-    def send(self, number):
-        with smtplib.SMTP("127.0.0.1", self.postfix.port, timeout=120) as client:
-            for i in range(number, MESSAGES, CONNECTIONS):
-                user = ("alice", "bob")[i % 2]
-                extension = "+Archive" if i % 10 == 0 else ""
-                text = b"Subject: token %d.\r\n\r\n" % i + b"line\r\n" * (i % 700)
-                client.sendmail("sender@example.com", [f"{user}{extension}@example.org"], text)
-
-    def there(self):
-        """Token to the number of messages that have it."""
-        found = {}
-        for user in ("alice", "bob"):
-            client = self.sandbox.login(user)
-            for mailbox in ("INBOX", "Archive"):
-                for stored in bodies(client, mailbox).values():
-                    token = int(TOKEN.search(stored).group(1).rstrip(b"."))
-                    self.assertEqual(user, ("alice", "bob")[token % 2])
-                    self.assertEqual(mailbox, "Archive" if token % 10 == 0 else "INBOX")
-                    self.assertTrue(stored.endswith(b"line\r\n" * (token % 700)))
-                    found[token] = found.get(token, 0) + 1
-            client.logout()
-        return found
-
-    def test_everything_arrives_exactly_once(self):
-        for user in ("alice", "bob", "alice+Archive", "bob+Archive"):
-            wait_until(lambda name=user: self.ask(f"{name}@example.org") == 250, 30,
-                       "Postfix does not take what Annal takes")
-        wait_until(lambda: self.ask("nobody@example.org") == 550, 30,
-                   "Postfix takes what Annal refuses")
-        senders = [threading.Thread(target=self.send, args=(i,)) for i in range(CONNECTIONS)]
-        for sender in senders:
-            sender.start()
-        for number in range(1, KILLS + 1):
-            wait_until(lambda share=number: self.postfix.log().count("status=sent") >=
-                       share * MESSAGES // (KILLS + 1), 120, "Postfix does not deliver")
-            self.sandbox.kill()
-            time.sleep(0.2)  # that Postfix meets a server that is not there
-            self.sandbox.start()
-        for sender in senders:
-            sender.join()
-        wait_until(lambda: not self.postfix.queue(), 120, "Postfix keeps messages")
-        found = self.there()
-        self.assertEqual(set(found), set(range(MESSAGES)))
-        self.assertEqual({count for count in found.values()}, {1})
-        log = self.postfix.log()
-        print(f"{MESSAGES} messages, {KILLS} kills; 250 was lost of "
-              f"{log.count('Delivered before')}")
-        self.assertNotIn("status=bounced", log)
-        self.sandbox.check()
-        self.good = True
 
 
 if __name__ == "__main__":
