@@ -232,6 +232,7 @@ static void remember_account(struct journaling *journaling, struct account *acco
 {
     if (!g_ptr_array_find(journaling->accounts, account, NULL)) {
         account->pending.since = now_of(journaling);
+        account->pending.behind = account->pending.since;
         g_ptr_array_add(journaling->accounts, account_ref(account));
     }
 }
@@ -596,8 +597,8 @@ void journaling_figures(const struct journaling *journaling, struct store_figure
     for (guint i = 0; i < journaling->accounts->len; i++) {
         const struct account *account = g_ptr_array_index(journaling->accounts, i);
 
-        if (out->waiting_since == 0 || account->pending.since < out->waiting_since) {
-            out->waiting_since = account->pending.since;
+        if (out->waiting_since == 0 || account->pending.behind < out->waiting_since) {
+            out->waiting_since = account->pending.behind;
         }
     }
     out->checkpoint = journaling->last;

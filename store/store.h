@@ -87,7 +87,7 @@ struct store_figures {
     uint64_t journal_size; /* octets; 0: no journal */
     uint64_t journal_used; /* until the next checkpoint */
     unsigned waiting;      /* accounts with changes on their way into git */
-    int64_t waiting_since; /* the oldest of them, or since it was last tried; 0: none */
+    int64_t waiting_since; /* the oldest of them; 0: none */
     int64_t checkpoint;    /* the last one */
     int trouble;           /* enum store_code of store_trouble(); STORE_OK: none */
     unsigned accounts;     /* open */

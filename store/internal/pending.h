@@ -24,6 +24,7 @@ struct pending_changes {
     GPtrArray *packed;          /* struct object_batch *: in a pack, their references not moved */
     uint64_t size;              /* octets of batch */
     int64_t since;              /* host.now() of the first of them */
+    int64_t behind;             /* host.now() since which git has not all of the account */
     int64_t not_before;         /* host.now() of the next attempt, when one has failed; else 0 */
     struct journal_versions *versions; /* of metadata, in the journal; NULL: none */
     const struct ref_update *merging;  /* what is being merged: the journal must not forget it */

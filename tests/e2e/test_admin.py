@@ -278,6 +278,30 @@ class Configured(unittest.TestCase):
         self.assertIn("disk nearly full", body)
         self.assertEqual(scrape(sandbox.metrics).get("annal_healthy"), 0)
 
+    def test_changes_that_stay_out_of_git_are_ill_health(self):
+        sandbox = self.serve("workers = 2\n")
+        client = sandbox.login()
+        response(client.append("INBOX", "", None, b"Subject: x\r\n\r\nx\r\n"))
+        sandbox.in_git("alice", "INBOX")
+        lock = pathlib.Path(sandbox.repositories["alice"]) / "refs" / "heads" / "INBOX.lock"
+        lock.touch()
+        response(client.append("INBOX", "", None, b"Subject: y\r\n\r\ny\r\n"))
+
+        def lag():
+            page = scrape(sandbox.metrics)
+            return max(page.get("annal_materialise_lag_seconds", worker=worker)
+                       for worker in ("0", "1"))
+
+        wait_until(lambda: fetch(sandbox.metrics, "/health")[0] == 503, what="health stays good")
+        self.assertIn("store trouble", fetch(sandbox.metrics, "/health")[2])
+        wait_until(lambda: lag() > 2, what="the lag does not grow")
+        self.assertEqual(max(scrape(sandbox.metrics).get("annal_store_trouble", worker=worker)
+                             for worker in ("0", "1")), 1)
+        lock.unlink()
+        wait_until(lambda: fetch(sandbox.metrics, "/health")[0] == 200, what="health stays bad")
+        wait_until(lambda: lag() == 0, what="git does not follow")
+        client.logout()
+
     def test_a_certificate_that_ended_is_ill_health(self):
         sandbox = Sandbox()
         self.addCleanup(sandbox.close)
