@@ -790,7 +790,7 @@ END_TEST
 /* One with a file of its own among the derived state, which must help and nothing else. */
 START_TEST(test_past__shows_a_large_mailbox_as_it_was)
 {
-    g_autofree char *texts[6] = {NULL};
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
 
     for (int i = 0; i < 6; i++) {
         GString *text = g_string_new(NULL);
@@ -800,7 +800,7 @@ START_TEST(test_past__shows_a_large_mailbox_as_it_was)
         flag(&fixture, inbox, 1 + chance(200), FLAG_MODE_ADD, MESSAGE_SEEN, i > 3 ? "Late" : NULL);
         expunge(&fixture, inbox, 1 + chance(200));
         append_state(text, "INBOX", mailbox_snapshot(inbox));
-        texts[i] = g_string_free(text, FALSE);
+        g_ptr_array_add(texts, g_string_free(text, FALSE));
         if (i == 4) {
             mailbox_unref(inbox);
             mail_fixture_reopen(&fixture);
@@ -816,7 +816,7 @@ START_TEST(test_past__shows_a_large_mailbox_as_it_was)
 
         ck_assert_int_eq(past_open(fixture.account, "INBOX", &moment, &past, NULL, &error), 0);
         append_state(text, "INBOX", mailbox_snapshot(past));
-        ck_assert_str_eq(text->str, texts[i]);
+        ck_assert_str_eq(text->str, texts->pdata[i]);
         mailbox_unref(past);
     }
 }
