@@ -75,6 +75,25 @@ bool import_read_file(char **data, size_t *length, const char *path, size_t limi
     return done;
 }
 
+static bool can_be_stored(int64_t date, int16_t zone)
+{
+    static const int64_t first = INT64_C(-62135596800); /* 0001-01-01T00:00:00 */
+    static const int64_t last = INT64_C(253402300799);  /* 9999-12-31T23:59:59 */
+
+    return zone > -24 * 60 && zone < 24 * 60 && date >= first + 24 * 60 * 60 &&
+           date <= last - 24 * 60 * 60;
+}
+
+int64_t import_date(int64_t date, int16_t zone)
+{
+    return can_be_stored(date, zone) ? date : 0;
+}
+
+int16_t import_zone(int64_t date, int16_t zone)
+{
+    return can_be_stored(date, zone) ? zone : 0;
+}
+
 void import_skip(const struct import_sink *sink, const char *path, const char *why)
 {
     char *what = g_strdup_printf("%s: %s", path, why);

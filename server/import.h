@@ -67,6 +67,11 @@ void import_crlf(GString *out, const char *data, size_t length);
 bool import_read_file(char **data, size_t *length, const char *path, size_t limit,
                       struct stat *status);
 
+/* The date and zone that can be stored for a message that is said to have these: years 1 to 9999
+ * and less than a day from UTC, else 1970 in UTC. */
+int64_t import_date(int64_t date, int16_t zone);
+int16_t import_zone(int64_t date, int16_t zone);
+
 /* Tells the sink "PATH: WHY". */
 void import_skip(const struct import_sink *sink, const char *path, const char *why);
 

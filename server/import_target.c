@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/admin.h"
+#include "server/import_keywords.h"
 #include "server/import_known.h"
 #include "server/import_uses.h"
 #include "server/message_summary.h"
@@ -27,10 +28,11 @@ struct place {
     char *name;
     struct mailbox *mailbox;    /* NULL: the account can't have one of this name */
     struct import_known *known; /* what it had when it was entered; NULL: nothing */
-    GArray *batch;              /* struct pending */
-    GArray *displaced;          /* the same: others took their UIDs meanwhile; they come last */
-    uint32_t uid_validity;      /* kept; 0: UIDs are fresh */
-    uint32_t uid_next;          /* of the source, to be reached before fresh UIDs are given */
+    struct import_keywords *keywords;
+    GArray *batch;         /* struct pending */
+    GArray *displaced;     /* the same: others took their UIDs meanwhile; they come last */
+    uint32_t uid_validity; /* kept; 0: UIDs are fresh */
+    uint32_t uid_next;     /* of the source, to be reached before fresh UIDs are given */
     bool fresh_started;
 };
 
@@ -62,6 +64,7 @@ static void place_free(void *data)
 
     g_array_unref(place->batch);
     g_array_unref(place->displaced);
+    import_keywords_free(place->keywords);
     import_known_free(place->known);
     mailbox_unref(place->mailbox);
     g_free(place->name);
@@ -297,6 +300,7 @@ static struct place *open_place(struct import_target *target, const struct impor
         place_free(place);
         return NULL;
     }
+    place->keywords = import_keywords_new(mailbox_snapshot(place->mailbox));
     if (!target->options->duplicates && snapshot_uid_next(mailbox_snapshot(place->mailbox)) > 1)
         place->known = import_known_new(mailbox_snapshot(place->mailbox));
     if (g_hash_table_add(target->entered, g_strdup(mailbox_name(place->mailbox))))
@@ -352,7 +356,7 @@ enum import_wish import_target_wish(struct import_target *target, uint32_t uid, 
 
     if (place == NULL || place->uid_validity == 0 || uid == 0)
         return IMPORT_WANTED;
-    switch (import_known_uid(place->known, uid, date)) {
+    switch (import_known_uid(place->known, uid, import_date(date, 0))) {
     case IMPORT_KNOWN_ABOVE:
         return IMPORT_WANTED;
     case IMPORT_KNOWN_OTHER:
@@ -367,36 +371,7 @@ enum import_wish import_target_wish(struct import_target *target, uint32_t uid, 
 
 /* --- messages --- */
 
-/* Whether IMAP can show it: an atom (RFC 3501 9, flag-keyword). */
-static bool keyword_is_atom(const char *keyword)
-{
-    size_t length = strlen(keyword);
-
-    if (length == 0 || length > KEYWORD_LENGTH_MAX)
-        return false;
-    for (size_t i = 0; i < length; i++)
-        if (keyword[i] <= ' ' || keyword[i] > '~' || strchr("(){%*\"\\]", keyword[i]) != NULL)
-            return false;
-    return true;
-}
-
-static GPtrArray *copy_keywords(const GPtrArray *keywords)
-{
-    GPtrArray *copy = g_ptr_array_new_with_free_func(g_free);
-
-    for (unsigned i = 0; keywords != NULL && i < keywords->len; i++) {
-        const char *keyword = g_ptr_array_index(keywords, i);
-        bool seen = false;
-
-        for (unsigned j = 0; keyword != NULL && j < copy->len; j++)
-            seen = seen || g_ascii_strcasecmp(g_ptr_array_index(copy, j), keyword) == 0;
-        if (keyword != NULL && !seen && keyword_is_atom(keyword))
-            g_ptr_array_add(copy, g_strdup(keyword));
-    }
-    g_ptr_array_add(copy, NULL);
-    return copy;
-}
-
+/* *out NULL: it is too large, and told. */
 static bool spool_octets(struct import_target *target, const struct import_message *message,
                          struct spool **out)
 {
@@ -413,7 +388,9 @@ static bool spool_octets(struct import_target *target, const struct import_messa
         length = converted->len;
     }
     *out = NULL;
-    result = account_spool(target->account, length, out, &error);
+    result = length > MESSAGE_SIZE_MAX
+                 ? store_error_set(&error, STORE_TOO_BIG, "%zu octets", length)
+                 : account_spool(target->account, length, out, &error);
     if (result == 0)
         result = spool_write(*out, octets, length, &error);
     if (converted != NULL)
@@ -421,7 +398,12 @@ static bool spool_octets(struct import_target *target, const struct import_messa
     if (result == 0)
         return true;
     spool_free(*out);
-    return fail(target, "message", &error);
+    *out = NULL;
+    if (result != STORE_TOO_BIG)
+        return fail(target, "message", &error);
+    target->counts.skipped++;
+    tell(target, "skipped a message of %zu octets", length);
+    return true;
 }
 
 static struct place *place_of(struct import_target *target, const char *name)
@@ -432,15 +414,27 @@ static struct place *place_of(struct import_target *target, const char *name)
     return place != NULL ? place : open_place(target, &mailbox);
 }
 
+static GPtrArray *choose_keywords(struct import_target *target, struct place *place,
+                                  const GPtrArray *keywords)
+{
+    const char *left_out;
+    GPtrArray *chosen = import_keywords_choose(place->keywords, keywords, &left_out);
+
+    if (left_out != NULL)
+        tell(target, "%s: a mailbox has at most %d keywords: %s and others after it are left out",
+             place->name, MAILBOX_KEYWORDS_MAX, left_out);
+    return chosen;
+}
+
 static bool wait_for_batch(struct import_target *target, struct place *place,
                            const struct import_message *message, struct spool *spool)
 {
     struct pending pending = {
         .spool = spool,
-        .keywords = copy_keywords(message->keywords),
+        .keywords = choose_keywords(target, place, message->keywords),
         .flags = message->flags,
-        .date = message->date,
-        .zone = message->zone,
+        .date = import_date(message->date, message->zone),
+        .zone = import_zone(message->date, message->zone),
         .uid = place->uid_validity != 0 ? message->uid : 0,
     };
 
@@ -465,8 +459,11 @@ bool import_target_message(struct import_target *target, const struct import_mes
     }
     if (!spool_octets(target, message, &spool))
         return false;
+    if (spool == NULL)
+        return true;
     if ((message->uid == 0 || place->uid_validity == 0) &&
-        import_known_take(place->known, spool_id(spool), message->date)) {
+        import_known_take(place->known, spool_id(spool),
+                          import_date(message->date, message->zone))) {
         spool_free(spool);
         target->counts.there++;
         return true;

@@ -258,6 +258,71 @@ START_TEST(test_import__below_another_root)
 }
 END_TEST
 
+START_TEST(test_import__more_keywords_than_a_mailbox_has_room_for)
+{
+    struct mailbox *inbox;
+
+    ck_assert(enter("", 0, 0));
+    for (unsigned i = 0; i < 100; i++) {
+        GPtrArray *keywords = g_ptr_array_new_with_free_func(g_free);
+        struct import_message message = {
+            .mailbox = "", .data = "x", .length = 1, .keywords = keywords, .date = i};
+
+        g_ptr_array_add(keywords, g_strdup("Common"));
+        g_ptr_array_add(keywords, g_strdup_printf("own%u", i));
+        g_ptr_array_add(keywords, g_strdup("not an atom"));
+        g_ptr_array_add(keywords, g_strdup("common"));
+        g_ptr_array_add(keywords, NULL);
+        ck_assert(import_target_message(target, &message));
+        g_ptr_array_unref(keywords);
+    }
+    ck_assert(import_target_finish(target));
+    ck_assert_str_eq(told->str, "INBOX: a mailbox has at most 64 keywords: own63 and others after "
+                                "it are left out\n");
+    inbox = open_mailbox(&fixture, "INBOX");
+    for (size_t i = 0; i < 100; i++) {
+        uint64_t own = i < 63 ? UINT64_C(1) << (i + 1) : 0;
+
+        ck_assert_uint_eq(snapshot_message(mailbox_snapshot(inbox), i).keywords, 1 | own);
+    }
+    mailbox_unref(inbox);
+}
+END_TEST
+
+START_TEST(test_import__dates_that_cannot_be_are_1970)
+{
+    static const struct {
+        int64_t date;
+        int16_t zone;
+        bool kept;
+    } cases[] = {
+        {0, 0, true},
+        {-1, 0, true},
+        {1612415167, 23 * 60 + 59, true},
+        {1, 24 * 60, false},
+        {1, -24 * 60, false},
+        {INT64_MAX, 0, false},
+        {INT64_MIN, 0, false},
+        {253402300799, 0, false},
+        {253402300799 - 86400, 1439, true},
+    };
+
+    ck_assert(enter("", 0, 0));
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct import_message message = {
+            .mailbox = "", .data = "", .date = cases[i].date, .zone = cases[i].zone};
+
+        how.duplicates = true;
+        ck_assert(import_target_message(target, &message));
+        ck_assert_int_eq(import_date(cases[i].date, cases[i].zone),
+                         cases[i].kept ? cases[i].date : 0);
+    }
+    ck_assert(import_target_finish(target));
+    ck_assert_uint_eq(import_target_counts(target)->messages, G_N_ELEMENTS(cases));
+    ck_assert_str_eq(told->str, "");
+}
+END_TEST
+
 START_TEST(test_import__special_uses_go_to_what_the_source_uses)
 {
     ck_assert(enter("Sent Items", 0, 0));
@@ -308,6 +373,8 @@ int main(void)
     tcase_add_test(tests, test_import__fresh_uids_when_asked);
     tcase_add_test(tests, test_import__several_mailboxes_at_once_and_names_that_none_can_have);
     tcase_add_test(tests, test_import__below_another_root);
+    tcase_add_test(tests, test_import__more_keywords_than_a_mailbox_has_room_for);
+    tcase_add_test(tests, test_import__dates_that_cannot_be_are_1970);
     tcase_add_test(tests, test_import__special_uses_go_to_what_the_source_uses);
     tcase_add_test(tests, test_export__from_lines);
     suite_add_tcase(suite, tests);
