@@ -99,7 +99,7 @@ class Machine:
     def run(self, *command, ok=True, timeout=120, **options):
         done = subprocess.run(
             ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--uts", "--ipc", "--net",
-             "--cgroup", f"--root=/proc/{self.pid}/root", "--wd=/", *map(str, command)],
+             "--cgroup", "--wdns=/root", *map(str, command)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False,
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                  "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},

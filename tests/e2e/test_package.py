@@ -187,8 +187,15 @@ class InstallationTest(unittest.TestCase):
         self.assertEqual(self.session(), 2)
         self.assertEqual(self.state("annal.service", "NRestarts"), "0")
         self.assertIn("socket=inherited", self.journal())
-        self.assert_all_is_the_servers()
+        # Root's tools beside it, with files that only root can reach.
+        self.machine.run("annal", "backup", "alice", "/root/alice.bundle")
+        self.machine.run("git", "bundle", "list-heads", "/root/alice.bundle")
+        self.machine.run("annal", "export", "alice", "INBOX", "--mbox", "/root/alice.mbox")
+        self.machine.run("annal", "import", "alice", "mbox", "/root/alice.mbox", "--mailbox",
+                         "Copy")
         self.machine.run("annal", "verify", "--all")
+        self.machine.run("annal", "doctor")
+        self.assert_all_is_the_servers()
 
     def confined(self):
         status = self.machine.path(f"/proc/{self.state('annal.service', 'MainPID')}/status")
@@ -207,6 +214,7 @@ class InstallationTest(unittest.TestCase):
     def reloaded(self):
         pid = self.state("annal.service", "MainPID")
         with self.staying_session() as client:
+            self.assertIn("alice", self.machine.text("annal", "who"))
             configuration = self.machine.path("/etc/annal/annal.conf")
             configuration.write_text(configuration.read_text() + "log_debug = true\n")
             self.machine.run("systemctl", "reload", "annal.service")
@@ -219,8 +227,7 @@ class InstallationTest(unittest.TestCase):
     def staying_session(self):
         client = subprocess.Popen(
             ["nsenter", "--target", str(self.machine.pid), "--mount", "--pid", "--net",
-             f"--root=/proc/{self.machine.pid}/root", "--wd=/", "/usr/bin/python3", "-c", SESSION,
-             "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+             "--wdns=/root", "/usr/bin/python3", "-c", SESSION, "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(client.kill)
         self.assertEqual(client.stdout.readline(), b"logged in\n")
         return client
