@@ -36,6 +36,46 @@ static void open_account_free(void *data)
     g_free(open);
 }
 
+/* When it is settled: what was stored is durable then. */
+static void log_results(const struct delivery *delivery)
+{
+    static const char *const names[DELIVERY_RESULT_COUNT] = {
+        [DELIVERY_OPEN] = "failed",           [DELIVERY_DONE] = "stored",
+        [DELIVERY_AGAIN] = "stored-before",   [DELIVERY_NO_USER] = "no-user",
+        [DELIVERY_NO_MAILBOX] = "no-mailbox", [DELIVERY_OVER_QUOTA] = "over-quota",
+        [DELIVERY_TOO_BIG] = "too-big",       [DELIVERY_NO_SPACE] = "no-space",
+        [DELIVERY_TROUBLE] = "failed",
+    };
+    const struct mail *mail = delivery->mail;
+    char *user = log_quote(delivery->user);
+    char *sender = log_quote(mail->sender);
+
+    for (guint i = 0; i < delivery->recipients->len; i++) {
+        const struct delivery_recipient *recipient =
+            &g_array_index(delivery->recipients, struct delivery_recipient, i);
+        char *address = log_quote(recipient->address);
+
+        log_line(LOG_LEVEL_INFO, mail->session,
+                 "event=delivery user=%s to=%s from=%s octets=%" G_GUINT64_FORMAT " result=%s",
+                 user, address, sender, stash_size(mail->stash), names[recipient->result]);
+        g_free(address);
+    }
+    g_free(user);
+    g_free(sender);
+}
+
+static void settle_all(const GArray *list, bool durable)
+{
+    for (guint i = 0; i < list->len; i++) {
+        const struct posted *posted = &g_array_index(list, struct posted, i);
+
+        if (!durable)
+            delivery_fail(posted->delivery, DELIVERY_TROUBLE);
+        log_results(posted->delivery);
+        posted->done(posted->data);
+    }
+}
+
 struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings)
 {
     struct delivery_desk *desk = g_new0(struct delivery_desk, 1);
@@ -47,17 +87,6 @@ struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings
     desk->users = g_ptr_array_new();
     desk->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, open_account_free);
     return desk;
-}
-
-static void settle_all(const GArray *list, bool durable)
-{
-    for (guint i = 0; i < list->len; i++) {
-        const struct posted *posted = &g_array_index(list, struct posted, i);
-
-        if (!durable)
-            delivery_fail(posted->delivery, DELIVERY_TROUBLE);
-        posted->done(posted->data);
-    }
 }
 
 void delivery_desk_free(struct delivery_desk *desk)
