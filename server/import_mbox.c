@@ -161,7 +161,7 @@ struct facts {
     GPtrArray *labels;
     uint32_t uid_validity; /* of X-IMAPbase or X-IMAP; 0: none */
     uint32_t uid_last;
-    bool pseudo; /* X-IMAP: no message, only what the mailbox is */
+    bool pseudo; /* no message: only what the mailbox is (X-IMAP), or one that was expunged */
 };
 
 static void read_base(struct facts *facts, const struct header_field *field)
@@ -174,13 +174,32 @@ static void read_base(struct facts *facts, const struct header_field *field)
     facts->pseudo = field_is(field, "X-IMAP");
 }
 
+/* Thunderbird's flags, four hexadecimal digits. */
+static void read_mozilla_status(struct facts *facts, const struct header_field *field)
+{
+    GString *text = g_string_new(NULL);
+    unsigned bits;
+
+    header_unfold(text, field->value, field->value_length);
+    bits = (unsigned)g_ascii_strtoull(text->str, NULL, 16);
+    facts->message.flags |= ((bits & 0x1) != 0 ? MESSAGE_SEEN : 0) |
+                            ((bits & 0x2) != 0 ? MESSAGE_ANSWERED : 0) |
+                            ((bits & 0x4) != 0 ? MESSAGE_FLAGGED : 0);
+    if ((bits & 0x1000) != 0)
+        g_ptr_array_add(facts->message.keywords, g_strdup("$Forwarded"));
+    facts->pseudo = facts->pseudo || (bits & 0x8) != 0;
+    g_string_free(text, TRUE);
+}
+
 static void read_field(struct facts *facts, const struct header_field *field, bool *dated)
 {
     struct import_message *message = &facts->message;
 
     if (field_is(field, "Status") || field_is(field, "X-Status"))
         message->flags |= status_flags(field);
-    else if (field_is(field, "X-Keywords"))
+    else if (field_is(field, "X-Mozilla-Status"))
+        read_mozilla_status(facts, field);
+    else if (field_is(field, "X-Keywords") || field_is(field, "X-Mozilla-Keys"))
         add_keywords(message->keywords, field->value, field->value_length);
     else if (field_is(field, "X-UID"))
         message->uid = (uint32_t)field_number(field, UINT32_MAX - 1);
@@ -232,12 +251,15 @@ static void facts_release(struct facts *facts)
     g_ptr_array_unref(facts->labels);
 }
 
-/* Whether a field is the mbox's, not the message's: those that Dovecot hides, and Gmail's own. */
+/* Whether a field is the mbox's, not the message's: those that Dovecot hides, and what Gmail and
+ * Thunderbird add. */
 static bool is_own_field(const struct header_field *field)
 {
     static const char *const names[] = {
-        "Content-Length", "Status",         "X-IMAP",      "X-IMAPbase", "X-Keywords", "X-Status",
-        "X-UID",          "X-Gmail-Labels", "X-GM-LABELS", "X-GM-THRID", "X-GM-MSGID",
+        "Content-Length",    "Status",         "X-IMAP",     "X-IMAPbase",
+        "X-Keywords",        "X-Status",       "X-UID",      "X-Gmail-Labels",
+        "X-GM-LABELS",       "X-GM-THRID",     "X-GM-MSGID", "X-Mozilla-Status",
+        "X-Mozilla-Status2", "X-Mozilla-Keys",
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)

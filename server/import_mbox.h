@@ -32,7 +32,8 @@ struct import_mbox_options {
  * the file. Flags come from Status (R: \Seen) and X-Status (A, F, T or D: \Answered, \Flagged,
  * \Draft, \Deleted), keywords from X-Keywords, UIDs from X-UID where the first message has an
  * X-IMAPbase (or X-IMAP, which is not a message then); these fields and Content-Length are not part
- * of a message, as Dovecot has it.
+ * of a message, as Dovecot has it. Thunderbird's X-Mozilla-Status and X-Mozilla-Keys are
+ * understood, too, and messages that are expunged there left out.
  *
  * False: no mbox (it does not begin with "From "), unreadable or locked, or the sink stopped; then
  * *problem is a new string, or NULL if the sink stopped. An empty file is an empty mailbox. */

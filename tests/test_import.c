@@ -177,6 +177,11 @@ START_TEST(mbox_messages)
          "From a\nX-UID: 1\n\n1\n",
          "[ 1234567890/2]<1:\n1\n|0|7+0>"},
         {"bad bases", "From a\nX-IMAPbase: 99999999999 5\nX-UID: 1\n\n1\n", "[]<\n1\n|0|7+0>"},
+        {"Thunderbird",
+         "From - a\nX-Mozilla-Status: 1007\nX-Mozilla-Status2: 00000000\nX-Mozilla-Keys: $label1 "
+         "junk              \nS: x\n\n1\n\nFrom - b\nX-Mozilla-Status: 0009\nS: y\n\n2\n\n"
+         "From - c\nX-Mozilla-Status: 0000\n\n3\n",
+         "[]<S: x\n\n1\n|b|7+0|$Forwarded|$label1|junk><\n3\n|0|7+0>"},
         {"status in the body is text", "From a\nS: x\n\nStatus: R\n",
          "[]<S: x\n\nStatus: R\n|0|7+0>"},
     };

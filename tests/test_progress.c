@@ -1,7 +1,9 @@
 #include <check.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/progress.h"
 
@@ -92,6 +94,68 @@ START_TEST(test_progress__is_silent_where_it_is_not_wanted)
 }
 END_TEST
 
+/* After the first seconds a line comes. */
+START_TEST(test_progress__plain_lines)
+{
+    FILE *stream = tmpfile();
+    struct progress *progress = progress_new(stream, PROGRESS_PLAIN, "import", "messages");
+    int64_t start = g_get_monotonic_time();
+    char line[100] = "";
+
+    progress_total(progress, 4000, "messages");
+    while (ftell(stream) == 0 && g_get_monotonic_time() - start < 60 * G_USEC_PER_SEC) {
+        progress_update(progress, 1200);
+        g_usleep(10000);
+    }
+    ck_assert_int_ge(g_get_monotonic_time() - start, PROGRESS_QUIET_SECONDS * G_USEC_PER_SEC);
+    progress_update(progress, 1300);
+    rewind(stream);
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), stream));
+    ck_assert_msg(g_str_has_prefix(line, "import   30%  1,200 of 4,000 messages  "), "%s", line);
+    ck_assert_ptr_null(fgets(line, sizeof(line), stream));
+    progress_free(progress);
+    fclose(stream);
+}
+END_TEST
+
+/* On a terminal a line is drawn over itself, and wiped for other text and in the end. */
+START_TEST(test_progress__on_a_terminal)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    struct progress *progress;
+    char seen[4096] = "";
+    size_t length = 0;
+    FILE *stream;
+
+    ck_assert_int_ge(master, 0);
+    ck_assert_int_eq(grantpt(master), 0);
+    ck_assert_int_eq(unlockpt(master), 0);
+    stream = fopen(ptsname(master), "w");
+    ck_assert_ptr_nonnull(stream);
+    ck_assert_int_eq(fcntl(master, F_SETFL, O_NONBLOCK), 0);
+    progress = progress_new(stream, PROGRESS_AUTO, "import", "messages");
+    progress_total(progress, 4000, "messages");
+    for (int i = 0; i < 6000 && strstr(seen, "30%") == NULL; i++) {
+        ssize_t got = read(master, seen + length, sizeof(seen) - 1 - length);
+
+        length += got > 0 ? (size_t)got : 0;
+        progress_update(progress, 1200);
+        g_usleep(10000);
+    }
+    ck_assert_ptr_nonnull(strstr(seen, "\rimport   30%  ["));
+    progress_free(progress);
+    length = 0;
+    while (length < 4 || memcmp(seen + length - 4, "\r\033[K", 4) != 0) {
+        ssize_t got = read(master, seen + length, sizeof(seen) - 1 - length);
+
+        ck_assert(got > 0);
+        length += (size_t)got;
+    }
+    fclose(stream);
+    close(master);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("progress");
@@ -103,6 +167,9 @@ int main(void)
     tcase_add_test(tests, test_progress__is_never_wider_than_the_terminal);
     tcase_add_test(tests, test_progress__modes);
     tcase_add_test(tests, test_progress__is_silent_where_it_is_not_wanted);
+    tcase_add_test(tests, test_progress__plain_lines);
+    tcase_add_test(tests, test_progress__on_a_terminal);
+    tcase_set_timeout(tests, 90);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
