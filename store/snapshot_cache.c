@@ -142,12 +142,19 @@ int snapshot_cache_load_past(struct snapshot **out, struct account *account, con
 {
     g_autofree char *path = NULL;
     bool moved;
+    int rc;
 
     if (ref == NULL || !g_str_has_prefix(ref, HEADS_PREFIX)) {
-        return snapshot_load(out, &moved, account->objects, commit, NULL, error);
+        rc = snapshot_load(out, &moved, account->objects, commit, NULL, error);
+    } else {
+        path = path_of_branch(account, ref);
+        rc = snapshot_file_load(out, path, account->objects, commit, error);
     }
-    path = path_of_branch(account, ref);
-    return snapshot_file_load(out, path, account->objects, commit, error);
+    if (rc == 0 && much_has_changed(*out)) {
+        objects_let_go(account->objects);
+        malloc_trim(0);
+    }
+    return rc;
 }
 
 void snapshot_cache_save(const struct mailbox *mailbox)

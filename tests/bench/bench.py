@@ -17,6 +17,7 @@ import rows_change
 import rows_delivery  # noqa: F401 - registers its groups, as the next ones do
 import rows_read  # noqa: F401
 import rows_own  # noqa: F401
+import rows_past  # noqa: F401
 import rows_session  # noqa: F401
 from servers import Annal, Dovecot
 
