@@ -1,15 +1,25 @@
 /* annal verify USER...: checks repositories */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 #include "server/admin.h"
 #include "server/commands.h"
 #include "store/hold.h"
+#include "store/signing.h"
 #include "store/verify.h"
 
-static const char USAGE[] = "usage: annal verify (USER... | --all) [--data DIR] [--config FILE]\n"
-                            "Checks git's integrity and Annal's own rules; prints what is wrong. A "
-                            "server may be running.\n";
+static const char USAGE[] =
+    "usage: annal verify (USER... | --all) [--signatures [--key FILE]...] [--data DIR]\n"
+    "                    [--config FILE]\n"
+    "Checks git's integrity and Annal's own rules; prints what is wrong. A server may be running.\n"
+    "  --signatures  checks the signed checkpoints, too\n"
+    "  --key FILE    trusts the public keys in this file (id_ed25519.pub, or git's allowed\n"
+    "                signers); without it the one of the configuration's signing_key\n";
+
+enum { KEY_FILE_MAX = 1024 * 1024 };
 
 static void print_hold(const char *user, const char *repository)
 {
@@ -27,7 +37,92 @@ static void print_finding(const char *finding, void *data)
     printf("%s: %s\n", user, finding);
 }
 
-static bool verify(const struct config *config, const char *user)
+/* --- signatures --- */
+
+static bool read_keys(GPtrArray *out, const char *path)
+{
+    char *text = g_malloc(KEY_FILE_MAX + 1);
+    FILE *file = fopen(path, "re");
+    size_t length = file != NULL ? fread(text, 1, KEY_FILE_MAX, file) : 0;
+    char **lines;
+
+    if (file == NULL)
+        admin_complain("%s: %s", path, strerror(errno));
+    else
+        fclose(file);
+    text[length] = '\0';
+    lines = g_strsplit(text, "\n", -1);
+    for (size_t i = 0; lines[i] != NULL; i++)
+        if (lines[i][0] != '#' && strstr(lines[i], "ssh-ed25519 ") != NULL)
+            g_ptr_array_add(out, g_strdup(lines[i]));
+    g_strfreev(lines);
+    g_free(text);
+    return file != NULL;
+}
+
+/* Those that were named, or the public half of the server's own. */
+static bool find_keys(GPtrArray *keys, const struct config *config)
+{
+    struct signing_key *key = NULL;
+    struct store_error error;
+
+    if (keys->len > 0)
+        return true;
+    if (config->signing_key == NULL) {
+        admin_complain("there is no signing_key in the configuration: name a public key by --key");
+        return false;
+    }
+    if (signing_key_load(&key, config->signing_key, &error) != 0) {
+        admin_complain("signing_key: %s", error.detail);
+        return false;
+    }
+    g_ptr_array_add(keys, signing_key_public(key));
+    signing_key_free(key);
+    return true;
+}
+
+static void print_checkpoints(const char *user, const struct checkpoint_report *report)
+{
+    char day[32] = "";
+    time_t last = (time_t)report->last;
+    struct tm fields;
+
+    if (report->checkpoints == 0) {
+        printf("%s: there are no checkpoints\n", user);
+        return;
+    }
+    if (gmtime_r(&last, &fields) != NULL)
+        strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S UTC", &fields);
+    printf("%s: %zu checkpoints, the last one of %s; %zu heads are in the history", user,
+           report->checkpoints, day, report->heads);
+    if (report->purged > 0)
+        printf("; %zu were written anew by a purge", report->purged);
+    if (report->before > 0)
+        printf("; %zu are older than what is kept", report->before);
+    putchar('\n');
+}
+
+static bool verify_signatures(const char *user, const char *repository, const GPtrArray *keys)
+{
+    struct checkpoint_report report;
+    struct store_error error = {0};
+    size_t findings = 0;
+
+    if (checkpoints_verify(repository, keys, print_finding, (void *)(uintptr_t)user, &report,
+                           &findings, &error) != 0) {
+        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        return false;
+    }
+    print_checkpoints(user, &report);
+    if (findings > 0)
+        printf("%s: %zu findings in the signatures\n", user, findings);
+    return findings == 0;
+}
+
+/* --- an account --- */
+
+/* keys: NULL without --signatures. */
+static bool verify(const struct config *config, const char *user, const GPtrArray *keys)
 {
     struct store_error error = {0};
     size_t findings = 0;
@@ -47,18 +142,20 @@ static bool verify(const struct config *config, const char *user)
         printf("%s: good\n", user);
         good = true;
     }
+    if (keys != NULL)
+        good = verify_signatures(user, repository, keys) && good;
     print_hold(user, repository);
     g_free(repository);
     return good;
 }
 
-static int verify_all(const struct config *config)
+static int verify_all(const struct config *config, const GPtrArray *keys)
 {
     GPtrArray *names = admin_repository_users(config);
     bool good = names != NULL;
 
     for (unsigned i = 0; names != NULL && i < names->len; i++)
-        good = verify(config, g_ptr_array_index(names, i)) && good;
+        good = verify(config, g_ptr_array_index(names, i), keys) && good;
     if (names != NULL)
         g_ptr_array_unref(names);
     return good ? ADMIN_DONE : ADMIN_FAILED;
@@ -69,38 +166,55 @@ int command_verify(int argc, char **argv)
     static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
                                                  {"data", required_argument, NULL, 'd'},
                                                  {"all", no_argument, NULL, 'a'},
+                                                 {"signatures", no_argument, NULL, 's'},
+                                                 {"key", required_argument, NULL, 'k'},
                                                  {"help", no_argument, NULL, 'h'},
                                                  {NULL, 0, NULL, 0}};
     const char *config_path = NULL;
     const char *data = NULL;
+    GPtrArray *keys = g_ptr_array_new_with_free_func(g_free);
+    const GPtrArray *trusted = NULL;
     bool all = false;
+    bool signatures = false;
+    bool readable = true;
     struct config config;
     int status;
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "c:d:ah", long_options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "c:d:ask:h", long_options, NULL)) != -1) {
         if (letter == 'c')
             config_path = optarg;
         else if (letter == 'd')
             data = optarg;
         else if (letter == 'a')
             all = true;
+        else if (letter == 's')
+            signatures = true;
+        else if (letter == 'k')
+            readable = read_keys(keys, optarg) && readable;
         else {
             fputs(USAGE, letter == 'h' ? stdout : stderr);
+            g_ptr_array_unref(keys);
             return letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
         }
     }
     if (all == (optind < argc)) {
         fputs(USAGE, stderr);
+        g_ptr_array_unref(keys);
         return ADMIN_USAGE;
     }
     status = admin_read_config(&config, config_path, data) ? ADMIN_DONE : ADMIN_FAILED;
+    if (status == ADMIN_DONE && signatures) {
+        status = readable && find_keys(keys, &config) ? ADMIN_DONE : ADMIN_FAILED;
+        trusted = keys;
+    }
     if (status == ADMIN_DONE && all)
-        status = verify_all(&config);
+        status = verify_all(&config, trusted);
     else if (status == ADMIN_DONE)
         for (int i = optind; i < argc; i++)
-            if (!verify(&config, argv[i]))
+            if (!verify(&config, argv[i], trusted))
                 status = ADMIN_FAILED;
     config_release(&config);
+    g_ptr_array_unref(keys);
     return status;
 }

@@ -18,6 +18,7 @@ int command_restore(int argc, char **argv);
 int command_undelete(int argc, char **argv);
 int command_quota(int argc, char **argv);
 int command_verify(int argc, char **argv);
+int command_checkpoint(int argc, char **argv);
 int command_gc(int argc, char **argv);
 int command_hold(int argc, char **argv);
 int command_purge(int argc, char **argv);

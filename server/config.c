@@ -17,6 +17,7 @@
 #include "server/penalty.h"
 #include "store/cache_budget.h"
 #include "store/retention.h"
+#include "store/signing.h"
 #include "store/store.h"
 
 enum {
@@ -86,6 +87,7 @@ void config_init(struct config *config)
         .cache_budget = CACHE_BUDGET_DEFAULT,
         .history_days = RETENTION_DAYS_DEFAULT,
         .history_of = g_ptr_array_new_with_free_func(g_free),
+        .signing_hours = SIGNING_HOURS_DEFAULT,
         .idle_minutes = DEFAULT_IDLE_MINUTES,
         .login_seconds = DEFAULT_LOGIN_SECONDS,
         .connections = DEFAULT_CONNECTIONS,
@@ -107,6 +109,7 @@ void config_release(struct config *config)
     g_free(config->data);
     g_free(config->certificate);
     g_free(config->private_key);
+    g_free(config->signing_key);
     g_free(config->users);
     if (config->history_of != NULL)
         g_ptr_array_unref(config->history_of);
@@ -231,6 +234,7 @@ static const struct number_option number_options[] = {
     {"journal_mib", 1, JOURNAL_MIB_MAX},
     {"cache_budget", CACHE_BUDGET_MIN, CACHE_BUDGET_MAX},
     {"cold_compression_days", 0, COMPRESS_DAYS_MAX},
+    {"signing_hours", 1, SIGNING_HOURS_MAX},
     {"idle_minutes", 30, 24 * 60},
     {"login_seconds", 5, 3600},
     {"disk_free_min_mib", 0, INT_MAX},
@@ -427,6 +431,24 @@ static int validate_metrics(cfg_t *cfg, cfg_opt_t *opt)
     return good ? 0 : -1;
 }
 
+bool config_hostname_valid(const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *c = name; *c != '\0'; c++)
+        if (!g_ascii_isalnum(*c) && strchr(".-_[]:", *c) == NULL)
+            return false;
+    return length > 0 && length <= HOST_NAME_MAX;
+}
+
+static int validate_hostname(cfg_t *cfg, cfg_opt_t *opt)
+{
+    if (config_hostname_valid(cfg_opt_getnstr(opt, 0)))
+        return 0;
+    cfg_error(cfg, "hostname must be a name such as mail.example.org");
+    return -1;
+}
+
 static int validate_quota_reply(cfg_t *cfg, cfg_opt_t *opt)
 {
     const char *text = cfg_opt_getnstr(opt, 0);
@@ -610,6 +632,8 @@ static void take_values(struct config *config, cfg_t *cfg)
         config->cache_budget = (uint64_t)cfg_getint(cfg, "cache_budget");
     take_number(&config->compress_days, cfg, "cold_compression_days");
     take_history(config, cfg);
+    take_string(&config->signing_key, cfg, "signing_key");
+    take_number(&config->signing_hours, cfg, "signing_hours");
     take_number(&config->idle_minutes, cfg, "idle_minutes");
     take_number(&config->login_seconds, cfg, "login_seconds");
     take_number(&config->idle_exit, cfg, "idle_exit");
@@ -701,6 +725,8 @@ bool config_read(struct config *config, const char *path, char **problem)
         CFG_INT("cold_compression_days", 0, CFGF_NODEFAULT),
         CFG_STR("history_keep", NULL, CFGF_NODEFAULT),
         CFG_STR_LIST("history_keep_of", NULL, CFGF_NODEFAULT),
+        CFG_STR("signing_key", NULL, CFGF_NODEFAULT),
+        CFG_INT("signing_hours", 0, CFGF_NODEFAULT),
         CFG_INT("idle_minutes", 0, CFGF_NODEFAULT),
         CFG_INT("login_seconds", 0, CFGF_NODEFAULT),
         CFG_INT("idle_exit", 0, CFGF_NODEFAULT),
@@ -753,11 +779,12 @@ bool config_read(struct config *config, const char *path, char **problem)
     cfg_set_validate_func(cfg, "lmtp_recipient_delimiter", validate_delimiter);
     cfg_set_validate_func(cfg, "lmtp_detail", validate_detail);
     cfg_set_validate_func(cfg, "quota_reply", validate_quota_reply);
-    cfg_set_validate_func(cfg, "hostname", validate_path);
+    cfg_set_validate_func(cfg, "hostname", validate_hostname);
     cfg_set_validate_func(cfg, "lmtp_group", validate_path);
     cfg_set_validate_func(cfg, "data", validate_path);
     cfg_set_validate_func(cfg, "certificate", validate_path);
     cfg_set_validate_func(cfg, "private_key", validate_path);
+    cfg_set_validate_func(cfg, "signing_key", validate_path);
     cfg_set_validate_func(cfg, "users", validate_path);
     result = cfg_parse_buf(cfg, text);
     reading = (struct reading){0};
@@ -797,6 +824,7 @@ void config_resolve(struct config *config)
     make_absolute(&config->certificate);
     make_absolute(&config->private_key);
     make_absolute(&config->users);
+    make_absolute(&config->signing_key);
 }
 
 bool config_certificate_is_default(const struct config *config)

@@ -40,6 +40,8 @@ struct config {
     unsigned compress_days;   /* until mail that rests is compressed; 0: never */
     unsigned history_days;    /* that the past is kept; 0: for ever */
     GPtrArray *history_of;    /* char *: "MAILBOX=DAYS" for those that differ */
+    char *signing_key;        /* of signed checkpoints; NULL: there are none */
+    unsigned signing_hours;   /* between two of them */
     unsigned idle_minutes;    /* logged-in time-out, at least 30 (RFC 3501 5.4) */
     unsigned login_seconds;   /* until login must have happened */
     unsigned idle_exit;   /* seconds without a connection after which a server that was started by
@@ -79,6 +81,10 @@ bool config_add_lmtp(GArray *listens, const char *text);
 /* How long the past is kept: a new policy for retention_policy_free(). */
 struct retention_policy;
 struct retention_policy *config_retention(const struct config *config);
+
+/* Letters, digits, '.', '-', '_' and the brackets and colons of an address: it stands in header
+ * lines. */
+bool config_hostname_valid(const char *name);
 
 /* Makes data absolute and fills in the paths that follow from it: certificate, key, users. */
 void config_resolve(struct config *config);

@@ -26,6 +26,7 @@ static const struct subcommand {
     {"gc", command_gc, "put repositories in order"},
     {"hold", command_hold, "keep all of an account's past"},
     {"purge", command_purge, "forget messages for good"},
+    {"checkpoint", command_checkpoint, "sign what there is now"},
     {"who", command_who, "show the sessions of a running server"},
     {"kick", command_kick, "end sessions of a running server"},
     {"stats", command_stats, "show the numbers of a running server"},

@@ -33,6 +33,7 @@
 #include "server/watch.h"
 #include "server/worker.h"
 #include "store/retention.h"
+#include "store/signing.h"
 
 enum {
     LMTP_IDLE = 300,         /* seconds; RFC 5321 4.5.3.2.7 */
@@ -59,7 +60,8 @@ struct server {
     struct tls *tls;
     struct maintenance *maintenance;
     struct retention_policy *retention;
-    char *mail; /* DATA/mail */
+    struct signing_key *signing_key; /* NULL: nothing is signed */
+    char *mail;                      /* DATA/mail */
     struct cache_budget *budget;
     struct workers *workers;
     struct limits *limits;
@@ -270,6 +272,17 @@ static bool start_tls(struct server *server, char **problem)
     return server->tls != NULL;
 }
 
+static bool load_signing_key(struct server *server, char **problem)
+{
+    const char *path = server->config->signing_key;
+    struct store_error error;
+
+    if (path == NULL || signing_key_load(&server->signing_key, path, &error) == STORE_OK)
+        return true;
+    *problem = g_strdup_printf("signing_key: %s", error.detail);
+    return false;
+}
+
 static bool start_workers(struct server *server, char **problem)
 {
     const struct config *config = server->config;
@@ -279,12 +292,16 @@ static bool start_workers(struct server *server, char **problem)
         count = CLAMP(WORKERS_A_PROCESSOR * processors(), WORKERS_MIN, WORKERS_MAX);
     server->mail = g_strdup_printf("%s/mail", config->data);
     server->retention = config_retention(config);
+    if (!load_signing_key(server, problem))
+        return false;
     server->maintenance = maintenance_new(&(struct maintenance_settings){
         .host = host_system(),
         .compress_after = config->compress_days * INT64_C(86400),
         .retention = server->retention,
         .mail = server->mail,
         .retain_after = MAINTENANCE_RETAIN_AFTER,
+        .signing_key = server->signing_key,
+        .sign_every = config->signing_hours * INT64_C(3600),
     });
     server->budget = cache_budget_new(config->cache_budget);
     server->workers = workers_new(
@@ -339,7 +356,7 @@ static char *find_hostname(const struct config *config)
 
     if (config->hostname != NULL)
         return g_strdup(config->hostname);
-    if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
+    if (gethostname(name, sizeof name - 1) != 0 || !config_hostname_valid(name))
         return g_strdup("localhost");
     return g_strdup(name);
 }
@@ -598,6 +615,7 @@ static void stop(struct server *server)
     lmtp_service_free(server->lmtp_service);
     maintenance_free(server->maintenance);
     retention_policy_free(server->retention);
+    signing_key_free(server->signing_key);
     g_free(server->mail);
     cache_budget_free(server->budget);
     connections_free(server->connections);

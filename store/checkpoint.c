@@ -200,6 +200,7 @@ int checkpoints_list(GPtrArray **out, const char *path, struct refs *refs, bool 
     git_odb *odb = NULL;
     int rc = refs_list(refs, CHECKPOINTS_PREFIX, &found, error);
 
+    libgit2_start();
     *out = g_ptr_array_new_with_free_func(checkpoint_free);
     if (rc == 0 && last) {
         keep_last(found);

@@ -4,6 +4,7 @@
 #include <glib.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include "store/internal/refs_pack.h"
 #include "store/internal/upkeep.h"
 #include "store/retention.h"
+#include "store/signing.h"
 
 enum {
     SLICE = 1024 * 1024,  /* octets of a merge between two looks at the time */
@@ -21,6 +23,7 @@ enum {
     NICE = 10,
     IOPRIO_LOWEST = 2 << 13 | 7, /* ioprio_set(2): best effort, the last of its levels */
     MICROSECONDS = 1000000,
+    SIGN_LOOK = 1800, /* seconds between two looks for checkpoints that are due */
 };
 
 /* A repository that is looked after; belongs to the thread. */
@@ -50,6 +53,8 @@ struct maintenance {
     uint64_t written;    /* octets then */
     GPtrArray *retain;   /* char *: repositories whose history is still to be looked at */
     int64_t retain_at;   /* seconds: when all of them are again */
+    GPtrArray *sign;     /* the same for checkpoints */
+    int64_t sign_at;
 };
 
 static int64_t clock_microseconds(clockid_t clock)
@@ -261,14 +266,14 @@ static bool go_on_long(struct maintenance *maintenance)
 
 /* ---- the past ---- */
 
-static void list_repositories(struct maintenance *maintenance)
+static void list_repositories(const struct maintenance *maintenance, GPtrArray *out)
 {
     DIR *handle = opendir(maintenance->settings.mail);
     struct dirent *entry;
 
     while (handle != NULL && (entry = readdir(handle)) != NULL) {
         if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".git")) {
-            g_ptr_array_add(maintenance->retain,
+            g_ptr_array_add(out,
                             g_strdup_printf("%s/%s", maintenance->settings.mail, entry->d_name));
         }
     }
@@ -314,7 +319,7 @@ static bool retain_next(struct maintenance *maintenance)
     }
     if (maintenance->retain->len == 0 && now_seconds(maintenance) >= maintenance->retain_at) {
         maintenance->retain_at = now_seconds(maintenance) + MAINTENANCE_RETAIN_EVERY;
-        list_repositories(maintenance);
+        list_repositories(maintenance, maintenance->retain);
     }
     if (maintenance->retain->len == 0) {
         return true;
@@ -322,6 +327,36 @@ static bool retain_next(struct maintenance *maintenance)
     g_autofree char *path =
         g_ptr_array_steal_index_fast(maintenance->retain, maintenance->retain->len - 1);
     retain(maintenance, path);
+    return pace(maintenance, MAINTENANCE_CPU_PERCENT);
+}
+
+/* One repository's checkpoint. False: stop. */
+static bool sign_next(struct maintenance *maintenance)
+{
+    const struct maintenance_settings *settings = &maintenance->settings;
+    struct store_error error;
+    bool made = false;
+
+    if (settings->signing_key == NULL) {
+        return true;
+    }
+    if (maintenance->sign->len == 0 && now_seconds(maintenance) >= maintenance->sign_at) {
+        maintenance->sign_at = now_seconds(maintenance) + MIN(settings->sign_every, SIGN_LOOK);
+        list_repositories(maintenance, maintenance->sign);
+    }
+    if (maintenance->sign->len == 0) {
+        return true;
+    }
+    g_autofree char *path =
+        g_ptr_array_steal_index_fast(maintenance->sign, maintenance->sign->len - 1);
+    g_autofree char *file = g_path_get_basename(path);
+    file[strlen(file) - strlen(".git")] = '\0';
+    /* What fails now is tried again at the next look. */
+    checkpoint_make(path, settings->host, settings->signing_key, file, settings->sign_every, &made,
+                    &error);
+    pthread_mutex_lock(&maintenance->mutex);
+    maintenance->counts.checkpoints += made;
+    pthread_mutex_unlock(&maintenance->mutex);
     return pace(maintenance, MAINTENANCE_CPU_PERCENT);
 }
 
@@ -342,6 +377,9 @@ static int64_t next_due(const struct maintenance *maintenance)
     }
     if (maintenance->settings.retention != NULL) {
         left = MIN(left, maintenance->retain_at - now);
+    }
+    if (maintenance->settings.signing_key != NULL) {
+        left = MIN(left, maintenance->sign_at - now);
     }
     /* What is due and could not be done (a `git gc` is running) is tried once a second. */
     left = MAX(left, 1) * MICROSECONDS;
@@ -364,7 +402,7 @@ static void *run(void *data)
     while (go_on) {
         take_asked(maintenance);
         go_on = go_round(maintenance) && go_on_long(maintenance) && retain_next(maintenance) &&
-                sleep_until(maintenance, next_due(maintenance), true);
+                sign_next(maintenance) && sleep_until(maintenance, next_due(maintenance), true);
     }
     g_hash_table_iter_init(&iterator, maintenance->charges);
     while (g_hash_table_iter_next(&iterator, NULL, &value)) {
@@ -380,6 +418,7 @@ static void release(struct maintenance *maintenance)
     g_hash_table_destroy(maintenance->charges);
     g_hash_table_destroy(maintenance->asked);
     g_ptr_array_unref(maintenance->retain);
+    g_ptr_array_unref(maintenance->sign);
     pthread_cond_destroy(&maintenance->changed);
     pthread_mutex_destroy(&maintenance->mutex);
     g_free(maintenance);
@@ -396,6 +435,7 @@ struct maintenance *maintenance_new(const struct maintenance_settings *settings)
     maintenance->retain = g_ptr_array_new_with_free_func(g_free);
     gentle_host_init(&maintenance->host, settings->host);
     maintenance->retain_at = now_seconds(maintenance) + settings->retain_after;
+    maintenance->sign = g_ptr_array_new_with_free_func(g_free);
     pthread_mutex_init(&maintenance->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -3,7 +3,8 @@
  *
  * It takes at most a share of one processor and a rate of the disk: what is left over waits. Brief
  * merges come first, one long one at a time is done in slices between them. Once a day it lets each
- * account's old history go (retention.h), and every RETENTION_DROP_SECONDS gives its space back.
+ * account's old history go (retention.h), and every RETENTION_DROP_SECONDS gives its space back;
+ * and it signs checkpoints (signing.h).
  */
 #ifndef ANNAL_STORE_MAINTENANCE_H
 #define ANNAL_STORE_MAINTENANCE_H
@@ -24,6 +25,7 @@ enum {
 };
 
 struct retention_policy;
+struct signing_key;
 
 struct maintenance_settings {
     const struct host *host; /* borrowed; called from the thread */
@@ -32,6 +34,9 @@ struct maintenance_settings {
     const struct retention_policy *retention;
     const char *mail;
     int64_t retain_after; /* seconds: MAINTENANCE_RETAIN_AFTER, or a test's */
+    /* Signs the heads of all of them (signing.h) every so many seconds; borrowed. NULL: never. */
+    const struct signing_key *signing_key;
+    int64_t sign_every;
 };
 
 struct maintenance;
@@ -54,6 +59,7 @@ struct maintenance_counts {
     uint64_t references;   /* packed */
     uint64_t cuts;         /* of accounts' history */
     uint64_t drops;        /* of what was cut off */
+    uint64_t checkpoints;  /* signed */
     uint64_t microseconds; /* of processor time */
 };
 /* So far. From any thread. */

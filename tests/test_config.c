@@ -8,7 +8,9 @@
 
 #include "server/certificate.h"
 #include "server/config.h"
+#include "server/delivery.h"
 #include "server/network.h"
+#include "store/retention.h"
 
 static char directory[64];
 static char path[96];
@@ -70,6 +72,8 @@ START_TEST(an_empty_file_changes_nothing)
     ck_assert_uint_eq(config.cache_budget, 256 * 1024 * 1024);
     ck_assert(!config.relaxed_flags);
     ck_assert_uint_eq(config.compress_days, 0);
+    ck_assert_uint_eq(config.history_days, 90);
+    ck_assert_ptr_null(config.signing_key);
     ck_assert_uint_eq(config.idle_minutes, 30);
     ck_assert_int_eq(config.log_target, CONFIG_LOG_STDERR);
     config_release(&config);
@@ -86,7 +90,9 @@ START_TEST(reads_every_option)
         "certificate = \"/c.pem\"\nprivate_key = \"/k.pem\"\nusers = \"/u\"\n"
         "cleartext_login = true\nworkers = 3\nmime_workers = 4\nappend_limit_mib = 10\n"
         "journal_mib = 8\ncache_budget = 8589934592\nflags_sync = relaxed\n"
-        "cold_compression_days = 90\nidle_minutes = 45\nlogin_seconds = 20\nconnections = 100\n"
+        "cold_compression_days = 90\nhistory_keep = 30\nhistory_keep_of = {\"Archive=forever\", "
+        "\"Trash=7\"}\nsigning_key = \"/s\"\nsigning_hours = 6\nidle_minutes = 45\nlogin_seconds = "
+        "20\nconnections = 100\n"
         "connections_per_user = 7\nconnections_per_address = 8\nlog = syslog\n"
         "log_debug = true\n");
     config_init(&config);
@@ -107,6 +113,13 @@ START_TEST(reads_every_option)
     ck_assert_uint_eq(config.cache_budget, UINT64_C(8589934592));
     ck_assert(config.relaxed_flags);
     ck_assert_uint_eq(config.compress_days, 90);
+    struct retention_policy *policy = config_retention(&config);
+    ck_assert_int_eq(retention_policy_of(policy, "INBOX"), 30 * 86400);
+    ck_assert_int_eq(retention_policy_of(policy, "Archive/2026"), RETENTION_FOREVER);
+    ck_assert_int_eq(retention_policy_of(policy, "Trash"), 7 * 86400);
+    retention_policy_free(policy);
+    ck_assert_str_eq(config.signing_key, "/s");
+    ck_assert_uint_eq(config.signing_hours, 6);
     ck_assert_uint_eq(config.idle_minutes, 45);
     ck_assert_uint_eq(config.login_seconds, 20);
     ck_assert_uint_eq(config.connections, 100);
@@ -114,6 +127,42 @@ START_TEST(reads_every_option)
     ck_assert_uint_eq(config.connections_per_address, 8);
     ck_assert_int_eq(config.log_target, CONFIG_LOG_SYSLOG);
     ck_assert(config.log_debug);
+    config_release(&config);
+}
+END_TEST
+
+START_TEST(reads_what_is_about_delivery)
+{
+    struct config config;
+    char *problem = NULL;
+
+    config_init(&config);
+    ck_assert_uint_eq(config.lmtp->len, 0);
+    ck_assert_uint_eq(config.lmtp_mode, 0660);
+    ck_assert_uint_eq(config.lmtp_delimiter, '+');
+    ck_assert_uint_eq(config.lmtp_detail, DELIVERY_DETAIL_MAILBOX);
+    ck_assert_uint_eq(config.quota_octets, 0);
+    ck_assert_uint_eq(config.quota_messages, 0);
+    write_config("hostname = \"mail.example.org\"\nlmtp = {\"/run/lmtp\", \"127.0.0.1:24\", "
+                 "\"[::1]:24\"}\nlmtp_mode = \"0666\"\nlmtp_group = \"mail\"\n"
+                 "lmtp_connections = 9\nlmtp_recipient_delimiter = \"\"\nlmtp_detail = keyword\n"
+                 "quota_mib = 3\nquota_messages = 4\nquota_count_history = true\n"
+                 "quota_reply = permanent\n");
+    ck_assert_msg(config_read(&config, path, &problem), "%s", problem);
+    ck_assert_str_eq(config.hostname, "mail.example.org");
+    ck_assert_uint_eq(config.lmtp->len, 3);
+    ck_assert_str_eq(g_array_index(config.lmtp, struct config_listen, 0).address, "/run/lmtp");
+    ck_assert_uint_eq(g_array_index(config.lmtp, struct config_listen, 1).port, 24);
+    ck_assert_str_eq(g_array_index(config.lmtp, struct config_listen, 2).address, "::1");
+    ck_assert_uint_eq(config.lmtp_mode, 0666);
+    ck_assert_str_eq(config.lmtp_group, "mail");
+    ck_assert_uint_eq(config.lmtp_connections, 9);
+    ck_assert_uint_eq(config.lmtp_delimiter, 0);
+    ck_assert_uint_eq(config.lmtp_detail, DELIVERY_DETAIL_KEYWORD);
+    ck_assert_uint_eq(config.quota_octets, 3 << 20);
+    ck_assert_uint_eq(config.quota_messages, 4);
+    ck_assert(config.quota_count_history);
+    ck_assert(config.quota_final);
     config_release(&config);
 }
 END_TEST
@@ -156,6 +205,16 @@ START_TEST(names_file_and_line_of_what_is_wrong)
          "beyond the prefix must be 0)"},
         {"login_delay_ms = -1\n", ":1: login_delay_ms must be 0 to 10000"},
         {"login_delay_max_seconds = 61\n", ":1: login_delay_max_seconds must be 1 to 60"},
+        {"lmtp = {\"0.0.0.0:24\"}\n",
+         ":1: lmtp: '0.0.0.0:24' is neither a loopback ADDRESS:PORT nor the path of a socket of at "
+         "most 107 octets (delivery asks for no password)"},
+        {"lmtp_mode = \"0888\"\n", ":1: lmtp_mode must be octal digits such as \"0660\""},
+        {"lmtp_recipient_delimiter = \"++\"\n",
+         ":1: lmtp_recipient_delimiter must be empty or one punctuation character"},
+        {"lmtp_detail = folder\n", ":1: lmtp_detail must be 'mailbox', 'keyword' or 'ignore'"},
+        {"hostname = \"a b\"\n", ":1: hostname must be a name such as mail.example.org"},
+        {"quota_mib = -1\n", ":1: quota_mib must be 0 to 2147483647"},
+        {"quota_reply = never\n", ":1: quota_reply must be 'temporary' or 'permanent'"},
         {"flags_sync = no\n", ":1: flags_sync must be 'always' or 'relaxed'"},
         {"log = file\n", ":1: log must be 'stderr' or 'syslog'"},
     };
@@ -355,6 +414,7 @@ int main(void)
     tcase_add_test(tcase, an_empty_file_changes_nothing);
     tcase_add_test(tcase, reads_every_option);
     tcase_add_test(tcase, names_file_and_line_of_what_is_wrong);
+    tcase_add_test(tcase, reads_what_is_about_delivery);
     tcase_add_test(tcase, names_the_file_of_what_does_not_fit_together);
     tcase_add_test(tcase, refuses_what_is_no_number_or_no_file);
     tcase_add_test(tcase, parses_listeners);

@@ -7,6 +7,7 @@
 
 #include "store/collect.h"
 #include "store/internal/ssh_key.h"
+#include "store/maintenance.h"
 #include "store/purge.h"
 #include "store/retention.h"
 #include "store/signing.h"
@@ -266,6 +267,34 @@ START_TEST(test_signing__knows_what_retention_and_purges_did)
 }
 END_TEST
 
+START_TEST(test_signing__is_done_by_a_server_in_time)
+{
+    g_autofree char *mail = fixture_path(fixture.directory, "mail");
+    struct maintenance_settings settings = {
+        .host = &host, .mail = mail, .signing_key = key, .sign_every = DAY};
+    struct maintenance_counts counts = {.checkpoints = 0};
+
+    for (unsigned round = 0; round < 3; round++) {
+        struct maintenance *maintenance = maintenance_new(&settings);
+
+        /* The second time nothing is due. */
+        for (int i = 0; i < (round == 1 ? 20 : 6000) && counts.checkpoints == 0; i++) {
+            g_usleep(10 * 1000);
+            counts = maintenance_counts(maintenance);
+        }
+        maintenance_free(maintenance);
+        ck_assert_uint_eq(counts.checkpoints, round != 1);
+        counts.checkpoints = 0;
+        append_many(&fixture, inbox, 1);
+        if (round == 1) {
+            day_passes();
+        }
+    }
+    ck_assert_uint_eq(verify(), 0);
+    ck_assert_uint_eq(report.checkpoints, 2);
+}
+END_TEST
+
 static const struct {
     const char *arguments;
     int code;
@@ -341,6 +370,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tests, test_signing__finds, 0, G_N_ELEMENTS(tampering));
     tcase_add_test(tests, test_signing__trusts_no_other_key_and_no_changed_tag);
     tcase_add_test(tests, test_signing__knows_what_retention_and_purges_did);
+    tcase_add_test(tests, test_signing__is_done_by_a_server_in_time);
     tcase_add_loop_test(tests, test_signing__refuses_keys_that_it_can_not_use, 0,
                         G_N_ELEMENTS(other_keys));
     tcase_add_test(tests, test_signing__reads_damaged_keys_and_signatures_without_harm);

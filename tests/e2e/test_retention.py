@@ -147,6 +147,38 @@ class Retention(Case):
         self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 11)
         self.sandbox.check()
 
+    def test_checkpoints_prove_that_nothing_was_changed(self):
+        self.fill().logout()
+        self.sandbox.in_git("alice", "INBOX")
+        key = self.sandbox.root / "key"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
+        public = (self.sandbox.root / "key.pub").read_text()
+        signers = self.sandbox.root / "signers"
+        signers.write_text(f'annal namespaces="git" {public}')
+        config = self.sandbox.root / "annal.conf"
+        config.write_text(f'data = "{self.sandbox.data}"\nsigning_key = "{key}"\n')
+
+        def command(*arguments, **options):
+            return run(PROGRAM, *arguments, "--config", config, **options)
+
+        self.assertEqual(command("checkpoint", "alice").stdout, b"alice: signed\n")
+        again = command("checkpoint", "alice").stdout
+        self.assertIn(b"nothing has changed", again)
+        git(self.repository, "-c", "gpg.format=ssh", "-c",
+            f"gpg.ssh.allowedSignersFile={signers}", "verify-tag", "refs/annal/checkpoints/1")
+        told = command("verify", "alice", "--signatures").stdout
+        self.assertIn(b"alice: 1 checkpoints", told)
+        command("verify", "alice", "--signatures", "--key", signers)
+        command("purge", "alice", "INBOX", "--uid", "6")
+        told = command("verify", "alice", "--signatures", "--key", str(key) + ".pub").stdout
+        self.assertIn(b"2 were written anew by a purge", told)
+        self.sandbox.stop()
+        git(self.repository, "update-ref", "refs/heads/INBOX", "INBOX~3")
+        changed = command("verify", "alice", "--signatures", ok=False)
+        self.assertEqual(changed.returncode, 1)
+        self.assertIn(b"which is not in the history", changed.stdout)
+        self.sandbox.start()
+
     def age(self, days):
         """Writes all history anew as if it were so much older."""
         seconds = days * 86400

@@ -1,0 +1,102 @@
+/* annal checkpoint USER...: signs what there is now */
+#include <getopt.h>
+#include <stdio.h>
+
+#include "server/admin.h"
+#include "server/commands.h"
+#include "store/signing.h"
+
+static const char USAGE[] =
+    "usage: annal checkpoint (USER... | --all) [--data DIR] [--config FILE]\n"
+    "Signs the heads of accounts with the configuration's signing_key, unless nothing has changed\n"
+    "since the last checkpoint. A server does so by itself every signing_hours. annal verify\n"
+    "--signatures, or git verify-tag refs/annal/checkpoints/NUMBER, checks it.\n";
+
+static bool sign(const struct config *config, const char *user, const struct signing_key *key)
+{
+    struct store_error error = {0};
+    char *repository;
+    bool made;
+
+    if (!store_user_name_valid(user)) {
+        admin_complain("%s can't be a user's name", user);
+        return false;
+    }
+    repository = admin_repository(config, user);
+    int code = checkpoint_make(repository, host_system(), key, user, 0, &made, &error);
+    g_free(repository);
+    if (code != 0)
+        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+    else
+        printf("%s: %s\n", user, made ? "signed" : "nothing has changed since the last checkpoint");
+    return code == 0;
+}
+
+static bool sign_all(const struct config *config, const struct signing_key *key)
+{
+    GPtrArray *names = admin_repository_users(config);
+    bool good = names != NULL;
+
+    for (unsigned i = 0; names != NULL && i < names->len; i++)
+        good = sign(config, g_ptr_array_index(names, i), key) && good;
+    if (names != NULL)
+        g_ptr_array_unref(names);
+    return good;
+}
+
+static bool run(const struct config *config, char **users, bool all)
+{
+    struct signing_key *key;
+    struct store_error error;
+    bool good = true;
+
+    if (config->signing_key == NULL) {
+        admin_complain("there is no signing_key in the configuration: ssh-keygen -t ed25519 -N '' "
+                       "makes one");
+        return false;
+    }
+    if (signing_key_load(&key, config->signing_key, &error) != 0) {
+        admin_complain("signing_key: %s", error.detail);
+        return false;
+    }
+    if (all)
+        good = sign_all(config, key);
+    for (; *users != NULL; users++)
+        good = sign(config, *users, key) && good;
+    signing_key_free(key);
+    return good;
+}
+
+int command_checkpoint(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+                                                 {"data", required_argument, NULL, 'd'},
+                                                 {"all", no_argument, NULL, 'a'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    const char *config_path = NULL;
+    const char *data = NULL;
+    bool all = false;
+    struct config config;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "c:d:ah", long_options, NULL)) != -1) {
+        if (letter == 'c')
+            config_path = optarg;
+        else if (letter == 'd')
+            data = optarg;
+        else if (letter == 'a')
+            all = true;
+        else {
+            fputs(USAGE, letter == 'h' ? stdout : stderr);
+            return letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
+        }
+    }
+    if (all == (optind < argc)) {
+        fputs(USAGE, stderr);
+        return ADMIN_USAGE;
+    }
+    bool good = admin_read_config(&config, config_path, data) && run(&config, argv + optind, all);
+    config_release(&config);
+    return good ? ADMIN_DONE : ADMIN_FAILED;
+}
