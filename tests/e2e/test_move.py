@@ -173,6 +173,23 @@ class FromDovecot(Move):
         client.logout()
         self.assertIn(b"0 messages", self.annal("import", "alice", "maildir", root).stdout)
 
+    def end_import(self, user, root, number):
+        """Ends an import between INBOX and Other: it waits there for a lock, for some seconds (so
+        that a machine that stalls may be too late)."""
+        repository = self.sandbox.repositories[user]
+        run(PROGRAM, "import", user, "maildir", root / "none", "--data", self.sandbox.data, ok=False)
+        lock = repository / "refs" / "heads" / "Other.lock"
+        lock.write_bytes(b"")
+        process = subprocess.Popen(
+            [PROGRAM, "import", user, "maildir", root, "--progress", "plain", "--data",
+             self.sandbox.data], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(lambda: b"\nuidnext 800\n" in git(repository, "show", "INBOX:mailbox"), 60)
+        late = process.poll() is not None
+        process.send_signal(number)
+        lock.unlink()
+        told = process.communicate(timeout=120)[1]
+        return None if late else process.returncode, told
+
     def test_interrupted_goes_on(self):
         root = self.sandbox.root / "Maildir"
         messages = [("cur", f"{i}.M.host:2,", b"Subject: %d\n\n" % i, 1600000000 + i)
@@ -181,21 +198,13 @@ class FromDovecot(Move):
         maildir(root, messages, uidlist)
         maildir(root / ".Other", messages)
         for number in (signal.SIGINT, signal.SIGKILL):
-            user = self.user(f"user{number}")
-            repository = self.sandbox.repositories[user]
-            run(PROGRAM, "import", user, "maildir", self.sandbox.root / "none", "--data",
-                self.sandbox.data, ok=False)
-            lock = repository / "refs" / "heads" / "Other.lock"
-            lock.write_bytes(b"")
-            process = subprocess.Popen(
-                [PROGRAM, "import", user, "maildir", root, "--progress", "plain", "--data",
-                 self.sandbox.data], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            # It can't go on from INBOX to Other.
-            wait_until(lambda: b"\nuidnext 800\n" in git(repository, "show", "INBOX:mailbox"), 60)
-            process.send_signal(number)
-            lock.unlink()
-            told = process.communicate(timeout=120)[1]
-            self.assertEqual(process.returncode, 1 if number == signal.SIGINT else -number, told)
+            for attempt in range(3):
+                user = self.user(f"user{number}.{attempt}")
+                repository = self.sandbox.repositories[user]
+                ended, told = self.end_import(user, root, number)
+                if ended == (1 if number == signal.SIGINT else -number):
+                    break
+            self.assertEqual(ended, 1 if number == signal.SIGINT else -number, told)
             if number == signal.SIGINT:
                 self.assertIn(b"interrupted; what was imported is kept", told)
             done = self.annal("import", user, "maildir", root)
