@@ -22,14 +22,19 @@ bool admin_account_follow(struct admin_account *opened, const char *user)
     struct store_error error = {0};
     int rc = store_open_account(opened->store, user, &opened->account, &error);
 
-    /* Of a change of flags that may wait, nobody but its server knows for a second. */
-    if (rc == 0 && opened->config.relaxed_flags)
-        sleep(RELAXED_SECONDS);
+    if (rc == 0)
+        admin_account_settle(&opened->config);
     if (rc == 0)
         rc = follow_journal(opened->account, FOLLOW_SECONDS, &error);
     if (rc != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
     return rc == 0;
+}
+
+void admin_account_settle(const struct config *config)
+{
+    if (config->relaxed_flags)
+        sleep(RELAXED_SECONDS);
 }
 
 bool admin_account_sync(struct admin_account *opened)

@@ -391,25 +391,26 @@ static bool back_up(struct account *account, const struct backup_options *option
     return good;
 }
 
-/* A free name: there may be several in a second. */
+/* A free name, by which an account's backups stand in their order. */
 static char *path_in(const char *directory, const char *user)
 {
-    char when[32];
-    time_t now = time(NULL);
+    char *path = NULL;
     struct stat status;
-    struct tm tm;
-    char *path;
 
-    strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
-    path = g_strdup_printf("%s/%s-%s.bundle", directory, user, when);
-    for (unsigned i = 2; lstat(path, &status) == 0; i++) {
+    do {
+        char when[32];
+        struct timespec now;
+        struct tm tm;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        strftime(when, sizeof(when), "%Y%m%dT%H%M%S", gmtime_r(&now.tv_sec, &tm));
         g_free(path);
-        path = g_strdup_printf("%s/%s-%s-%u.bundle", directory, user, when, i);
-    }
+        path = g_strdup_printf("%s/%s-%s.%06ldZ.bundle", directory, user, when, now.tv_nsec / 1000);
+    } while (lstat(path, &status) == 0);
     return path;
 }
 
-static bool back_up_user(struct store *store, const struct config *config, const char *user,
+static bool back_up_user(struct store *store, const char *user,
                          const struct backup_options *options, const char *target)
 {
     struct store_error error = {0};
@@ -423,12 +424,8 @@ static bool back_up_user(struct store *store, const struct config *config, const
         admin_complain("%s exists: name another file, or --replace", path);
     else if (store_open_account(store, user, &account, &error) != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
-    else {
-        /* Of a change of flags that may wait, nobody but its server knows for a second. */
-        if (config->relaxed_flags)
-            sleep(2);
+    else
         good = back_up(account, options, path);
-    }
     account_unref(account);
     g_free(path);
     return good;
@@ -441,7 +438,7 @@ static int back_up_all(struct store *store, const struct config *config,
     bool good = users != NULL;
 
     for (guint i = 0; users != NULL && i < users->len; i++)
-        good = back_up_user(store, config, g_ptr_array_index(users, i), options, target) && good;
+        good = back_up_user(store, g_ptr_array_index(users, i), options, target) && good;
     if (users != NULL)
         g_ptr_array_unref(users);
     return good ? ADMIN_DONE : ADMIN_FAILED;
@@ -456,11 +453,13 @@ static int run(const struct backup_options *options, const char *user, const cha
 
     if (admin_read_config(&config, options->config, options->data))
         store = admin_open_store(&config);
+    if (store != NULL)
+        admin_account_settle(&config);
     if (store != NULL && options->all && (stat(target, &status) != 0 || !S_ISDIR(status.st_mode)))
         admin_complain("%s: --all needs a directory", target);
     else if (store != NULL && options->all)
         result = back_up_all(store, &config, options, target);
-    else if (store != NULL && back_up_user(store, &config, user, options, target))
+    else if (store != NULL && back_up_user(store, user, options, target))
         result = ADMIN_DONE;
     store_close(store);
     config_release(&config);

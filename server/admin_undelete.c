@@ -25,7 +25,7 @@ static const char USAGE[] =
     "  --since TIME    only what was expunged then or later\n"
     "  --from TEXT     only messages whose sender contains that; --subject alike\n"
     "  --uid SET       only messages that had these UIDs, e.g. 3,7:9\n"
-    "  --moved         also what was moved to another mailbox\n"
+    "  --moved         also what was moved to another mailbox, or is in one now\n"
     "  --dry-run       only list them\n"
     "A deleted mailbox comes back with \"annal restore\". Options: --data DIR, --config FILE\n"
     "\n" ADMIN_MOMENT_FORMS;
@@ -46,7 +46,9 @@ struct undelete {
     const struct undelete_options *options;
     struct account *account;
     struct lost_filter filter;
-    GArray *uids; /* struct sequence_range, resolved; NULL: any */
+    GArray *uids;         /* struct sequence_range, resolved; NULL: any */
+    GHashTable *present;  /* struct object_id -> struct presence */
+    GPtrArray *mailboxes; /* struct lost_mailbox * */
     struct json json;
     size_t count; /* of messages, of all mailboxes */
 };
@@ -71,13 +73,74 @@ static void read_headline(struct headline *out, struct mailbox *mailbox,
     message_bytes_release(&bytes);
 }
 
+/* Where messages with the same octets are now. */
+struct presence {
+    struct object_id blob;
+    char *mailbox; /* one of them */
+    bool several;
+};
+
+/* What one mailbox has lost. */
+struct lost_mailbox {
+    struct mailbox *mailbox;
+    GPtrArray *lost; /* struct lost_message * */
+};
+
+static void presence_free(void *data)
+{
+    struct presence *presence = data;
+
+    g_free(presence->mailbox);
+    g_free(presence);
+}
+
+static void lost_mailbox_free(void *data)
+{
+    struct lost_mailbox *entry = data;
+
+    if (entry->lost != NULL)
+        g_ptr_array_unref(entry->lost);
+    mailbox_unref(entry->mailbox);
+    g_free(entry);
+}
+
+static void note_presence(GHashTable *present, const struct mailbox *mailbox)
+{
+    const struct snapshot *snapshot = mailbox_snapshot(mailbox);
+
+    for (size_t i = 0; i < snapshot_count(snapshot); i++) {
+        struct message message = snapshot_message(snapshot, i);
+        struct presence *presence = g_hash_table_lookup(present, &message.blob);
+
+        if (presence == NULL) {
+            presence = g_new0(struct presence, 1);
+            presence->blob = message.blob;
+            presence->mailbox = g_strdup(mailbox_name(mailbox));
+            g_hash_table_insert(present, &presence->blob, presence);
+        } else if (strcmp(presence->mailbox, mailbox_name(mailbox)) != 0) {
+            presence->several = true;
+        }
+    }
+}
+
+/* A program that knows no MOVE copies and expunges: nothing is lost by that. */
+static bool is_elsewhere(const struct undelete *undelete, const struct mailbox *mailbox,
+                         const struct lost_message *lost)
+{
+    const struct presence *presence = g_hash_table_lookup(undelete->present, &lost->message.blob);
+
+    return presence != NULL &&
+           (presence->several || strcmp(presence->mailbox, mailbox_name(mailbox)) != 0);
+}
+
 static bool is_wanted(const struct undelete *undelete, struct mailbox *mailbox,
                       const struct lost_message *lost)
 {
     const struct undelete_options *options = undelete->options;
     struct headline headline;
     bool wanted =
-        undelete->uids == NULL || sequence_ranges_contain(undelete->uids, lost->message.uid);
+        (undelete->uids == NULL || sequence_ranges_contain(undelete->uids, lost->message.uid)) &&
+        (options->moved || !is_elsewhere(undelete, mailbox, lost));
 
     if (!wanted || (options->from == NULL && options->subject == NULL))
         return wanted;
@@ -154,61 +217,160 @@ static void tell_mailbox(struct undelete *undelete, struct mailbox *mailbox, con
 
 /* --- doing it --- */
 
-static int undelete_mailbox(struct undelete *undelete, const char *name, struct store_error *error)
+static bool complain(const struct undelete *undelete, const char *name,
+                     const struct store_error *error)
 {
-    struct origin origin = admin_origin("undelete");
-    struct mailbox *mailbox;
-    GPtrArray *lost = NULL;
-    uint32_t first = 0;
-    int rc = account_open_mailbox(undelete->account, name, &mailbox, error);
-
-    if (rc != 0)
-        return rc;
-    rc = restore_find_lost(mailbox, &undelete->filter, &lost, error);
-    if (rc == 0) {
-        choose(undelete, mailbox, lost);
-        if (lost->len > 0 && !undelete->options->dry_run)
-            rc = restore_lost(mailbox, lost, &origin, &first, error);
-        if (rc == 0 && lost->len > 0)
-            tell_mailbox(undelete, mailbox, lost, first);
-        undelete->count += lost->len;
-        g_ptr_array_unref(lost);
-    }
-    mailbox_unref(mailbox);
-    return rc;
-}
-
-static bool undelete_named(struct undelete *undelete, const char *name)
-{
-    struct store_error error = {0};
-
-    if (undelete_mailbox(undelete, name, &error) == 0)
-        return true;
-    if (error.code == STORE_NOT_FOUND)
+    if (error->code == STORE_NOT_FOUND)
         admin_complain("there is no mailbox %s; a deleted one comes back with: annal restore %s %s",
                        name, account_user(undelete->account), name);
     else
-        admin_complain("%s: %s: %s", name, store_code_name(error.code), error.detail);
+        admin_complain("%s: %s: %s", name, store_code_name(error->code), error->detail);
     return false;
 }
 
-static bool undelete_all(struct undelete *undelete)
+/* Opens all mailboxes, notes what they have, and makes those that are wanted (NULL: all) ready to
+ * be searched. */
+static bool open_mailboxes(struct undelete *undelete, const char *wanted)
 {
     struct store_error error = {0};
     GPtrArray *list;
     bool good = true;
 
-    if (account_list(undelete->account, &list, &error) != 0) {
-        admin_complain("%s: %s", store_code_name(error.code), error.detail);
-        return false;
-    }
+    if (account_list(undelete->account, &list, &error) != 0)
+        return complain(undelete, account_user(undelete->account), &error);
     for (guint i = 0; i < list->len; i++) {
         const struct mailbox_entry *entry = g_ptr_array_index(list, i);
+        struct lost_mailbox *opened;
+        struct mailbox *mailbox;
 
-        if (entry->exists)
-            good = undelete_named(undelete, entry->name) && good;
+        if (!entry->exists)
+            continue;
+        if (account_open_mailbox(undelete->account, entry->name, &mailbox, &error) != 0) {
+            good = complain(undelete, entry->name, &error);
+            continue;
+        }
+        note_presence(undelete->present, mailbox);
+        if (wanted == NULL) {
+            opened = g_new0(struct lost_mailbox, 1);
+            opened->mailbox = mailbox;
+            g_ptr_array_add(undelete->mailboxes, opened);
+        } else {
+            mailbox_unref(mailbox);
+        }
     }
     g_ptr_array_unref(list);
+    return good;
+}
+
+static bool open_mailbox(struct undelete *undelete, const char *name)
+{
+    struct lost_mailbox *opened = g_new0(struct lost_mailbox, 1);
+    struct store_error error = {0};
+
+    if (account_open_mailbox(undelete->account, name, &opened->mailbox, &error) != 0) {
+        g_free(opened);
+        return complain(undelete, name, &error);
+    }
+    g_ptr_array_add(undelete->mailboxes, opened);
+    return true;
+}
+
+static bool search(struct undelete *undelete)
+{
+    struct store_error error = {0};
+
+    for (guint i = 0; i < undelete->mailboxes->len; i++) {
+        struct lost_mailbox *entry = g_ptr_array_index(undelete->mailboxes, i);
+
+        if (restore_find_lost(entry->mailbox, &undelete->filter, &entry->lost, &error) != 0)
+            return complain(undelete, mailbox_name(entry->mailbox), &error);
+        choose(undelete, entry->mailbox, entry->lost);
+    }
+    return true;
+}
+
+/* From where a message went last. */
+struct last_place {
+    struct object_id blob;
+    int64_t time;
+    guint mailbox; /* its index */
+};
+
+static void drop_others(struct lost_mailbox *entry, guint index, GHashTable *last)
+{
+    for (guint i = entry->lost->len; i > 0; i--) {
+        const struct lost_message *lost = g_ptr_array_index(entry->lost, i - 1);
+        const struct last_place *place = g_hash_table_lookup(last, &lost->message.blob);
+
+        if (place->mailbox != index)
+            g_ptr_array_remove_index(entry->lost, i - 1);
+    }
+}
+
+/* What went through several mailboxes (INBOX, then Trash) comes back to the last one. */
+static void leave_to_the_last(struct undelete *undelete)
+{
+    GHashTable *last = g_hash_table_new_full(object_id_hash, object_id_equal_keys, NULL, g_free);
+
+    for (guint i = 0; i < undelete->mailboxes->len; i++) {
+        const struct lost_mailbox *entry = g_ptr_array_index(undelete->mailboxes, i);
+
+        for (guint k = 0; k < entry->lost->len; k++) {
+            const struct lost_message *lost = g_ptr_array_index(entry->lost, k);
+            struct last_place *place = g_hash_table_lookup(last, &lost->message.blob);
+
+            if (place == NULL) {
+                place = g_new0(struct last_place, 1);
+                place->blob = lost->message.blob;
+                place->time = INT64_MIN;
+                g_hash_table_insert(last, &place->blob, place);
+            }
+            if (lost->time >= place->time) {
+                place->time = lost->time;
+                place->mailbox = i;
+            }
+        }
+    }
+    for (guint i = 0; i < undelete->mailboxes->len; i++)
+        drop_others(g_ptr_array_index(undelete->mailboxes, i), i, last);
+    g_hash_table_unref(last);
+}
+
+static bool bring_back(struct undelete *undelete)
+{
+    struct origin origin = admin_origin("undelete");
+    struct store_error error = {0};
+
+    for (guint i = 0; i < undelete->mailboxes->len; i++) {
+        struct lost_mailbox *entry = g_ptr_array_index(undelete->mailboxes, i);
+        uint32_t first = 0;
+
+        if (entry->lost->len == 0)
+            continue;
+        if (!undelete->options->dry_run &&
+            restore_lost(entry->mailbox, entry->lost, &origin, &first, &error) != 0)
+            return complain(undelete, mailbox_name(entry->mailbox), &error);
+        tell_mailbox(undelete, entry->mailbox, entry->lost, first);
+        undelete->count += entry->lost->len;
+    }
+    return true;
+}
+
+static bool undelete_wanted(struct undelete *undelete, const char *mailbox)
+{
+    bool good;
+
+    undelete->present =
+        g_hash_table_new_full(object_id_hash, object_id_equal_keys, NULL, presence_free);
+    undelete->mailboxes = g_ptr_array_new_with_free_func(lost_mailbox_free);
+    good =
+        open_mailboxes(undelete, mailbox) && (mailbox == NULL || open_mailbox(undelete, mailbox));
+    good = good && search(undelete);
+    if (good && mailbox == NULL)
+        leave_to_the_last(undelete);
+    good = good && bring_back(undelete);
+    g_ptr_array_unref(undelete->mailboxes);
+    g_hash_table_unref(undelete->present);
     return good;
 }
 
@@ -224,7 +386,7 @@ static bool run(struct undelete *undelete, const char *user, const char *mailbox
     if (options->json)
         json_begin_array(&undelete->json, NULL);
     if (good)
-        good = mailbox != NULL ? undelete_named(undelete, mailbox) : undelete_all(undelete);
+        good = undelete_wanted(undelete, mailbox);
     if (options->json) {
         json_end_array(&undelete->json);
         puts(text->str);
