@@ -228,14 +228,16 @@ enum control_result control_ask(const char *path, const char *request, GPtrArray
                           : g_strdup_printf("%s: %s", path, g_strerror(errno));
         return absent ? CONTROL_ABSENT : CONTROL_FAILED;
     }
+    char *line = g_strconcat(request, "\n", NULL);
     GString *answer = g_string_new(NULL);
     enum control_result result = CONTROL_FAILED;
 
-    if (send_all(fd, request, strlen(request)) && send_all(fd, "\n", 1) && receive_all(fd, answer))
+    if (send_all(fd, line, strlen(line)) && receive_all(fd, answer))
         result = split(answer->str, lines, problem);
     else
         *problem = g_strdup_printf("%s: %s", path, g_strerror(errno));
     close(fd);
+    g_free(line);
     g_string_free(answer, TRUE);
     return result;
 }

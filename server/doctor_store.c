@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -14,18 +13,16 @@
 #include "store/store.h"
 
 enum {
-    WALK_DESCRIPTORS = 32,
-    TOLD_MAX = 20, /* of one kind; others are only counted */
+    TOLD_MAX = 20, /* of one kind and repository */
+    DEPTH_MAX = 16,
     HEX = 40,
 };
 
-/* What nftw(3)'s callback, which takes no data, looks at. */
-static struct looking {
-    struct doctor *doctor;
-    time_t now;
+/* What was told of a repository. */
+struct told {
     unsigned locks;
-    unsigned refs;
-} looking;
+    unsigned references;
+};
 
 /* --- repositories --- */
 
@@ -103,55 +100,65 @@ static bool is_reference(const char *path)
            (length == HEX + 1 && strspn(text, "0123456789abcdef") == HEX && text[HEX] == '\n');
 }
 
-static void note_lock(const char *path, const struct stat *status)
+static void look_at_lock(struct doctor *doctor, const char *path, struct told *told)
 {
+    struct stat status;
     char *advice;
 
-    if (looking.now - status->st_mtime < DOCTOR_LOCK_SECONDS || looking.locks++ >= TOLD_MAX)
+    if (lstat(path, &status) != 0 || time(NULL) - status.st_mtime < DOCTOR_LOCK_SECONDS ||
+        told->locks++ >= TOLD_MAX)
         return;
     advice = g_strdup_printf("if no git works there: rm '%s'", path);
-    doctor_note(looking.doctor, "store", DOCTOR_WARNING, advice,
-                "%s is a lock that somebody left behind", path);
+    doctor_note(doctor, "store", DOCTOR_WARNING, advice, "%s is a lock that somebody left behind",
+                path);
     g_free(advice);
 }
 
-static int look_at_file(const char *path, const struct stat *status, int type, struct FTW *walk)
+static void look_at_reference(struct doctor *doctor, const char *path, struct told *told)
 {
-    if (type != FTW_F)
-        return 0;
-    if (g_str_has_suffix(path, ".lock")) {
-        note_lock(path, status);
-    } else if (walk->level > 1 && strstr(path, ".git/refs/") != NULL && !is_reference(path)) {
-        if (looking.refs++ < TOLD_MAX)
-            doctor_note(looking.doctor, "store", DOCTOR_BAD,
-                        "annal verify tells which commit it may have had",
-                        "%s is no reference of git", path);
+    if (is_reference(path) || told->references++ >= TOLD_MAX)
+        return;
+    doctor_note(doctor, "store", DOCTOR_BAD, "annal verify tells which commit it may have had",
+                "%s is no reference of git", path);
+}
+
+/* Files of a directory, and with references also of those below it, which hold nothing else. */
+static void look_below(struct doctor *doctor, const char *path, bool references, unsigned depth,
+                       struct told *told)
+{
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        char *file = g_strdup_printf("%s/%s", path, entry->d_name);
+
+        if (entry->d_name[0] == '.')
+            ; /* itself, its parent, what somebody is writing */
+        else if (g_str_has_suffix(file, ".lock"))
+            look_at_lock(doctor, file, told);
+        else if (references && entry->d_type == DT_DIR && depth < DEPTH_MAX)
+            look_below(doctor, file, true, depth + 1, told);
+        else if (references && entry->d_type == DT_REG)
+            look_at_reference(doctor, file, told);
+        g_free(file);
     }
-    return 0;
+    if (directory != NULL)
+        closedir(directory);
 }
 
 /* Where git and the server lock: not below objects/xx, where a big account has many files. */
 static void look_for_locks(struct doctor *doctor, const char *repository)
 {
-    static const char *const places[] = {"refs", "objects/pack", "objects/info"};
-    DIR *directory = opendir(repository);
-    const struct dirent *entry;
-    struct stat status;
+    static const struct {
+        const char *name;
+        bool references;
+    } places[] = {{"", false}, {"refs", true}, {"objects/pack", false}, {"objects/info", false}};
+    struct told told = {0};
 
-    looking = (struct looking){.doctor = doctor, .now = time(NULL)};
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        char *path = g_strdup_printf("%s/%s", repository, entry->d_name);
-
-        if (g_str_has_suffix(path, ".lock") && lstat(path, &status) == 0)
-            note_lock(path, &status);
-        g_free(path);
-    }
-    if (directory != NULL)
-        closedir(directory);
     for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
-        char *path = g_strdup_printf("%s/%s", repository, places[i]);
+        char *path = g_build_filename(repository, places[i].name, NULL);
 
-        nftw(path, look_at_file, WALK_DESCRIPTORS, FTW_PHYS);
+        look_below(doctor, path, places[i].references, 0, &told);
         g_free(path);
     }
 }
