@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/internal/objects.h"
 #include "store/internal/repository.h"
 #include "store/past.h"
 #include "tests/mail_fixture.h"
@@ -145,113 +144,6 @@ static void check_as_git(const char *name, int64_t time)
     }
     ck_assert_str_eq(hex, wanted);
 }
-
-/* --- moments --- */
-
-START_TEST(test_moment__reads_dates_times_and_commit_ids)
-{
-    static const struct {
-        const char *text;
-        int64_t first;
-        int64_t last;
-        const char *commit;
-    } good[] = {
-        {"1970-01-01", 0, 86399, ""},
-        {"2026-11-17", 1794873600, 1794959999, ""},
-        {"2024-02-29", 1709164800, 1709251199, ""},
-        {"2000-02-29", 951782400, 951868799, ""},
-        {"9999-12-31", 253402214400, 253402300799, ""},
-        {"2026-11-17T10:00:00Z", 1794909600, 1794909600, ""},
-        {"2026-11-17T10:00:00+0100", 1794906000, 1794906000, ""},
-        {"2026-11-17T10:00:00+01:00", 1794906000, 1794906000, ""},
-        {"2026-11-17T10:00:00-05:30", 1794929400, 1794929400, ""},
-        {"2026-12-31T23:59:59Z", 1798761599, 1798761599, ""},
-        {"1970-01-01T00:00:00Z", 0, 0, ""},
-        {"4757b1e", 0, 0, "4757b1e"},
-        {"4757B1EDD9", 0, 0, "4757b1edd9"},
-        {"20261117", 0, 0, "20261117"},
-        {"4757b1edd979827d53ca132710bc6f8b01234567", 0, 0,
-         "4757b1edd979827d53ca132710bc6f8b01234567"},
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
-        struct moment moment;
-
-        ck_assert_msg(moment_parse(&moment, good[i].text), "%s", good[i].text);
-        ck_assert_int_eq(moment.first, good[i].first);
-        ck_assert_int_eq(moment.last, good[i].last);
-        ck_assert_str_eq(moment.commit, good[i].commit);
-    }
-}
-END_TEST
-
-START_TEST(test_moment__refuses_all_else)
-{
-    static const char *const bad[] = {
-        "",
-        "2026",
-        "2026-11",
-        "2026-11-17 ",
-        " 2026-11-17",
-        "2026-1-17",
-        "2026-13-01",
-        "2026-00-01",
-        "2026-11-31",
-        "2026-11-00",
-        "2025-02-29",
-        "1900-02-29",
-        "1969-12-31",
-        "10000-01-01",
-        "2026-11-17T",
-        "2026-11-17T10:00:00",
-        "2026-11-17T10:00Z",
-        "2026-11-17T24:00:00Z",
-        "2026-11-17T10:60:00Z",
-        "2026-11-17T10:00:60Z",
-        "2026-11-17t10:00:00z",
-        "2026-11-17 10:00:00Z",
-        "2026-11-17T10:00:00ZZ",
-        "2026-11-17T10:00:00+1",
-        "2026-11-17T10:00:00+01",
-        "2026-11-17T10:00:00+0160",
-        "2026-11-17T10:00:00+2400",
-        "2026-11-17T10:00:00+01:000",
-        "1970-01-01T00:00:00+0100",
-        "4757b1",
-        "4757b1g",
-        "4757b1edd979827d53ca132710bc6f8b012345678",
-        "yesterday",
-        "HEAD",
-        "\xd9\xa2",
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
-        struct moment moment;
-
-        ck_assert_msg(!moment_parse(&moment, bad[i]), "%s", bad[i]);
-    }
-}
-END_TEST
-
-START_TEST(test_moment__writes_the_days_it_reads)
-{
-    char before[MOMENT_DAY_LENGTH + 1] = "";
-    struct moment moment;
-
-    for (int32_t day = 0; day <= 2932896; day += day < 800 ? 1 : 13) {
-        char text[MOMENT_DAY_LENGTH + 1];
-
-        moment_format_day(text, day);
-        ck_assert_int_gt(strcmp(text, before), 0);
-        ck_assert(moment_parse(&moment, text));
-        ck_assert_int_eq(moment.first, (int64_t)day * DAY);
-        ck_assert_int_eq(moment.last, moment_of_day(day).last);
-        memcpy(before, text, sizeof(before));
-    }
-    moment_format_day(before, 2932896);
-    ck_assert_str_eq(before, "9999-12-31");
-}
-END_TEST
 
 /* --- the state at a moment --- */
 
@@ -521,50 +413,6 @@ START_TEST(test_past__refuses_what_is_no_commit_of_a_mailbox)
     moment = moment_of_commit("0123456789", 10);
     ck_assert_int_eq(past_find(fixture.account, NULL, &moment, &state, NULL, &error),
                      STORE_NOT_FOUND);
-}
-END_TEST
-
-/* Four digits, which several objects of many share. */
-START_TEST(test_objects_expand__knows_what_is_ambiguous)
-{
-    struct objects *objects;
-    unsigned ambiguous = 0;
-
-    for (int i = 0; i < 60; i++) {
-        g_autofree char *text = g_strdup_printf("%d", i);
-
-        append_text(&fixture, inbox, text);
-    }
-    g_autofree char *list =
-        GIT_OUTPUT(fixture.path, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)");
-    g_auto(GStrv) lines = g_strsplit(g_strchomp(list), "\n", -1);
-    g_autoptr(GHashTable) counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-
-    ck_assert_int_eq(objects_open(&objects, fixture.path, host_system(), &error), 0);
-    for (char **line = lines; *line != NULL; line++) {
-        char *digits = g_strndup(*line, 4);
-        guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, digits));
-
-        g_hash_table_replace(counts, digits, GUINT_TO_POINTER(count + 1));
-    }
-    for (char **line = lines; *line != NULL; line++) {
-        g_autofree char *digits = g_strndup(*line, 4);
-        bool alone = GPOINTER_TO_UINT(g_hash_table_lookup(counts, digits)) == 1;
-        struct object_id id;
-        char hex[OBJECT_ID_HEX + 1];
-        int rc = objects_expand(objects, digits, &id, &error);
-
-        ck_assert_int_eq(rc, alone ? 0 : STORE_NOT_FOUND);
-        if (alone) {
-            object_id_format(&id, hex);
-            ck_assert_str_eq(hex, *line);
-        } else {
-            ck_assert(strstr(error.detail, "more than one") != NULL);
-            ambiguous++;
-        }
-    }
-    ck_assert_uint_gt(ambiguous, 0);
-    objects_close(objects);
 }
 END_TEST
 
@@ -1080,14 +928,10 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("past");
-    TCase *moments = tcase_create("moments");
     TCase *cases = tcase_create("past");
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_add_test(moments, test_moment__reads_dates_times_and_commit_ids);
-    tcase_add_test(moments, test_moment__refuses_all_else);
-    tcase_add_test(moments, test_moment__writes_the_days_it_reads);
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, test_past__is_the_newest_state_not_after_the_moment);
@@ -1100,7 +944,6 @@ int main(void)
     tcase_add_test(cases, test_past__tells_commits_of_one_second_apart);
     tcase_add_test(cases, test_past__takes_a_commit_for_its_moment_in_other_mailboxes);
     tcase_add_test(cases, test_past__refuses_what_is_no_commit_of_a_mailbox);
-    tcase_add_test(cases, test_objects_expand__knows_what_is_ambiguous);
     tcase_add_loop_test(cases, test_past__shows_of_any_history_what_was_there_at_each_point, 0, 6);
     tcase_add_test(cases, test_past__can_be_read_and_copied_and_not_changed);
     tcase_add_test(cases, test_past__shows_a_large_mailbox_as_it_was);
@@ -1112,7 +955,6 @@ int main(void)
     tcase_add_test(cases, test_past__sees_what_is_only_in_the_journal);
     tcase_add_test(cases, test_past__reads_a_long_history_in_several_calls);
     tcase_add_test(cases, test_past__is_known_by_the_time_that_somebody_asks);
-    suite_add_tcase(suite, moments);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
