@@ -43,7 +43,7 @@ static void pass_seconds(int64_t seconds)
     faulty.time_offset += seconds * 1000000;
 }
 
-#define IN_WORK(...)                                                                 \
+#define IN_WORK(...)                                                                  \
     GIT(repository, "--git-dir=.", "--work-tree=../files", "-c", "user.name=a", "-c", \
         "user.email=a@b", __VA_ARGS__)
 

@@ -395,6 +395,7 @@ START_TEST(test_reconcile__another_mailbox_in_the_place_of_an_open_one_is_anothe
     g_autofree char *archive = tip("Archive");
     uint32_t validity = snapshot_uid_validity(mailbox_snapshot(junk));
 
+    append_text(&fixture, junk, "x");
     if (_i == 1) {
         ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/heads/Junk"));
         ck_assert_int_eq(mailbox_refresh(junk, &error), 0);
