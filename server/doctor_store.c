@@ -130,7 +130,8 @@ static void look_below(struct doctor *doctor, const char *path, bool references,
     const struct dirent *entry;
 
     while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        char *file = g_strdup_printf("%s/%s", path, entry->d_name);
+        char *file =
+            g_strdup_printf("%s%s%s", path, g_str_has_suffix(path, "/") ? "" : "/", entry->d_name);
 
         if (entry->d_name[0] == '.')
             ; /* itself, its parent, what somebody is writing */
@@ -152,11 +153,12 @@ static void look_for_locks(struct doctor *doctor, const char *repository)
     static const struct {
         const char *name;
         bool references;
-    } places[] = {{"", false}, {"refs", true}, {"objects/pack", false}, {"objects/info", false}};
+    } places[] = {
+        {"/", false}, {"/refs", true}, {"/objects/pack", false}, {"/objects/info", false}};
     struct told told = {0};
 
     for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
-        char *path = g_build_filename(repository, places[i].name, NULL);
+        char *path = g_strconcat(repository, places[i].name, NULL);
 
         look_below(doctor, path, places[i].references, 0, &told);
         g_free(path);
