@@ -7,7 +7,9 @@
  *
  * A mailbox that was deleted stays readable here as it was; its changes fail with NONEXISTENT. So
  * does one that was deleted and made again: the new one has another UIDVALIDITY, which a session
- * can't be told of.
+ * can't be told of. Where it never had a message (an import gives a new account's mailboxes the
+ * UIDVALIDITY that they had elsewhere) there is nothing to be read: the client is sent away and
+ * finds the new one.
  */
 #include <assert.h>
 
@@ -221,6 +223,12 @@ static void advance(struct session *session, struct snapshot *after, const uint3
     snapshot_unref(before);
 }
 
+static bool was_replaced_unused(const struct session *session)
+{
+    return mailbox_is_deleted(session->mailbox) && snapshot_uid_next(session->view) == 1 &&
+           account_mailbox_exists(session->account, mailbox_name(session->mailbox));
+}
+
 void session_sync_quiet(struct session *session, const uint32_t *told, size_t count,
                         enum sync_mode mode)
 {
@@ -230,6 +238,8 @@ void session_sync_quiet(struct session *session, const uint32_t *told, size_t co
     if (mailbox_refresh(session->mailbox, &error) != 0)
         session_log(session, SESSION_LOG_WARNING, "event=refresh mailbox=\"%s\" detail=\"%s\"",
                     mailbox_name(session->mailbox), error.detail);
+    if (was_replaced_unused(session))
+        session_shut_down(session, "The mailbox is another one now; connect again");
     const struct snapshot *newest = mailbox_snapshot(session->mailbox);
     if (newest == session->view)
         return;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Mail that moves: from Dovecot, mbox files and Gmail's export, and away again."""
+import imaplib
 import os
 import pathlib
 import re
@@ -109,7 +110,12 @@ class FromDovecot(Move):
     def test_clients_keep_what_they_have(self):
         root = self.sandbox.root / "Maildir"
         self.write(root)
+        early = self.sandbox.login()
+        response(early.select("INBOX"))
         done = self.annal("import", "alice", "maildir", root)
+        with self.assertRaisesRegex(imaplib.IMAP4.abort, "another one now"):
+            for _ in range(100):
+                early.noop()
         self.assertIn(b"5 messages", done.stdout)
         self.assertIn(b"Sent Items is for \\Sent now", done.stderr)
         client = self.sandbox.login()
