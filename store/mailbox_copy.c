@@ -123,6 +123,8 @@ static int commit_copies(struct copy_task *task, struct snapshot_builder *builde
     destination_subject(subject, task);
     if (rc == 0 && task->move && task->from == task->to) {
         remove_moved(task, builder);
+    } else if (rc == 0 && task->from->past) {
+        rc = transaction_keep(&transaction, task->to->snapshot, builder, error);
     } else if (rc == 0 && task->move) {
         rc = remove_from_source(task, &transaction, error);
     }

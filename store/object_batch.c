@@ -10,6 +10,7 @@
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/pack_set.h"
+#include "store/internal/shallow.h"
 
 /* A batch given up because a reference moved is soon followed by another with most of the same
  * objects, which may find them in the first one's pack. Packs stay protected a little longer than
@@ -156,6 +157,43 @@ int object_batch_add(struct object_batch *batch, enum object_type type, const vo
     }
     add_pending(batch, id, type, copy, length, g_bytes_new_take(copy, length));
     return 0;
+}
+
+static int is_purged(const struct objects *objects, const struct object_id *id, bool *purged,
+                     struct store_error *error)
+{
+    struct id_set ids;
+    int rc = 0;
+
+    *purged = false;
+    if (file_exists(objects, "annal-purge")) {
+        id_set_init(&ids);
+        rc = purged_read(&ids, objects->path, error);
+        *purged = rc == 0 && id_set_has(&ids, id);
+        id_set_release(&ids);
+    }
+    return rc;
+}
+
+int object_batch_keep(struct object_batch *batch, const struct object_id *id,
+                      struct store_error *error)
+{
+    struct object_data data;
+    bool purged;
+    int rc = is_purged(batch->objects, id, &purged, error);
+
+    if (rc == 0 && purged) {
+        return store_error_set(error, STORE_NOT_FOUND, "the message is being purged");
+    }
+    if (rc < 0 || g_hash_table_contains(batch->by_id, id) ||
+        (!may_go(batch->objects) && pack_set_stands(batch->objects->packs, id))) {
+        return rc;
+    }
+    rc = objects_read(batch->objects, id, OBJECT_BLOB, &data, error);
+    if (rc == 0) {
+        add_pending(batch, id, OBJECT_BLOB, data.data, data.length, data.owner);
+    }
+    return rc;
 }
 
 int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,

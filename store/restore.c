@@ -266,6 +266,9 @@ static int commit_builder(struct mailbox *mailbox, struct snapshot_builder *buil
     int rc = transaction_begin(&transaction, mailbox->account, origin, error);
 
     if (rc == 0) {
+        rc = transaction_keep(&transaction, mailbox->snapshot, builder, error);
+    }
+    if (rc == 0) {
         rc = transaction_change(&transaction, mailbox, builder, subject, error);
     }
     if (rc == 0) {

@@ -58,6 +58,21 @@ int transaction_write(struct transaction *transaction, struct snapshot_builder *
     return 0;
 }
 
+int transaction_keep(struct transaction *transaction, const struct snapshot *before,
+                     const struct snapshot_builder *builder, struct store_error *error)
+{
+    int rc = 0;
+
+    for (uint64_t uid = before->uid_next; rc == 0 && uid < builder->uid_next; uid++) {
+        struct message message;
+
+        if (snapshot_builder_find(builder, (uint32_t)uid, &message)) {
+            rc = object_batch_keep(transaction->batch, &message.blob, error);
+        }
+    }
+    return rc;
+}
+
 void transaction_move(struct transaction *transaction, const char *ref,
                       const struct object_id *before, const struct object_id *after)
 {

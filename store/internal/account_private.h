@@ -186,6 +186,11 @@ int transaction_write(struct transaction *transaction, struct snapshot_builder *
                       const struct object_id *parent, const char *subject, struct snapshot **out,
                       struct store_error *error);
 
+/* What the builder has above before's UIDs may come out of the past: object_batch_keep() for all of
+ * it. */
+int transaction_keep(struct transaction *transaction, const struct snapshot *before,
+                     const struct snapshot_builder *builder, struct store_error *error);
+
 /* NULL for before or after: the reference does not exist then. Names are copied. */
 void transaction_move(struct transaction *transaction, const char *ref,
                       const struct object_id *before, const struct object_id *after);

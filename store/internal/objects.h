@@ -74,6 +74,11 @@ int object_batch_new(struct object_batch **out, struct objects *objects, struct 
 void object_batch_repeat(struct object_batch *batch);
 int object_batch_add(struct object_batch *batch, enum object_type type, const void *data,
                      size_t length, struct object_id *id, struct store_error *error);
+/* A blob that stands in the database, of which a new commit takes a message out of the past: it is
+ * written again where a gc or retention might be dropping it just now. STORE_NOT_FOUND also for one
+ * that a purge takes out. */
+int object_batch_keep(struct object_batch *batch, const struct object_id *id,
+                      struct store_error *error);
 /* A large blob whose id is known (a spool's); data is borrowed until write or free. */
 int object_batch_add_blob(struct object_batch *batch, const struct object_id *id, const void *data,
                           size_t length, struct store_error *error);
