@@ -12,6 +12,7 @@
 enum {
     BATCH_MESSAGES = 500,            /* waiting at most, in all mailboxes together */
     BATCH_OCTETS = 16 * 1024 * 1024, /* or fewer, when they are large */
+    DISPLACED_MAX = 1000,            /* messages of a mailbox; they wait in memory */
 };
 
 struct pending {
@@ -188,6 +189,10 @@ static bool flush_place(struct import_target *target, struct place *place)
     if (result == STORE_EXISTS) {
         displace_taken(place);
         tell(target, "%s: mail arrived during the import, some messages get new UIDs", place->name);
+        if (place->displaced->len > DISPLACED_MAX) {
+            tell(target, "%s: too much mail arrives; import again when less does", place->name);
+            return false;
+        }
         result = place->batch->len > 0 ? append_batch(target, place, true, &error) : 0;
     }
     if (result == STORE_LIMIT) {
@@ -301,7 +306,7 @@ static struct place *open_place(struct import_target *target, const struct impor
         return NULL;
     }
     place->keywords = import_keywords_new(mailbox_snapshot(place->mailbox));
-    if (!target->options->duplicates && snapshot_uid_next(mailbox_snapshot(place->mailbox)) > 1)
+    if (snapshot_uid_next(mailbox_snapshot(place->mailbox)) > 1)
         place->known = import_known_new(mailbox_snapshot(place->mailbox));
     if (g_hash_table_add(target->entered, g_strdup(mailbox_name(place->mailbox))))
         target->counts.mailboxes++;
@@ -363,6 +368,8 @@ enum import_wish import_target_wish(struct import_target *target, uint32_t uid, 
         return IMPORT_LATER;
     case IMPORT_KNOWN_SAME:
     case IMPORT_KNOWN_GONE:
+        if (target->options->duplicates)
+            return IMPORT_LATER;
         break;
     }
     target->counts.there++;
@@ -461,7 +468,7 @@ bool import_target_message(struct import_target *target, const struct import_mes
         return false;
     if (spool == NULL)
         return true;
-    if ((message->uid == 0 || place->uid_validity == 0) &&
+    if ((message->uid == 0 || place->uid_validity == 0) && !target->options->duplicates &&
         import_known_take(place->known, spool_id(spool),
                           import_date(message->date, message->zone))) {
         spool_free(spool);

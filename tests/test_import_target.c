@@ -193,6 +193,22 @@ START_TEST(test_import__mail_that_comes_meanwhile_costs_few_uids)
 }
 END_TEST
 
+START_TEST(test_import__duplicates_of_messages_with_uids_come_last)
+{
+    ck_assert(enter("", 777, 10));
+    offer(1, 3, 3);
+    ck_assert(import_target_finish(target));
+    stop();
+    how.duplicates = true;
+    start();
+    ck_assert(enter("", 777, 10));
+    offer(2, 5, 4);
+    ck_assert(import_target_finish(target));
+    check_mailbox("INBOX", "1:1 2:2 3:3 10:2 11:3 12:4 13:5 next 14");
+    ck_assert_str_eq(told->str, "");
+}
+END_TEST
+
 START_TEST(test_import__uids_that_cannot_be_kept)
 {
     struct mailbox *inbox = open_mailbox(&fixture, "INBOX");
@@ -369,6 +385,7 @@ int main(void)
                    test_import__without_uids_adds_each_message_as_often_as_the_source_has_it);
     tcase_add_test(tests, test_import__mail_that_came_between_takes_no_place_and_loses_none);
     tcase_add_test(tests, test_import__mail_that_comes_meanwhile_costs_few_uids);
+    tcase_add_test(tests, test_import__duplicates_of_messages_with_uids_come_last);
     tcase_add_test(tests, test_import__uids_that_cannot_be_kept);
     tcase_add_test(tests, test_import__fresh_uids_when_asked);
     tcase_add_test(tests, test_import__several_mailboxes_at_once_and_names_that_none_can_have);
