@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "server/log.h"
-#include "server/program.h"
 #include "server/privilege.h"
+#include "server/program.h"
 
 void admin_complain(const char *format, ...)
 {
