@@ -186,24 +186,6 @@ static void reading_end(struct reading *reading)
     id_set_release(&reading->ends);
 }
 
-/* Of the mailbox that stands at the commit. STORE_CORRUPT, STORE_UNSUPPORTED: it is none. */
-static int read_properties(struct properties *out, struct objects *objects,
-                           const struct object_id *commit, struct store_error *error)
-{
-    g_autoptr(GArray) directories = NULL;
-    struct object_data data;
-    struct commit decoded;
-    int rc = objects_read(objects, commit, OBJECT_COMMIT, &data, error);
-
-    memset(out, 0, sizeof(*out));
-    if (rc < 0) {
-        return rc;
-    }
-    rc = commit_decode(&decoded, data.data, data.length, error);
-    object_data_release(&data);
-    return rc < 0 ? rc : root_load(out, &directories, objects, &decoded.tree, error);
-}
-
 /* Where the brief history of the mailbox is kept; NULL if its tip is no mailbox. */
 static char *timeline_path(const struct account *account, const struct object_id *tip)
 {
@@ -211,7 +193,7 @@ static char *timeline_path(const struct account *account, const struct object_id
     struct store_error ignored;
     char *path = NULL;
 
-    if (read_properties(&properties, account->objects, tip, &ignored) == 0) {
+    if (properties_load(&properties, account->objects, tip, &ignored) == 0) {
         path = g_strconcat(account->cache, "/timelines/", properties.mailbox_id, NULL);
     }
     properties_release(&properties);
@@ -418,7 +400,7 @@ static int find_commit(struct meant *out, struct account *account, const char *d
     out->time = decoded.committed;
     object_data_release(&data);
     if (rc == 0) {
-        rc = read_properties(&properties, account->objects, &out->commit, error);
+        rc = properties_load(&properties, account->objects, &out->commit, error);
         memcpy(out->mailbox_id, properties.mailbox_id, sizeof(out->mailbox_id));
         out->uid_validity = properties.uid_validity;
         properties_release(&properties);
@@ -435,7 +417,7 @@ static void prefer(struct past_state *state, struct account *account, const stru
     struct properties properties;
     struct store_error ignored;
 
-    if (read_properties(&properties, account->objects, &state->commit, &ignored) == 0 &&
+    if (properties_load(&properties, account->objects, &state->commit, &ignored) == 0 &&
         strcmp(properties.mailbox_id, meant->mailbox_id) == 0 &&
         properties.uid_validity == meant->uid_validity) {
         state->commit = meant->commit;

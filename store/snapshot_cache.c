@@ -137,6 +137,48 @@ int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
     return rc;
 }
 
+/* The commit's own keywords are the first of those that were known when it was read: what came
+ * later is taken off again. */
+static bool cut_keywords(struct snapshot *snapshot, struct objects *objects)
+{
+    struct properties properties;
+    struct store_error ignored;
+    bool first = properties_load(&properties, objects, &snapshot->commit, &ignored) == 0 &&
+                 properties.keywords->len <= snapshot->keywords->len;
+
+    for (guint i = 0; first && i < properties.keywords->len; i++) {
+        first = strcmp(g_ptr_array_index(properties.keywords, i),
+                       g_ptr_array_index(snapshot->keywords, i)) == 0;
+    }
+    if (first) {
+        g_ptr_array_set_size(snapshot->keywords, (gint)properties.keywords->len);
+    }
+    properties_release(&properties);
+    return first;
+}
+
+static int load_beside(struct snapshot **out, const char *path, struct objects *objects,
+                       const struct object_id *commit, struct store_error *error)
+{
+    struct snapshot *known = NULL;
+    bool moved = false;
+    int rc;
+
+    if (snapshot_file_read(&known, path, objects) && object_id_equal(&known->commit, commit)) {
+        *out = known;
+        return 0;
+    }
+    rc = snapshot_load(out, &moved, objects, commit, known, error);
+    if (known != NULL && (rc < 0 || (moved && !cut_keywords(*out, objects)))) {
+        if (rc == 0) {
+            snapshot_unref(*out);
+        }
+        rc = snapshot_load(out, &moved, objects, commit, NULL, error);
+    }
+    snapshot_unref(known);
+    return rc;
+}
+
 int snapshot_cache_load_past(struct snapshot **out, struct account *account, const char *ref,
                              const struct object_id *commit, struct store_error *error)
 {
@@ -148,7 +190,7 @@ int snapshot_cache_load_past(struct snapshot **out, struct account *account, con
         rc = snapshot_load(out, &moved, account->objects, commit, NULL, error);
     } else {
         path = path_of_branch(account, ref);
-        rc = snapshot_file_load(out, path, account->objects, commit, error);
+        rc = load_beside(out, path, account->objects, commit, error);
     }
     if (rc == 0 && much_has_changed(*out)) {
         objects_let_go(account->objects);

@@ -345,6 +345,17 @@ static int read_tree_id(struct object_id *tree, struct objects *objects,
     return rc;
 }
 
+int properties_load(struct properties *out, struct objects *objects, const struct object_id *commit,
+                    struct store_error *error)
+{
+    g_autoptr(GArray) directories = NULL;
+    struct object_id tree;
+    int rc = read_tree_id(&tree, objects, commit, error);
+
+    memset(out, 0, sizeof(*out));
+    return rc < 0 ? rc : root_load(out, &directories, objects, &tree, error);
+}
+
 int snapshot_load(struct snapshot **out, bool *keywords_moved, struct objects *objects,
                   const struct object_id *commit, const struct snapshot *known,
                   struct store_error *error)

@@ -15,6 +15,11 @@ int snapshot_load(struct snapshot **out, bool *keywords_moved, struct objects *o
                   const struct object_id *commit, const struct snapshot *known,
                   struct store_error *error);
 
+/* Those of the mailbox at a commit; to be released also after a failure. STORE_CORRUPT for whatever
+ * is no mailbox, STORE_UNSUPPORTED. */
+int properties_load(struct properties *out, struct objects *objects, const struct object_id *commit,
+                    struct store_error *error);
+
 /* An entry of a tree: at level i below the root, number is UID / NODE_SPAN[i + 1]. */
 struct directory {
     uint32_t number;
