@@ -8,6 +8,7 @@
 #include "store/collect.h"
 #include "store/hold.h"
 #include "store/maintenance.h"
+#include "store/past.h"
 #include "store/retention.h"
 #include "store/verify.h"
 #include "tests/faulty_host.h"
@@ -264,6 +265,55 @@ START_TEST(test_retention__goes_on_under_a_server_that_is_at_work)
     ck_assert_int_eq(store_flush(fixture.store, &error), 0);
     ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 105);
     check_repository(fixture.path);
+}
+END_TEST
+
+static struct mailbox *open_past(int day)
+{
+    struct moment moment = {.first = DAY_ZERO + (int64_t)day * DAY};
+    struct mailbox *past;
+
+    moment.last = moment.first;
+    if (past_open(fixture.account, "INBOX", &moment, &past, NULL, &error) < 0) {
+        return NULL;
+    }
+    return past;
+}
+
+/* A client has the past open, and takes a message out of it while that is being dropped. */
+START_TEST(test_retention__loses_nothing_that_is_copied_out_of_the_past)
+{
+    struct uid_pairs pairs = {0};
+    struct mailbox *past;
+
+    on_day(1);
+    uint32_t large = append_large(1);
+    append_text(&fixture, inbox, "Subject: small\r\n\r\nx\r\n");
+    on_day(2);
+    ck_assert_int_eq(expunge(&fixture, inbox, 1), 0);
+    ck_assert_int_eq(expunge(&fixture, inbox, 2), 0);
+    on_day(200);
+    reopen();
+    past = open_past(1);
+    ck_assert_ptr_nonnull(past);
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(past)), 2);
+    ck_assert_int_eq(keep_days(90), 0);
+    const uint32_t uids[] = {large, large + 1};
+    ck_assert_int_eq(mailbox_copy(past, uids, 2, inbox, &fixture.origin, &pairs, &error), 0);
+    ck_assert_uint_eq(pairs.to->len, 2);
+    uid_pairs_release(&pairs);
+    mailbox_unref(past);
+    reopen();
+    drop(true);
+    check_repository(fixture.path);
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 2);
+    /* What was let go is known to be gone, and the rest of the past is still there. */
+    reopen();
+    ck_assert_ptr_null(open_past(1));
+    past = open_past(150);
+    ck_assert_ptr_nonnull(past);
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(past)), 0);
+    mailbox_unref(past);
 }
 END_TEST
 
@@ -642,6 +692,7 @@ static Suite *suite(void)
     tcase_add_test(tests, test_retention__waits_for_those_who_may_still_read);
     tcase_add_test(tests, test_retention__leaves_a_repository_that_any_git_uses);
     tcase_add_test(tests, test_retention__goes_on_under_a_server_that_is_at_work);
+    tcase_add_test(tests, test_retention__loses_nothing_that_is_copied_out_of_the_past);
     tcase_add_loop_test(
         tests, test_retention__answers_qresync_from_behind_the_boundary_with_all_there_is, 0, 2);
     tcase_add_test(tests, test_retention__forgets_deleted_mailboxes_in_their_time);
