@@ -52,6 +52,8 @@ static const struct option {
     OPTION("cold_compression_days", compress_days, KIND_UNSIGNED, false),
     OPTION("history_keep", history_days, KIND_UNSIGNED, false),
     OPTION("history_keep_of", history_of, KIND_STRINGS, false),
+    OPTION("signing_key", signing_key, KIND_STRING, false),
+    OPTION("signing_hours", signing_hours, KIND_UNSIGNED, false),
     OPTION("idle_minutes", idle_minutes, KIND_UNSIGNED, true),
     OPTION("login_seconds", login_seconds, KIND_UNSIGNED, true),
     OPTION("idle_exit", idle_exit, KIND_UNSIGNED, true),
