@@ -9,8 +9,8 @@
 static const char USAGE[] =
     "usage: annal checkpoint (USER... | --all) [--data DIR] [--config FILE]\n"
     "Signs the heads of accounts with the configuration's signing_key, unless nothing has changed\n"
-    "since the last checkpoint. A server does so by itself every signing_hours. annal verify\n"
-    "--signatures, or git verify-tag refs/annal/checkpoints/NUMBER, checks it.\n";
+    "since the last checkpoint. A server does so by itself every signing_hours. annal verify, or\n"
+    "git verify-tag refs/annal/checkpoints/NUMBER, checks it.\n";
 
 static bool sign(const struct config *config, const char *user, const struct signing_key *key)
 {
