@@ -486,33 +486,43 @@ static int compare_states(const void *a, const void *b)
                                  (*(const struct past_state *const *)b)->name);
 }
 
+static void enter_state(GHashTable *states, struct past_state *state)
+{
+    struct past_state *kept = NULL;
+
+    if (state->name != NULL && !g_hash_table_contains(states, state->name)) {
+        kept = g_new(struct past_state, 1);
+        *kept = *state;
+        memset(state, 0, sizeof(*state));
+        g_hash_table_insert(states, kept->name, kept);
+    }
+}
+
 /* The chains that have a name now have the first right to it. */
 static int list_states(GHashTable *states, struct reading *reading, const GPtrArray *chains,
                        int64_t time, bool *unfinished, struct store_error *error)
 {
-    for (int likely = 1; likely >= 0; likely--) {
-        for (guint i = 0; i < chains->len; i++) {
-            const struct chain *chain = g_ptr_array_index(chains, i);
-            struct past_state state;
-            int rc = find_in_chain(&state, reading, chain, time, error);
+    g_autoptr(GPtrArray) others = g_ptr_array_new_with_free_func(past_state_free);
 
-            if (rc < 0 && rc != STORE_NOT_FOUND) {
-                return rc;
-            }
-            *unfinished = rc == 0 && state.name == NULL;
-            if (*unfinished) {
-                return 0;
-            }
-            if (rc == 0 && is_name(state.name, chain->name) == (likely != 0) &&
-                !g_hash_table_contains(states, state.name)) {
-                struct past_state *kept = g_new(struct past_state, 1);
+    for (guint i = 0; i < chains->len; i++) {
+        const struct chain *chain = g_ptr_array_index(chains, i);
+        struct past_state *state = g_new(struct past_state, 1);
+        int rc = find_in_chain(state, reading, chain, time, error);
 
-                *kept = state;
-                g_hash_table_insert(states, kept->name, kept);
-            } else {
-                past_state_clear(&state);
-            }
+        g_ptr_array_add(others, state);
+        if (rc < 0 && rc != STORE_NOT_FOUND) {
+            return rc;
         }
+        *unfinished = rc == 0 && state->name == NULL;
+        if (*unfinished) {
+            return 0;
+        }
+        if (rc == 0 && is_name(state->name, chain->name)) {
+            enter_state(states, state);
+        }
+    }
+    for (guint i = 0; i < others->len; i++) {
+        enter_state(states, g_ptr_array_index(others, i));
     }
     return 0;
 }
