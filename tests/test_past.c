@@ -299,6 +299,32 @@ START_TEST(test_past__finds_names_that_a_subject_has_no_room_for)
 }
 END_TEST
 
+START_TEST(test_past__follows_a_thousand_names_and_no_more)
+{
+    enum { RENAMES = 1010, KNOWN = 1000 };
+    g_autofree char *name = g_strdup("N0");
+
+    ck_assert_int_eq(
+        account_create_mailbox(fixture.account, name, SPECIAL_USE_NONE, &fixture.origin, &error),
+        0);
+    for (int i = 1; i <= RENAMES; i++) {
+        g_autofree char *next = g_strdup_printf("N%d", i);
+
+        go_to(at_day(1) + i);
+        ck_assert_int_eq(
+            account_rename_mailbox(fixture.account, name, next, &fixture.origin, &error), 0);
+        g_free(name);
+        name = g_steal_pointer(&next);
+    }
+    for (int i = RENAMES; i >= 0; i -= i > 20 ? 99 : 1) {
+        g_autofree char *old = g_strdup_printf("N%d", i);
+        g_autofree char *wanted = g_strdup_printf("%s 0", old);
+
+        check_found(old, at_day(1) + i, i > RENAMES - KNOWN ? wanted : "not found");
+    }
+}
+END_TEST
+
 START_TEST(test_past__knows_the_days)
 {
     static const int days[] = {3, 4, 4, 9, 200};
@@ -940,6 +966,7 @@ int main(void)
     tcase_add_test(cases, test_past__finds_each_of_several_deleted_mailboxes_of_a_name);
     tcase_add_test(cases, test_past__follows_inbox_where_its_messages_went);
     tcase_add_test(cases, test_past__finds_names_that_a_subject_has_no_room_for);
+    tcase_add_test(cases, test_past__follows_a_thousand_names_and_no_more);
     tcase_add_test(cases, test_past__knows_the_days);
     tcase_add_test(cases, test_past__tells_commits_of_one_second_apart);
     tcase_add_test(cases, test_past__takes_a_commit_for_its_moment_in_other_mailboxes);
