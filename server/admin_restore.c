@@ -9,6 +9,7 @@
 #include "server/admin_moment.h"
 #include "server/admin_output.h"
 #include "server/commands.h"
+#include "server/json.h"
 #include "server/unpack.h"
 #include "store/restore.h"
 
@@ -30,7 +31,8 @@ static const char USAGE[] =
     "  --keep-new      messages and mailboxes that came since stay\n"
     "  --exact         a new account: octet for octet the backup. Only if the server was stopped\n"
     "                  before the backup; else UIDs that clients have seen would be given again\n"
-    "  --dry-run       only tell; options: --data DIR, --config FILE\n"
+    "  --dry-run       only tell what would be done; --json: as a JSON array of texts\n"
+    "Options: --data DIR, --config FILE\n"
     "\n" ADMIN_MOMENT_FORMS;
 
 struct restore_arguments {
@@ -46,12 +48,16 @@ struct restore_arguments {
     bool keep_new;
     bool exact;
     bool dry_run;
+    bool as_json;
 };
 
+/* data: struct json, or NULL for people. */
 static void tell(const char *line, void *data)
 {
-    (void)data;
-    admin_print("%s", line);
+    if (data != NULL)
+        json_text(data, NULL, line);
+    else
+        admin_print("%s", line);
 }
 
 static void tell_finding(const char *line, void *data)
@@ -70,7 +76,7 @@ static bool failed(const char *what, const struct store_error *error)
 /* --- an account that exists --- */
 
 static bool restore_existing(const struct restore_arguments *arguments, struct account *account,
-                             struct account *source)
+                             struct account *source, struct json *json)
 {
     struct moment moment = {.first = INT64_MAX, .last = INT64_MAX};
     struct origin origin = admin_origin("restore");
@@ -89,14 +95,14 @@ static bool restore_existing(const struct restore_arguments *arguments, struct a
         return false;
     }
     if (arguments->mailbox == NULL || arguments->children)
-        rc = restore_tree(account, source, arguments->mailbox, &moment, &options, tell, NULL,
+        rc = restore_tree(account, source, arguments->mailbox, &moment, &options, tell, json,
                           &error);
     else if (source == account && arguments->at == NULL)
-        rc = restore_deleted(account, arguments->mailbox, arguments->as, &options, tell, NULL,
+        rc = restore_deleted(account, arguments->mailbox, arguments->as, &options, tell, json,
                              &error);
     else
         rc = restore_one(account, source, arguments->mailbox, &moment, arguments->as, &options,
-                         tell, NULL, &error);
+                         tell, json, &error);
     g_free(what);
     if (rc == 0)
         return true;
@@ -105,7 +111,8 @@ static bool restore_existing(const struct restore_arguments *arguments, struct a
     return failed(arguments->mailbox != NULL ? arguments->mailbox : arguments->user, &error);
 }
 
-static bool restore_from_view(const struct restore_arguments *arguments, struct account *account)
+static bool restore_from_view(const struct restore_arguments *arguments, struct account *account,
+                              struct json *json)
 {
     struct store_error error = {0};
     struct account *view = NULL;
@@ -115,38 +122,40 @@ static bool restore_from_view(const struct restore_arguments *arguments, struct 
     if (good && restore_open_view(account, &unpacked.last, &view, &error) != 0)
         good = failed(arguments->user, &error);
     if (good)
-        good = restore_existing(arguments, account, view);
+        good = restore_existing(arguments, account, view, json);
     restore_close_view(view);
     unpacked_release(&unpacked);
     return good;
 }
 
 static bool restore_account_that_exists(const struct restore_arguments *arguments,
-                                        struct admin_account *opened)
+                                        struct admin_account *opened, struct json *json)
 {
     bool good = admin_account_follow(opened, arguments->user);
 
     if (good && arguments->from->len == 0)
-        good = restore_existing(arguments, opened->account, opened->account);
+        good = restore_existing(arguments, opened->account, opened->account, json);
     else if (good && arguments->mailbox == NULL && !arguments->replace) {
         admin_complain("%s has an account: --replace makes it what the backup has (what is there "
                        "now stays in its history), or name one mailbox",
                        arguments->user);
         good = false;
     } else if (good)
-        good = restore_from_view(arguments, opened->account);
+        good = restore_from_view(arguments, opened->account, json);
     return good && admin_account_sync(opened);
 }
 
 /* --- one that does not --- */
 
-static void tell_of_password(const struct config *config, const char *user)
+static void tell_of_password(const struct config *config, const char *user, struct json *json)
 {
+    char *line = g_strdup_printf("%s has no password yet: annal user add %s", user, user);
     struct users *users = admin_open_users(config);
 
     if (users != NULL && !users_exists(users, user))
-        admin_print("%s has no password yet: annal user add %s", user, user);
+        tell(line, json);
     users_free(users);
+    g_free(line);
 }
 
 static bool finish_new(const struct restore_arguments *arguments, struct store *store,
@@ -162,7 +171,16 @@ static bool finish_new(const struct restore_arguments *arguments, struct store *
     return rc == 0 || failed(arguments->user, &error);
 }
 
-static bool restore_new(const struct restore_arguments *arguments, struct admin_account *opened)
+static void tell_of_new(const char *user, const struct bundle *bundle, struct json *json)
+{
+    char *line = g_strdup_printf("%s: restored, %u references", user, bundle->references->len);
+
+    tell(line, json);
+    g_free(line);
+}
+
+static bool restore_new(const struct restore_arguments *arguments, struct admin_account *opened,
+                        struct json *json)
 {
     struct store_error error = {0};
     struct unpacked unpacked;
@@ -181,7 +199,7 @@ static bool restore_new(const struct restore_arguments *arguments, struct admin_
     else
         restore_abandon_account(path);
     if (good)
-        admin_print("%s: restored, %u references", arguments->user, unpacked.last.references->len);
+        tell_of_new(arguments->user, &unpacked.last, json);
     for (guint i = 0; i < unpacked.keeps->len; i++) {
         char **keep = (char **)&g_ptr_array_index(unpacked.keeps, i);
         char *repository = admin_repository(&opened->config, arguments->user);
@@ -196,17 +214,21 @@ static bool restore_new(const struct restore_arguments *arguments, struct admin_
     unpacked_release(&unpacked);
     g_free(path);
     if (good)
-        tell_of_password(&opened->config, arguments->user);
+        tell_of_password(&opened->config, arguments->user, json);
     return good;
 }
 
 static int run(const struct restore_arguments *arguments)
 {
+    struct json array = {.out = g_string_new(NULL)};
+    struct json *json = arguments->as_json ? &array : NULL;
     struct admin_account opened;
     struct stat status;
     char *repository = NULL;
     bool good = admin_account_open(&opened, arguments->config, arguments->data, NULL);
 
+    if (json != NULL)
+        json_begin_array(json, NULL);
     if (good && !store_user_name_valid(arguments->user)) {
         admin_complain("%s can't be a user's name", arguments->user);
         good = false;
@@ -214,9 +236,14 @@ static int run(const struct restore_arguments *arguments)
     if (good)
         repository = admin_repository(&opened.config, arguments->user);
     if (good && arguments->from->len > 0 && stat(repository, &status) != 0)
-        good = restore_new(arguments, &opened);
+        good = restore_new(arguments, &opened, json);
     else if (good)
-        good = restore_account_that_exists(arguments, &opened);
+        good = restore_account_that_exists(arguments, &opened, json);
+    if (json != NULL) {
+        json_end_array(json);
+        puts(array.out->str);
+    }
+    g_string_free(array.out, TRUE);
     g_free(repository);
     admin_account_close(&opened);
     return good && fflush(stdout) == 0 ? ADMIN_DONE : ADMIN_FAILED;
@@ -253,13 +280,19 @@ static bool take_word(struct restore_arguments *arguments, const char *word, boo
     return true;
 }
 
-static const struct option LONG_OPTIONS[] = {
-    {"config", required_argument, NULL, 'c'}, {"data", required_argument, NULL, 'd'},
-    {"at", required_argument, NULL, 't'},     {"as", required_argument, NULL, 's'},
-    {"from", required_argument, NULL, 'f'},   {"replace", no_argument, NULL, 'r'},
-    {"children", no_argument, NULL, 'n'},     {"keep-new", no_argument, NULL, 'k'},
-    {"exact", no_argument, NULL, 'x'},        {"dry-run", no_argument, NULL, 'y'},
-    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+static const struct option LONG_OPTIONS[] = {{"config", required_argument, NULL, 'c'},
+                                             {"data", required_argument, NULL, 'd'},
+                                             {"at", required_argument, NULL, 't'},
+                                             {"as", required_argument, NULL, 's'},
+                                             {"from", required_argument, NULL, 'f'},
+                                             {"replace", no_argument, NULL, 'r'},
+                                             {"children", no_argument, NULL, 'n'},
+                                             {"keep-new", no_argument, NULL, 'k'},
+                                             {"exact", no_argument, NULL, 'x'},
+                                             {"json", no_argument, NULL, 'j'},
+                                             {"dry-run", no_argument, NULL, 'y'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {NULL, 0, NULL, 0}};
 
 /* ADMIN_DONE: help was asked for; ADMIN_USAGE; -1: all is well. */
 static int read_arguments(struct restore_arguments *arguments, int argc, char **argv)
@@ -295,6 +328,8 @@ static int read_arguments(struct restore_arguments *arguments, int argc, char **
             arguments->exact = true;
         else if (letter == 'y')
             arguments->dry_run = true;
+        else if (letter == 'j')
+            arguments->as_json = true;
         else
             return letter == 'h' ? ADMIN_DONE : ADMIN_USAGE;
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,25 @@ static int give(posix_spawn_file_actions_t *actions, int from, int to, int flags
                      : posix_spawn_file_actions_addopen(actions, to, "/dev/null", flags, 0);
 }
 
+static int spawn(pid_t *child, const posix_spawn_file_actions_t *actions, char *const *arguments,
+                 char *const *variables)
+{
+    posix_spawnattr_t attributes;
+    sigset_t signals;
+    int result = posix_spawnattr_init(&attributes);
+
+    if (result != 0)
+        return result;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGQUIT);
+    posix_spawnattr_setsigdefault(&attributes, &signals);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    result = posix_spawnp(child, "git", actions, &attributes, arguments, variables);
+    posix_spawnattr_destroy(&attributes);
+    return result;
+}
+
 static int start(pid_t *child, const char *path, char *const *arguments, int input, int output)
 {
     GPtrArray *variables = environment(path);
@@ -54,8 +74,7 @@ static int start(pid_t *child, const char *path, char *const *arguments, int inp
         if (result == 0)
             result = give(&actions, output, STDOUT_FILENO, O_WRONLY);
         if (result == 0)
-            result = posix_spawnp(child, "git", &actions, NULL, arguments,
-                                  (char *const *)(void *)variables->pdata);
+            result = spawn(child, &actions, arguments, (char *const *)(void *)variables->pdata);
         posix_spawn_file_actions_destroy(&actions);
     }
     g_ptr_array_unref(variables);
@@ -64,7 +83,10 @@ static int start(pid_t *child, const char *path, char *const *arguments, int inp
 
 int git_program_run(const char *path, const char *const *arguments, int input, int output)
 {
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     GPtrArray *all = g_ptr_array_new();
+    struct sigaction interrupt;
+    struct sigaction quit;
     pid_t child = -1;
     int status = 0;
     int result;
@@ -73,14 +95,19 @@ int git_program_run(const char *path, const char *const *arguments, int input, i
     for (size_t i = 0; arguments[i] != NULL; i++)
         g_ptr_array_add(all, (char *)(uintptr_t)arguments[i]);
     g_ptr_array_add(all, NULL);
+    /* The terminal's signals end git, and we clean up after it. */
+    sigaction(SIGINT, &ignore, &interrupt);
+    sigaction(SIGQUIT, &ignore, &quit);
     result = start(&child, path, (char *const *)(void *)all->pdata, input, output);
+    while (result == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGQUIT, &quit, NULL);
     g_ptr_array_unref(all);
     if (result != 0) {
         admin_complain("git can't be run (is it installed?): %s", strerror(result));
         return -1;
     }
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
     admin_complain("git was killed");

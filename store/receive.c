@@ -223,6 +223,19 @@ static void check_returned(struct check *check)
 
 /* --- a mailbox --- */
 
+static int check_sizes(struct objects *objects, const struct snapshot *pushed,
+                       struct store_error *error)
+{
+    struct check check = {.objects = objects, .error = error};
+
+    for (size_t i = 0; check.rc == 0 && i < snapshot_count(pushed); i++) {
+        struct message message = snapshot_message(pushed, i);
+
+        check_size(&check, &message);
+    }
+    return check.rc;
+}
+
 static int check_existing(struct objects *objects, const struct object_id *before,
                           const struct object_id *after, struct store_error *error)
 {
@@ -245,6 +258,9 @@ static int check_existing(struct objects *objects, const struct object_id *befor
     }
     if (rc == 0) {
         rc = snapshot_load(&pushed, &moved, objects, after, known, error);
+    }
+    if (rc == 0 && known == NULL) {
+        rc = check_sizes(objects, pushed, error);
     }
     if (rc == 0 && known != NULL && alone) {
         rc = check_between(objects, pushed, before, error);
@@ -301,7 +317,6 @@ static int check_id(struct objects *objects, const char *path, const char *refer
 static int check_new(struct objects *objects, const char *path, const char *reference,
                      const struct object_id *after, struct store_error *error)
 {
-    struct check check = {.objects = objects, .error = error};
     struct snapshot *pushed;
     bool moved;
     int rc = snapshot_load(&pushed, &moved, objects, after, NULL, error);
@@ -310,11 +325,8 @@ static int check_new(struct objects *objects, const char *path, const char *refe
         return rc;
     }
     rc = check_id(objects, path, reference, pushed, error);
-    for (size_t i = 0; rc == 0 && i < snapshot_count(pushed); i++) {
-        struct message message = snapshot_message(pushed, i);
-
-        check_size(&check, &message);
-        rc = check.rc;
+    if (rc == 0) {
+        rc = check_sizes(objects, pushed, error);
     }
     snapshot_unref(pushed);
     return rc;

@@ -139,7 +139,8 @@ class Undelete(Restore):
         self.expunge(1)
         self.assertEqual(self.annal("restore", "alice", "Nowhere", "--at", then,
                                     ok=False).returncode, 1)
-        self.annal("restore", "alice", "--at", then, "--dry-run")
+        told = json.loads(self.annal("restore", "alice", "--at", then, "--dry-run", "--json").stdout)
+        self.assertIn("Work: is called Play now, gets its name back", told)
         self.assertIn(b"Play", b"".join(response(self.client.list())))
         self.annal("restore", "alice", "--at", then)
         names = b"\n".join(response(self.client.list()))
