@@ -214,11 +214,24 @@ static void run(struct delivery_desk *desk, struct store *store, struct delivery
     g_ptr_array_add(desk->users, delivery->user);
 }
 
+/* At least one, if there is one. */
+static guint count_for_a_turn(const GArray *posted)
+{
+    uint64_t octets = 0;
+    guint count = 0;
+
+    while (count < posted->len && count < DELIVERY_DESK_AT_ONCE && octets < DELIVERY_DESK_OCTETS) {
+        octets += stash_size(g_array_index(posted, struct posted, count).delivery->mail->stash);
+        count++;
+    }
+    return count;
+}
+
 /* Moves the first ones from posted to running. */
 static bool take(struct delivery_desk *desk)
 {
     pthread_mutex_lock(&desk->lock);
-    guint count = MIN(desk->posted->len, DELIVERY_DESK_AT_ONCE);
+    guint count = count_for_a_turn(desk->posted);
 
     if (count > 0) {
         g_array_append_vals(desk->running, desk->posted->data, count);

@@ -14,9 +14,10 @@
 #include "server/delivery.h"
 
 enum {
-    DELIVERY_DESK_AT_ONCE = 32,   /* deliveries in one turn; then others have theirs */
-    DELIVERY_DESK_ACCOUNTS = 256, /* that stay open */
-    DELIVERY_DESK_REST = 10,      /* seconds that they stay open unused */
+    DELIVERY_DESK_AT_ONCE = 32,             /* deliveries in one turn; then others have theirs */
+    DELIVERY_DESK_OCTETS = 4 * 1024 * 1024, /* likewise, with one that passes it */
+    DELIVERY_DESK_ACCOUNTS = 256,           /* that stay open */
+    DELIVERY_DESK_REST = 10,                /* seconds that they stay open unused */
 };
 
 struct delivery_desk;
@@ -31,7 +32,7 @@ void delivery_desk_free(struct delivery_desk *desk);
 void delivery_desk_post(struct delivery_desk *desk, struct delivery *delivery,
                         void (*done)(void *data), void *data);
 
-/* Delivers what has come in (now: microseconds), at most DELIVERY_DESK_AT_ONCE; true if there was
+/* Delivers what has come in (now: microseconds), as much as one turn takes; true if there was
  * anything. *left: there is more. */
 bool delivery_desk_run(struct delivery_desk *desk, struct store *store, int64_t now, bool *left);
 /* The users that mail came for in the last run; borrowed until it is settled. */

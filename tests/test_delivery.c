@@ -345,6 +345,37 @@ START_TEST(test_delivery_desk__takes_a_bounded_number_at_once_and_makes_accounts
 }
 END_TEST
 
+START_TEST(test_delivery_desk__takes_few_large_messages_at_once)
+{
+    struct delivery_desk *desk = delivery_desk_new(&settings);
+    char *text = malloc(DELIVERY_DESK_OCTETS / 2 + 1);
+    struct delivery *all[3];
+    unsigned done = 0;
+    bool left;
+
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'x', DELIVERY_DESK_OCTETS / 2);
+    text[DELIVERY_DESK_OCTETS / 2] = '\0';
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+        all[i] = make_delivery(text);
+        delivery_add(all[i], "x", NULL);
+        delivery_desk_post(desk, all[i], settled, &done);
+    }
+    ck_assert(delivery_desk_run(desk, fixture.store, 1, &left));
+    ck_assert(left);
+    delivery_desk_settle(desk, true);
+    ck_assert_uint_eq(done, 2);
+    ck_assert(delivery_desk_run(desk, fixture.store, 1, &left));
+    ck_assert(!left);
+    delivery_desk_settle(desk, true);
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
+        delivery_free(all[i]);
+    delivery_desk_free(desk);
+    ck_assert_uint_eq(count("INBOX"), 3);
+    free(text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("delivery");
@@ -363,6 +394,7 @@ int main(void)
     tcase_add_test(tcase, test_delivery__a_full_account_takes_nothing);
     tcase_add_test(tcase, test_delivery_desk__settles_when_it_is_durable);
     tcase_add_test(tcase, test_delivery_desk__takes_a_bounded_number_at_once_and_makes_accounts);
+    tcase_add_test(tcase, test_delivery_desk__takes_few_large_messages_at_once);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
