@@ -5,7 +5,9 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -120,6 +122,34 @@ class Configured(unittest.TestCase):
         self.assertEqual(page.get("annal_connections_refused_total", limit="address"), 1)
         self.assertEqual(page.get("annal_logins_total", result="cleartext"), 1)
         self.assertEqual(page.get("annal_logins_total", result="password"), 2)
+
+    def test_trust_changes_with_the_configuration(self):
+        file = self.directory / "annal.conf"
+        common = f'data = "{self.directory}/data"\nimaps = {{}}\nimap = {{"127.0.0.1:0"}}\n' \
+                 "workers = 1\nmime_workers = 1\njournal_mib = 1\n"
+        file.write_text(common)
+        run(PROGRAM, "user", "add", "alice", "--password-stdin", "--config", file, input=b"alice\n")
+        log = self.directory / "log"
+        with open(log, "wb") as out:
+            server = subprocess.Popen([PROGRAM, "serve", "--config", file], stderr=out)
+        try:
+            wait_until(lambda: "event=ready" in log.read_text(), 60, "the server does not start")
+            port = int(re.search(r"port=(\d+) tls=no", log.read_text()).group(1))
+            login = b"a LOGIN alice alice"
+            for trusted, answer in (("", b"NO [PRIVACYREQUIRED]"), ("127.0.0.0/8", b"OK"),
+                                    ("127.0.0.1", b"OK"), ("127.0.0.2", b"NO [PRIVACYREQUIRED]")):
+                before = log.read_text().count("event=reloaded")
+                file.write_text(common + f'trusted = {{"{trusted}"}}\n' * bool(trusted) +
+                                "trusted_cleartext_login = true\n")
+                server.send_signal(signal.SIGHUP)
+                wait_until(lambda: log.read_text().count("event=reloaded") > before,
+                           what="nothing is read again")
+                client = Client(port, "127.0.0.1")
+                self.assertTrue(client.say(login).startswith(b"a " + answer), trusted)
+                client.close()
+        finally:
+            server.terminate()
+            self.assertEqual(server.wait(60), 0, log.read_text())
 
     def test_failed_logins_wait_as_configured_and_users_have_a_limit(self):
         sandbox = self.serve("connections_per_user = 1\nlogin_delay_ms = 1500\n"
