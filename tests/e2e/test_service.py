@@ -4,6 +4,7 @@ import fcntl
 import imaplib
 import os
 import pathlib
+import pwd
 import re
 import select
 import shutil
@@ -387,6 +388,63 @@ class ReloadTest(unittest.TestCase):
         clients = [self.manager.login() for _ in range(2)]
         for client in clients:
             client.logout()
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can become somebody else")
+class OwnerTest(unittest.TestCase):
+    """Root's tools on a data directory that belongs to the server's user."""
+
+    def setUp(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="annal-owner-"))
+        self.addCleanup(shutil.rmtree, self.root)
+        self.root.chmod(0o755)
+        self.data = self.root / "data"
+        self.data.mkdir(mode=0o700)
+        self.owner = pwd.getpwnam("nobody")
+        os.chown(self.data, self.owner.pw_uid, self.owner.pw_gid)
+        self.annal("user", "add", "alice", "--password-stdin", input=b"alice\n")
+
+    def annal(self, *command, **options):
+        return run(PROGRAM, *command, "--data", self.data, **options)
+
+    def tearDown(self):
+        for path in [self.data, *self.data.rglob("*")]:
+            self.assertEqual(path.lstat().st_uid, self.owner.pw_uid, path)
+            self.assertEqual(path.lstat().st_gid, self.owner.pw_gid, path)
+
+    def test_what_they_make_is_the_owners(self):
+        private = self.root / "private"
+        private.mkdir(mode=0o700)
+        mail = private / "mail.mbox"
+        mail.write_bytes(b"From a@example.org Mon Mar  3 10:00:00 2025\nSubject: x\n\nbody\n")
+        mail.chmod(0o600)
+        self.annal("import", "alice", "mbox", mail)
+        self.annal("backup", "alice", private / "alice.bundle")
+        self.assertEqual((private / "alice.bundle").stat().st_uid, self.owner.pw_uid)
+        self.annal("gc", "alice", "--now")
+        self.annal("verify", "--all")
+
+    def test_a_server_keeps_few_rights_and_its_children_none(self):
+        with open(self.root / "log", "wb") as log:
+            server = subprocess.Popen([PROGRAM, "serve", "--data", str(self.data), "--imaps",
+                                       "127.0.0.1:0"], stderr=log)
+        try:
+            wait_until(lambda: "event=ready" in (self.root / "log").read_text(), START_LIMIT,
+                       "it does not start")
+            # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_NET_BIND_SERVICE
+            self.assertEqual(self.status(server.pid, "CapEff"), 1 << 1 | 1 << 2 | 1 << 10)
+            self.assertEqual(self.status(server.pid, "CapPrm"), 1 << 1 | 1 << 2 | 1 << 10)
+            children = run("pgrep", "-P", server.pid).stdout.split()
+            self.assertTrue(children)
+            for child in children:
+                self.assertEqual(self.status(int(child), "CapPrm"), 0)
+        finally:
+            server.terminate()
+            self.assertEqual(server.wait(START_LIMIT), 0)
+
+    def status(self, pid, name):
+        text = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(rf"^{name}:\s*(\w+)$", text, re.M).group(1), 16)
 
 
 class UnitTest(unittest.TestCase):
