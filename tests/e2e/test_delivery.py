@@ -17,7 +17,7 @@ import unittest
 import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from annal import PROGRAM, Case, Sandbox, bodies, flags, git, response, run
+from annal import PROGRAM, Case, Sandbox, bodies, flags, git, response, run, wait_until
 from lmtp import Lmtp
 
 
@@ -91,6 +91,32 @@ class Delivery(Case):
             self.assertTrue(stored[0].startswith(b"Return-Path: <>\r\n"))
             self.assertTrue(stored[0].endswith(body))
 
+    def test_transactions_are_pipelined(self):
+        client = self.connect()
+        client.send(b"".join(
+            b"MAIL FROM:<s@x>\r\nRCPT TO:<%s>\r\nRCPT TO:<nobody>\r\nBDAT 9 LAST\r\n%07d\r\n"
+            % (user, i) for i in range(50) for user in (b"alice", b"bob")) + b"QUIT\r\n")
+        codes = []
+        while reply := client.reply():
+            codes.append(reply[-1][:3])
+        self.assertEqual(codes, ["250", "250", "550", "250"] * 100 + ["221"])
+        for user in ("alice", "bob"):
+            self.assertEqual([stored[-9:] for stored in self.mail(user)],
+                             [b"%07d\r\n" % i for i in range(50)])
+
+    def test_a_client_that_leaves_takes_nothing_with_it(self):
+        for i in range(20):
+            client = self.connect()
+            client.command("MAIL FROM:<s@x>")
+            client.command("RCPT TO:<alice>")
+            client.command("RCPT TO:<bob>")
+            client.command("DATA")
+            client.send(b"%07d\r\n.\r\n" % i if i % 2 == 0 else b"%07d\r\n." % i)
+            client.close()
+        whole = [b"%07d\r\n" % i for i in range(0, 20, 2)]
+        for user in ("alice", "bob"):
+            wait_until(lambda name=user: sorted(stored[-9:] for stored in self.mail(name)) == whole)
+
     def test_idling_client_sees_it_at_once(self):
         idler = self.sandbox.login()
         response(idler.select("INBOX"))
@@ -161,13 +187,14 @@ class Delivery(Case):
         self.sandbox.start()
 
 
-class Quota(unittest.TestCase):
-    """Alice has what the configuration says, Bob what the password file says."""
+class Limits(unittest.TestCase):
+    """Alice has the quota of the configuration, Bob one in the password file."""
 
     def setUp(self):
         warnings.simplefilter("ignore", ResourceWarning)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-quota-"))
-        (self.directory / "conf").write_text("quota_mib = 1\nquota_messages = 5\n")
+        (self.directory / "conf").write_text("quota_mib = 1\nquota_messages = 5\n"
+                                             "lmtp_connections = 3\n")
         self.sandbox = Sandbox("--config", str(self.directory / "conf"))
         users = self.sandbox.data / "users"
         users.write_text(re.sub(r"(?m)^(bob:.*)$", r"\1:quota_mib=0,quota_messages=2",
@@ -177,6 +204,21 @@ class Quota(unittest.TestCase):
         self.sandbox.check()
         self.sandbox.close()
         shutil.rmtree(self.directory)
+
+    def test_connections_are_limited(self):
+        there = [Lmtp(("127.0.0.1", self.sandbox.lmtp)) for _ in range(3)]
+        refused = Lmtp(("127.0.0.1", self.sandbox.lmtp), hello=False)
+        self.assertEqual(refused.greeting, ["421 4.3.2 Too many connections"])
+        self.assertEqual(refused.reply(), [])
+        for client in (*there, refused):
+            client.close()
+
+        def is_let_in():
+            client = Lmtp(("127.0.0.1", self.sandbox.lmtp), hello=False)
+            client.close()
+            return client.greeting[0].startswith("220 ")
+
+        wait_until(is_let_in)
 
     def deliver(self, user, size=10):
         client = Lmtp(("127.0.0.1", self.sandbox.lmtp))
