@@ -228,9 +228,9 @@ int history_find(struct history *history, const char *mailbox, GPtrArray **out,
 /* --- entries --- */
 
 static const char *const actions[] = {
-    "APPEND",    "COPY",        "CREATE",      "DELETE",   "EXPUNGE", "MOVE", "RENAME",
-    "STORE",     "RECONCILE",   "RESTORE",     "UNDELETE", "PURGE",   "HOLD", "RELEASE",
-    "SUBSCRIBE", "UNSUBSCRIBE", "SPECIAL-USE", "IMPORT",   "OTHER",   NULL};
+    "APPEND",    "COPY",        "CREATE",      "DELETE",   "EXPUNGE", "MOVE",  "RENAME",
+    "STORE",     "RECONCILE",   "RESTORE",     "UNDELETE", "PURGE",   "HOLD",  "RELEASE",
+    "SUBSCRIBE", "UNSUBSCRIBE", "SPECIAL-USE", "IMPORT",   "DELIVER", "OTHER", NULL};
 
 const char *const *history_actions(void)
 {

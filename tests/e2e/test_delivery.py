@@ -168,6 +168,8 @@ class Delivery(Case):
         self.assertIn("DELIVER uid 1\n", log)
         self.assertIn("Client: annal deliver\n", log)
         self.assertIn("From: <>\n", log)
+        told = run(PROGRAM, "log", "bob", "--action", "deliver", "--data", self.sandbox.data)
+        self.assertIn(b"Junk", told.stdout)
 
     def test_a_pipe_says_what_a_mail_transfer_agent_understands(self):
         stamped = b"Received: by mx\nSubject: x\n\n"
