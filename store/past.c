@@ -269,14 +269,16 @@ static void keep_up(struct account *account, struct mailbox *mailbox)
     struct store_error ignored;
     struct timeline timeline;
     struct reading reading;
-    bool again, unfinished;
+    bool again, unfinished = false;
 
     if (reading_begin(&reading, account, &again, &ignored) == 0) {
         read_chain(&timeline, &reading, &chain, INT64_MIN, &unfinished, &ignored);
         timeline_release(&timeline);
     }
     reading_end(&reading);
-    mailbox->noted = mailbox->snapshot->highest_modseq;
+    if (!unfinished) {
+        mailbox->noted = mailbox->snapshot->highest_modseq;
+    }
 }
 
 void past_keep_up(struct account *account)

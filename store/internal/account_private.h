@@ -131,8 +131,8 @@ void mailbox_renamed(struct mailbox *mailbox, const char *name, const char *ref)
 
 enum { PAST_KEEP_UP = 1024 }; /* commits */
 
-/* Brings the timelines of open mailboxes up to date that are so many commits behind: so what a
- * server has committed need not be read at once when somebody looks back. */
+/* Brings the timelines of open mailboxes up to date that are so many commits behind, a bounded part
+ * a call: so what a server has committed need not be read at once when somebody looks back. */
 void past_keep_up(struct account *account);
 
 /* --- reconcile.c --- */

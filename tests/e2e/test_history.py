@@ -140,6 +140,9 @@ class AnyClient(Past):
         for count, commit in enumerate(ids[:5]):
             for name in (f"History/{commit[:12]}", f"History/{commit}/INBOX"):
                 self.assertEqual(response(self.client.select(name, readonly=True)), [b"%d" % count])
+        self.assertEqual(response(self.client.list('""', f"History/{ids[3]}")),
+                         [rb'(\HasChildren) "/" History/' + ids[3].encode()])
+        self.assertIn(f"History/{ids[3]}/Archive", self.listed('""', f"History/{ids[3]}/%"))
         self.assertEqual(self.client.select("History/0123456")[0], "NO")
 
 
