@@ -389,6 +389,8 @@ static void deliver(struct lmtp_session *session)
 void lmtp_session_delivered(struct lmtp_session *session, const GPtrArray *deliveries)
 {
     assert(session->state == STATE_DELIVERING);
+    /* The client could say nothing meanwhile. */
+    session->active = session->host->now(session->host->data);
     for (guint i = 0; i < session->recipients->len; i++) {
         const struct lmtp_recipient *recipient =
             &g_array_index(session->recipients, struct lmtp_recipient, i);

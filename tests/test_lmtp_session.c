@@ -292,7 +292,9 @@ START_TEST(test_lmtp_session__takes_no_input_while_it_delivers)
     ck_assert_int_eq(lmtp_session_deadline(fixture.session), INT64_MAX);
     lmtp_session_shut_down(fixture.session);
     ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_DELIVERING);
+    fixture.now += 2 * TIMEOUT;
     release(&fixture);
+    ck_assert_int_eq(lmtp_session_deadline(fixture.session), fixture.now + TIMEOUT);
     ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_CLOSED);
     GString *out = g_string_new(NULL);
 
