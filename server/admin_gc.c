@@ -108,6 +108,10 @@ static void print_cut(const char *user, const struct retention_result *result)
         printf("%s: is on hold, so all of its history stays; see annal hold\n", user);
         return;
     }
+    if (result->kept == 0) {
+        printf("%s: keeps all of its history, as the configuration says\n", user);
+        return;
+    }
     if (gmtime_r(&oldest, &fields) != NULL)
         strftime(day, sizeof(day), "%Y-%m-%d", &fields);
     printf("%s: keeps %zu changes since %s", user, result->kept, day);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/purge_record.h"
 #include "store/internal/snapshot_load.h"
 
 struct merge {
@@ -12,6 +13,7 @@ struct merge {
     const struct snapshot *theirs;
     struct snapshot_builder *builder;
     GArray *arrived; /* struct message */
+    bool purged;     /* theirs is what a purge has made of the state that both know */
 };
 
 static uint64_t apply_bits(uint64_t ours, uint64_t before, uint64_t after)
@@ -96,7 +98,8 @@ static int build(struct merge *merge, const struct snapshot *base, struct store_
         return 0;
     }
     merge->builder->uid_next = MAX(merge->builder->uid_next, theirs->uid_next);
-    merge->builder->modseq = MAX(merge->ours->highest_modseq, theirs->highest_modseq) + 1;
+    merge->builder->modseq =
+        MAX(merge->ours->highest_modseq, theirs->highest_modseq) + (merge->purged ? 2 : 1);
     snapshot_walk_both(base, theirs, take_over, merge);
     return add_arrived(merge, error);
 }
@@ -109,9 +112,11 @@ static int commit(struct account *account, const char *ref, const struct merge *
     struct snapshot *after;
     int rc = transaction_begin(&transaction, account, &origin, error);
 
+    /* Behind ours is the history that must be forgotten: it is left, with a gap in the MODSEQs. */
     if (rc == 0) {
-        transaction.other = outside;
-        rc = transaction_write(&transaction, merge->builder, &merge->ours->commit,
+        transaction.other = merge->purged ? NULL : outside;
+        rc = transaction_write(&transaction, merge->builder,
+                               merge->purged ? outside : &merge->ours->commit,
                                "RECONCILE a change from outside", &after, error);
     }
     if (rc == 0) {
@@ -121,6 +126,17 @@ static int commit(struct account *account, const char *ref, const struct merge *
     }
     transaction_end(&transaction);
     return rc;
+}
+
+/* Whether a purge has moved the branch from base. */
+static bool was_purged(struct account *account, const struct object_id *base)
+{
+    g_autoptr(GPtrArray) records = NULL;
+    struct object_id id = *base;
+    struct store_error ignored;
+
+    return purge_records_read(&records, account->objects, account->refs, &ignored) == 0 &&
+           purge_records_follow(records, &id);
 }
 
 static bool is_unreadable(int rc)
@@ -169,6 +185,8 @@ int mailbox_merge(struct account *account, const char *ref, const struct object_
         *other = true;
     } else if (rc == 0) {
         struct merge merge = {.ours = own, .theirs = theirs};
+
+        merge.purged = theirs != NULL && before != NULL && was_purged(account, base);
 
         merge.builder = snapshot_builder_new(own);
         merge.arrived = g_array_new(FALSE, FALSE, sizeof(struct message));

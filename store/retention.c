@@ -426,6 +426,9 @@ static int cut_locked(struct cut *cut, struct shallow_lock *lock, struct store_e
         cut->result->held = true;
         return 0;
     }
+    if (!retention_policy_any(cut->policy)) {
+        return 0;
+    }
     rc = plan(cut, error);
     if (rc == 0) {
         keep_old_ends(cut);
@@ -433,6 +436,19 @@ static int cut_locked(struct cut *cut, struct shallow_lock *lock, struct store_e
         rc = move(cut, lock, error);
     }
     return rc;
+}
+
+/* A purge that was not finished has waited for long enough. */
+static int64_t waiting_since(const char *path)
+{
+    struct store_error ignored;
+    struct id_set purged;
+
+    id_set_init(&purged);
+    int64_t since =
+        purged_read(&purged, path, &ignored) == 0 && purged.count > 0 ? 0 : retired_since(path);
+    id_set_release(&purged);
+    return since;
 }
 
 static void release(struct cut *cut)
@@ -470,7 +486,7 @@ int retention_cut(const char *path, const struct host *host, const struct retent
     if (rc == 0) {
         rc = cut_locked(&cut, &lock, error);
         shallow_unlock(&lock);
-        result->waiting = retired_since(path);
+        result->waiting = waiting_since(path);
     }
     release(&cut);
     return rc;

@@ -46,9 +46,10 @@ struct retention_result {
     bool held;       /* the account is on hold (hold.h): nothing was done */
     size_t cuts;     /* commits that lost their parents */
     size_t deleted;  /* deleted mailboxes that are forgotten now */
-    size_t kept;     /* commits that are kept */
+    size_t kept;     /* commits that are kept; 0 where the policy keeps all */
     int64_t oldest;  /* second of the oldest of them; 0: none */
-    int64_t waiting; /* since when something waits to be dropped, seconds; INT64_MAX: nothing */
+    int64_t waiting; /* since when (0: a purge) something waits to be dropped, seconds; INT64_MAX:
+                        nothing */
 };
 
 /* Moves the boundary of the repository at path to where the policy has it. What it lets go is still

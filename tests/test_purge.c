@@ -345,6 +345,41 @@ START_TEST(test_purge__takes_along_what_came_meanwhile)
 }
 END_TEST
 
+static void flush(void *data)
+{
+    (void)data;
+    ck_assert_int_eq(store_flush(fixture.store, &error), 0);
+}
+
+/* Changes that are acknowledged and not in git when the branch moves under them: nobody stood
+ * still. */
+START_TEST(test_purge__is_not_undone_by_what_is_on_its_way)
+{
+    struct store_journal journal = {.size = STORE_JOURNAL_SIZE_MIN};
+    struct purge_request request = {.go_on = flush};
+
+    live();
+    close_all();
+    mail_fixture_open(&fixture);
+    account_unref(fixture.account);
+    ck_assert_int_eq(store_open_journal(fixture.store, &journal, &error), 0);
+    ck_assert_int_eq(store_open_account(fixture.store, "alice", &fixture.account, &error), 0);
+    inbox = open_mailbox(&fixture, "INBOX");
+    uint32_t later = append_text(&fixture, inbox, "Subject: later\r\n\r\nx\r\n");
+    ck_assert_int_eq(flag(&fixture, inbox, 2, FLAG_MODE_ADD, MESSAGE_ANSWERED, NULL), 0);
+    ck_assert_int_eq(store_sync(fixture.store, &error), 0);
+    ck_assert_int_eq(purge_with(host_system(), "INBOX", secret, &request), 0);
+    ck_assert_int_eq(mailbox_refresh(inbox, &error), 0);
+    ck_assert(!has_message(inbox, secret));
+    ck_assert(has_message(inbox, later));
+    ck_assert_uint_eq(message_of(inbox, 2).flags, MESSAGE_ANSWERED);
+    g_autofree char *log = GIT_OUTPUT(fixture.path, "log", "--all", "-p", "--text");
+    ck_assert_ptr_null(strstr(log, SECRET));
+    close_all();
+    open_all();
+}
+END_TEST
+
 static void touch_keep(bool make)
 {
     g_autofree char *directory = fixture_path(fixture.path, "objects/pack");
@@ -535,6 +570,7 @@ static Suite *suite(void)
     tcase_add_test(tests, test_purge__is_refused_during_a_hold);
     tcase_add_test(tests, test_purge__only_says_what_would_go_when_it_is_asked_to);
     tcase_add_test(tests, test_purge__takes_along_what_came_meanwhile);
+    tcase_add_test(tests, test_purge__is_not_undone_by_what_is_on_its_way);
     tcase_add_test(tests, test_purge__says_what_is_protected_and_finishes_later);
     tcase_add_test(tests, test_purge__works_on_a_history_that_was_cut);
     tcase_add_loop_test(tests, test_purge__is_whole_whatever_call_fails, 0, 2);
