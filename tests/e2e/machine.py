@@ -57,6 +57,9 @@ def missing():
         return "only root can make namespaces for it"
     if not os.path.exists("/lib/systemd/systemd"):
         return "systemd is not installed"
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    if not any(mount.split()[4] == "/" for mount in mounts):
+        return "this is a chroot"
     if "overlay" not in pathlib.Path("/proc/filesystems").read_text():
         return "there is no overlay file system"
     for tool in ("unshare", "nsenter"):

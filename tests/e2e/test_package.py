@@ -1,4 +1,5 @@
 """The Debian package: built, installed on a machine with systemd, used, upgraded, removed."""
+import functools
 import json
 import os
 import pathlib
@@ -43,14 +44,20 @@ def build(directory):
                             timeout=500).stdout.decode().strip())
 
 
+@functools.lru_cache(maxsize=1)
+def the_package():
+    """Built once, for all tests here."""
+    if shutil.which("dpkg-shlibdeps") is None:
+        raise unittest.SkipTest("dpkg-dev is not installed")
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-package-"))
+    unittest.addModuleCleanup(shutil.rmtree, directory)
+    return build(directory)
+
+
 class PackageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if shutil.which("dpkg-shlibdeps") is None:
-            raise unittest.SkipTest("dpkg-dev is not installed")
-        cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-package-"))
-        cls.addClassCleanup(shutil.rmtree, cls.directory)
-        cls.package = build(cls.directory)
+        cls.package = the_package()
 
     def field(self, name):
         return run("dpkg-deb", "--field", self.package, name).stdout.decode().strip()
@@ -132,7 +139,7 @@ class InstallationTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        PackageTest.setUpClass.__func__(cls)
+        cls.package = the_package()
         cls.machine = machine.Machine()
         cls.addClassCleanup(cls.machine.close)
 
