@@ -77,9 +77,10 @@ struct restore_place {
     struct object_id tip; /* of grave */
 };
 void restore_place_clear(struct restore_place *place);
-/* Neither name nor grave: it is not in the account. */
-int restore_locate(struct account *account, const char *mailbox_id, struct restore_place *out,
-                   struct store_error *error);
+/* Neither name nor grave: it is not in the account. likely: the name it probably has, which is
+ * looked at first; or NULL. */
+int restore_locate(struct account *account, const char *mailbox_id, const char *likely,
+                   struct restore_place *out, struct store_error *error);
 
 /* Makes a mailbox that does not exist (any more) exist again under a name that is free, on top of
  * the chain that ends at tip, with what then holds. grave: the reference that keeps the chain,

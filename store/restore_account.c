@@ -220,7 +220,8 @@ static int restore_named(const struct work *work, const char *name, const char *
     int rc = past_mailbox_open(&past, work, name, error);
 
     if (rc == 0) {
-        rc = restore_locate(work->account, snapshot_mailbox_id(past.then), &place, error);
+        rc = restore_locate(work->account, snapshot_mailbox_id(past.then), past.state.name, &place,
+                            error);
     }
     if (rc == 0) {
         rc = as != NULL ? restore_as(work, as, &past, &place, error)

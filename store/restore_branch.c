@@ -84,13 +84,32 @@ static int locate_below(struct account *account, const char *prefix, const char 
     return rc;
 }
 
-int restore_locate(struct account *account, const char *mailbox_id, struct restore_place *out,
-                   struct store_error *error)
+static bool is_under(struct account *account, const char *name, const char *mailbox_id,
+                     struct restore_place *out)
+{
+    g_autofree char *canonical = NULL;
+    g_autofree char *ref = NULL;
+    struct store_error ignored;
+
+    if (account_name(&canonical, &ref, name, &ignored) < 0 ||
+        pending_tip(account, ref, &out->tip, &ignored) < 0 ||
+        !has_id(account->objects, &out->tip, mailbox_id)) {
+        return false;
+    }
+    out->name = g_steal_pointer(&canonical);
+    return true;
+}
+
+int restore_locate(struct account *account, const char *mailbox_id, const char *likely,
+                   struct restore_place *out, struct store_error *error)
 {
     g_autofree char *branch = NULL;
     int rc;
 
     memset(out, 0, sizeof(*out));
+    if (likely != NULL && is_under(account, likely, mailbox_id, out)) {
+        return 0;
+    }
     rc = locate_below(account, HEADS_PREFIX, mailbox_id, &branch, &out->tip, error);
     if (rc == 0 && branch != NULL) {
         rc = branch_name_decode(&out->name, branch + strlen(HEADS_PREFIX), error);
