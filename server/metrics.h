@@ -36,7 +36,7 @@ enum metric {
 
 /* Distributions of times. */
 enum metric_time {
-    METRIC_TIME_SYNC,     /* store_sync() of a turn */
+    METRIC_TIME_SYNC,     /* store_sync() of a turn that had something to write */
     METRIC_TIME_PASSWORD, /* the check of a password, without what it had to wait for */
     METRIC_TIME_DELIVERY, /* of a message, from its end to its answers */
     METRIC_TIME_COUNT,

@@ -171,10 +171,12 @@ static bool sync_store(struct worker *worker, bool mail)
 
     if (worker->touched->len == 0 && !mail)
         return true;
+    uint64_t written = store_written(worker->store);
     int64_t begun = member_now(NULL);
     int result = store_sync(worker->store, &error);
 
-    metrics_time(METRIC_TIME_SYNC, member_now(NULL) - begun);
+    if (store_written(worker->store) != written)
+        metrics_time(METRIC_TIME_SYNC, member_now(NULL) - begun);
     if (result == STORE_OK)
         return true;
     metrics_count(METRIC_SYNC_FAILED, 1);

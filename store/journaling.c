@@ -588,6 +588,11 @@ const struct store_error *journaling_trouble(const struct journaling *journaling
     return journaling->trouble.code != STORE_OK ? &journaling->trouble : NULL;
 }
 
+uint64_t journaling_written(const struct journaling *journaling)
+{
+    return journal_written(journaling->journal);
+}
+
 void journaling_figures(const struct journaling *journaling, struct store_figures *out)
 {
     out->journal_size = journal_size(journaling->journal);

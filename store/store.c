@@ -259,6 +259,11 @@ void store_figures(const struct store *store, struct store_figures *out)
     }
 }
 
+uint64_t store_written(const struct store *store)
+{
+    return store->journaling != NULL ? journaling_written(store->journaling) : 0;
+}
+
 unsigned store_packs(const struct store *store)
 {
     GHashTableIter iterator;

@@ -93,6 +93,8 @@ struct store_figures {
     unsigned accounts;     /* open */
 };
 void store_figures(const struct store *store, struct store_figures *out);
+/* Rises whenever something was written to the journal; 0 without one. */
+uint64_t store_written(const struct store *store);
 /* Packs of the open accounts, as far as they have been looked for. */
 unsigned store_packs(const struct store *store);
 

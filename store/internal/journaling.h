@@ -62,6 +62,8 @@ int journaling_checkpoint(struct journaling *journaling, struct store_error *err
 /* The same, and overwrites what went through it. */
 int journaling_wipe(struct journaling *journaling, struct store_error *error);
 const struct store_error *journaling_trouble(const struct journaling *journaling);
+/* The journal's last frame. */
+uint64_t journaling_written(const struct journaling *journaling);
 /* Sets all but accounts. */
 void journaling_figures(const struct journaling *journaling, struct store_figures *out);
 int64_t journaling_work(struct journaling *journaling, bool idle);
