@@ -96,15 +96,22 @@ class Postfix:
         for name in ("postfix-files", "dynamicmaps.cf"):
             if os.path.exists(f"/etc/postfix/{name}"):
                 shutil.copy(f"/etc/postfix/{name}", self.etc / name)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close(False)
+            raise
 
     def command(self, name, *arguments, **options):
         return run(f"/usr/sbin/{name}", "-c", self.etc, *arguments, **options)
 
     def start(self):
+        pid_file = self.root / "queue/pid/master.pid"
         self.command("postfix", "start")
-        wait_until(self.answers, 30, "Postfix does not answer:\n" + self.log())
-        self.pid = int((self.root / "queue/pid/master.pid").read_text())
+        wait_until(lambda: pid_file.exists() and pid_file.read_text().strip(), 60,
+                   "Postfix does not start")
+        self.pid = int(pid_file.read_text())
+        wait_until(self.answers, 60, "Postfix does not answer")
 
     def answers(self):
         try:
@@ -126,7 +133,7 @@ class Postfix:
         try:
             if self.pid is not None:
                 os.kill(self.pid, signal.SIGTERM)
-                wait_until(lambda: not os.path.exists(f"/proc/{self.pid}"), 30,
+                wait_until(lambda: not os.path.exists(f"/proc/{self.pid}"), 60,
                            "Postfix does not stop")
         finally:
             if good:

@@ -43,16 +43,14 @@ class ThroughPostfix(unittest.TestCase):
         self.directory.chmod(0o755)
         path = str(self.directory / "lmtp")
         (self.directory / "conf").write_text(readme_block("In `annal.conf`:"))
+        self.addCleanup(shutil.rmtree, self.directory)
         self.sandbox = Sandbox("--lmtp", path, "--config", str(self.directory / "conf"))
+        self.addCleanup(lambda: self.sandbox.close(self.good))
         options = readme_block("in `/etc/postfix/main.cf`:").replace("/run/annal/lmtp", path)
         self.assertIn(path, options)
         # So that nobody is spared the question whether there is such a user.
         self.postfix = postfix.Postfix(options + "mynetworks =\naddress_verify_poll_delay = 1s\n")
-
-    def tearDown(self):
-        self.postfix.close(self.good)
-        self.sandbox.close(self.good)
-        shutil.rmtree(self.directory)
+        self.addCleanup(lambda: self.postfix.close(self.good))
 
     def ask(self, recipient):
         """What Postfix says to it, when it has asked Annal."""
@@ -86,9 +84,9 @@ class ThroughPostfix(unittest.TestCase):
 
     def test_everything_arrives_exactly_once(self):
         for user in ("alice", "bob", "alice+Archive", "bob+Archive"):
-            wait_until(lambda name=user: self.ask(f"{name}@example.org") == 250, 30,
+            wait_until(lambda name=user: self.ask(f"{name}@example.org") == 250, 120,
                        "Postfix does not take what Annal takes")
-        wait_until(lambda: self.ask("nobody@example.org") == 550, 30,
+        wait_until(lambda: self.ask("nobody@example.org") == 550, 120,
                    "Postfix takes what Annal refuses")
         senders = [threading.Thread(target=self.send, args=(i,)) for i in range(CONNECTIONS)]
         for sender in senders:
