@@ -277,7 +277,7 @@ class Admin(Case):
         self.sandbox.start()
 
     def test_wrong_usage_is_told(self):
-        for arguments in (["user"], ["import", "alice"], ["log", "alice"], ["verify"],
+        for arguments in (["user"], ["import", "alice"], ["log"], ["quota"], ["verify"],
                           ["user", "add"], ["import", "alice", "tar", "x"]):
             self.assertEqual(self.annal(*arguments, ok=False).returncode, 2, arguments)
         self.assertEqual(run(PROGRAM, "nonsense", ok=False).returncode, 2)
