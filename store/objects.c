@@ -158,8 +158,7 @@ void objects_forget(struct objects *objects)
     objects_let_go(objects);
     git_odb_free(objects->odb);
     objects->odb = NULL;
-    object_cache_free(objects->cache);
-    objects->cache = object_cache_new();
+    object_cache_clear(objects->cache);
 }
 
 static const char *type_name(enum object_type type)

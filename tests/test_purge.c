@@ -487,7 +487,7 @@ START_TEST(test_purge__is_whole_whatever_call_fails)
     live();
     close_all();
     ck_assert(GIT(backup, "clone", "-q", "--mirror", fixture.path, "."));
-    for (k = 1; k < FAULTS_MAX && !done; k += k < 40 ? 1 : 3) {
+    for (k = 1; k < FAULTS_MAX && !done; k += k < 20 ? 1 : 4) {
         restore(backup);
         faulty_host_init(&faulty);
         faulty_host_arm(&faulty, k, _i == 1, EIO);
