@@ -149,10 +149,13 @@ static GPtrArray *find_bundles(const char *directory)
     return found;
 }
 
+/* Of those of one moment the one whose name is last. */
 static bool is_newer(const struct earlier *a, const struct earlier *b)
 {
-    return b == NULL || a->time.tv_sec > b->time.tv_sec ||
-           (a->time.tv_sec == b->time.tv_sec && a->time.tv_nsec > b->time.tv_nsec);
+    if (b == NULL || a->time.tv_sec != b->time.tv_sec)
+        return b == NULL || a->time.tv_sec > b->time.tv_sec;
+    return a->time.tv_nsec > b->time.tv_nsec ||
+           (a->time.tv_nsec == b->time.tv_nsec && strcmp(a->path, b->path) > 0);
 }
 
 /* Builds on the newest backup of this account in the directory that can be restored from there.

@@ -63,7 +63,7 @@ class Undelete(Restore):
             line = idler.readline()
             self.assertTrue(line)
         latency = time.monotonic() - done
-        self.assertLess(latency, 10)
+        self.assertLess(latency, 30)
         idler.send(b"DONE\r\n")
         while not line.startswith(tag):
             line = idler.readline()
@@ -210,7 +210,7 @@ class Backup(Restore):
         answer = json.loads(self.annal("backup", "alice", directory, "--incremental",
                                        "--json").stdout)
         self.assertIsNotNone(answer["base"])
-        files = list(directory.iterdir())
+        files = sorted(directory.iterdir(), reverse=True)  # in any order
         self.assertEqual(len(files), 3)
         before = bodies(self.client, "INBOX")
         states = flags(self.client, "INBOX")
