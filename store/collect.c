@@ -644,7 +644,7 @@ static void remove_unlisted(const struct collect *collect)
 {
     GPtrArray *names = list_unlisted(collect->directory);
 
-    if (names->len > 0) {
+    if (names->len > 0 && collect->settings->settle_seconds > 0) {
         g_usleep(MICROSECONDS);
     }
     for (guint i = 0; i < names->len; i++) {
