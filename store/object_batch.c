@@ -16,8 +16,9 @@
  * objects, which may find them in the first one's pack. Packs stay protected a little longer than
  * their batch lives, so that no `git gc` takes them away in between. Then their .keep files go many
  * at a time, and not while git reads the repository: a `git clone` of a path that has just seen one
- * fails when it is gone. */
-enum { KEPT_MIN = 16, KEPT_STEP = 32, KEPT_MAX = 512 };
+ * fails when it is gone. While git's gc runs they go at once, for it does its work in vain on packs
+ * that are kept. */
+enum { KEPT_MIN = 16, KEPT_STEP = 32, KEPT_MAX = 96 };
 
 static void pending_free(void *data)
 {
@@ -65,6 +66,16 @@ void objects_release_kept(struct objects *objects, guint left)
     }
 }
 
+static bool file_exists(const struct objects *objects, const char *name)
+{
+    struct stat status;
+    char *path = g_strdup_printf("%s/%s", objects->path, name);
+    bool exists = stat(path, &status) == 0;
+
+    g_free(path);
+    return exists;
+}
+
 static void release_later(struct objects *objects, char *name)
 {
     guint index;
@@ -75,8 +86,8 @@ static void release_later(struct objects *objects, char *name)
     }
     g_ptr_array_add(objects->kept, name);
     guint more = objects->kept->len - MIN(objects->kept->len, KEPT_MIN);
-    if (more > 0 && more % KEPT_STEP == 0 &&
-        (more >= KEPT_MAX || !git_readers_any(objects->path))) {
+    if (more > 0 && (file_exists(objects, "gc.pid") || more >= KEPT_MAX ||
+                     (more % KEPT_STEP == 0 && !git_readers_any(objects->path)))) {
         objects_release_kept(objects, KEPT_MIN);
     }
 }
@@ -100,16 +111,6 @@ void object_batch_free(struct object_batch *batch)
     g_ptr_array_free(batch->spools, TRUE);
     g_ptr_array_free(batch->published, TRUE);
     g_free(batch);
-}
-
-static bool file_exists(const struct objects *objects, const char *name)
-{
-    struct stat status;
-    char *path = g_strdup_printf("%s/%s", objects->path, name);
-    bool exists = stat(path, &status) == 0;
-
-    g_free(path);
-    return exists;
 }
 
 /* A gc is at work, or soon drops what retention has let go. */

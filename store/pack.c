@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/internal/checksum.h"
@@ -21,6 +22,7 @@ enum {
     OFS_DELTA = 6,            /* gitformat-pack(5), object types */
     ENTRY_HEADER_MAX = 24,    /* octets of type, size and distance */
     WRITE_BEHIND = 256 * 1024,
+    GC_LOOK_NSEC = 20 * 1000 * 1000,
     FIND_MIN = 64, /* slots of the table of entries by id */
 };
 
@@ -38,6 +40,7 @@ struct coming {
 struct pack_writer {
     const struct host *host;
     const char *directory;
+    const char *scratch;
     char *temp; /* the pack's temporary path */
     struct sha1 sha1;
     GArray *entries;  /* struct pack_entry */
@@ -160,6 +163,7 @@ int pack_writer_open(struct pack_writer **out, const char *directory, const char
     }
     writer->host = host;
     writer->directory = directory;
+    writer->scratch = scratch;
     writer->count = count;
     writer->fd = -1;
     writer->delta = g_byte_array_new();
@@ -554,6 +558,20 @@ static void final_names_release(struct final_names *names)
     g_free(names->index_temp);
 }
 
+/* At its end `git gc` removes indexes without a pack. It reads the directory piece by piece: a pack
+ * whose name came behind its back, and then the index before its eyes, are such a pair. So they
+ * come one after the other while it runs. */
+static void let_gc_look(const struct pack_writer *writer)
+{
+    const struct timespec pause = {.tv_nsec = GC_LOOK_NSEC};
+    char *path = g_strdup_printf("%s/gc.pid", writer->scratch);
+
+    if (access(path, F_OK) == 0) {
+        nanosleep(&pause, NULL);
+    }
+    g_free(path);
+}
+
 static int publish(struct pack_writer *writer, const struct final_names *names, unsigned flags)
 {
     const struct host *host = writer->host;
@@ -576,6 +594,7 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
         writer->temp_exists = result < 0;
     }
     if (result == 0) {
+        let_gc_look(writer);
         result = host->rename(host->data, names->index_temp, names->index);
     }
     if (result == 0 && (flags & PACK_DURABLE) != 0) {

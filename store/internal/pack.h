@@ -23,9 +23,8 @@
 
 struct pack_writer;
 
-/* For exactly count objects in directory (".../objects/pack"). scratch: a directory of the same
- * file system, outside objects/, where the files stand until they are complete. All borrowed until
- * free. */
+/* For exactly count objects in directory (".../objects/pack"). scratch: the repository, where the
+ * files stand until they are complete. All borrowed until free. */
 int pack_writer_open(struct pack_writer **out, const char *directory, const char *scratch,
                      const struct host *host, uint32_t count, struct store_error *error);
 
