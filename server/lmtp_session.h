@@ -2,11 +2,10 @@
  * ENHANCEDSTATUSCODES: RFC 2920, 1870, 6152, 6531, 3030, 2034), as bytes in and bytes out: no
  * sockets, no event loop, no store. Who a recipient is, and delivery, are the host's business.
  *
- *     GREETED --LHLO--> READY --MAIL--> SENDER --RCPT--> RECIPIENTS --DATA--> MESSAGE
- * --CRLF.CRLF--+ ^                                  |                                     | |
- * +--BDAT--> CHUNK --> BETWEEN --LAST---+
- *                         +------ replies, one a recipient ------ DELIVERING
- * <---------------------+
+ *     GREETED    --LHLO--> READY --MAIL--> SENDER --RCPT--> RECIPIENTS
+ *     RECIPIENTS --DATA--> MESSAGE --CRLF.CRLF--> DELIVERING
+ *     RECIPIENTS --BDAT--> CHUNK --> BETWEEN --BDAT--> CHUNK --LAST--> DELIVERING
+ *     DELIVERING --a reply for each recipient--> READY
  *
  * While messages are delivered no input is taken. All calls of one session come from one thread.
  */
