@@ -129,6 +129,21 @@ GPtrArray *admin_repository_users(const struct config *config)
     return names;
 }
 
+bool admin_for_users(const struct config *config, char **users, bool all, admin_work work,
+                     void *data)
+{
+    GPtrArray *names = all ? admin_repository_users(config) : NULL;
+    bool good = !all || names != NULL;
+
+    for (unsigned i = 0; names != NULL && i < names->len; i++)
+        good = work(config, g_ptr_array_index(names, i), data) && good;
+    for (; !all && *users != NULL; users++)
+        good = work(config, *users, data) && good;
+    if (names != NULL)
+        g_ptr_array_unref(names);
+    return good;
+}
+
 /* One line of a stream without its end; NULL at the end of the stream, or if it is too long. */
 static char *read_line(FILE *stream)
 {

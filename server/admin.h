@@ -45,6 +45,13 @@ char *admin_repository(const struct config *config, const char *user);
 /* The users that have a repository, ascending, a new array; NULL when the problem has been told. */
 GPtrArray *admin_repository_users(const struct config *config);
 
+/* Does its work for each of these users (NULL-terminated), or, with all, for each that has a
+ * repository: for every one, also after a failure, which it has told. True if all of it was good.
+ */
+typedef bool (*admin_work)(const struct config *config, const char *user, void *data);
+bool admin_for_users(const struct config *config, char **users, bool all, admin_work work,
+                     void *data);
+
 /* The password typed twice on the terminal, or the first line of stdin with from_stdin; a new
  * string for admin_free_password(). NULL when the problem has been told. */
 char *admin_ask_password(bool from_stdin);

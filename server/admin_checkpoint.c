@@ -12,7 +12,7 @@ static const char USAGE[] =
     "since the last checkpoint. A server does so by itself every signing_hours. annal verify, or\n"
     "git verify-tag refs/annal/checkpoints/NUMBER, checks it.\n";
 
-static bool sign(const struct config *config, const char *user, const struct signing_key *key)
+static bool sign(const struct config *config, const char *user, void *key)
 {
     struct store_error error = {0};
     char *repository;
@@ -32,23 +32,11 @@ static bool sign(const struct config *config, const char *user, const struct sig
     return code == 0;
 }
 
-static bool sign_all(const struct config *config, const struct signing_key *key)
-{
-    GPtrArray *names = admin_repository_users(config);
-    bool good = names != NULL;
-
-    for (unsigned i = 0; names != NULL && i < names->len; i++)
-        good = sign(config, g_ptr_array_index(names, i), key) && good;
-    if (names != NULL)
-        g_ptr_array_unref(names);
-    return good;
-}
-
 static bool run(const struct config *config, char **users, bool all)
 {
     struct signing_key *key;
     struct store_error error;
-    bool good = true;
+    bool good;
 
     if (config->signing_key == NULL) {
         admin_complain("there is no signing_key in the configuration: ssh-keygen -t ed25519 -N '' "
@@ -59,10 +47,7 @@ static bool run(const struct config *config, char **users, bool all)
         admin_complain("signing_key: %s", error.detail);
         return false;
     }
-    if (all)
-        good = sign_all(config, key);
-    for (; *users != NULL; users++)
-        good = sign(config, *users, key) && good;
+    good = admin_for_users(config, users, all, sign, key);
     signing_key_free(key);
     return good;
 }

@@ -137,11 +137,10 @@ static bool cut_history(const struct config *config, const char *user, const cha
     return code == 0;
 }
 
-static bool collect(const struct config *config, const char *user,
-                    const struct collect_settings *options)
+static bool collect(const struct config *config, const char *user, void *options)
 {
     struct progress progress = {.user = user};
-    struct collect_settings settings = *options;
+    struct collect_settings settings = *(const struct collect_settings *)options;
     struct collect_result result;
     struct store_error error = {0};
     char *repository;
@@ -169,18 +168,6 @@ static bool collect(const struct config *config, const char *user,
     }
     print_result(user, &result);
     return true;
-}
-
-static int collect_all(const struct config *config, const struct collect_settings *settings)
-{
-    GPtrArray *names = admin_repository_users(config);
-    bool good = names != NULL;
-
-    for (unsigned i = 0; names != NULL && i < names->len; i++)
-        good = collect(config, g_ptr_array_index(names, i), settings) && good;
-    if (names != NULL)
-        g_ptr_array_unref(names);
-    return good ? ADMIN_DONE : ADMIN_FAILED;
 }
 
 static bool replay(const struct config *config)
@@ -231,12 +218,8 @@ int command_gc(int argc, char **argv)
     /* A journal that a crash left may have what nothing in git refers to yet. */
     status = admin_read_config(&config, config_path, data) && replay(&config) ? ADMIN_DONE
                                                                               : ADMIN_FAILED;
-    if (status == ADMIN_DONE && all)
-        status = collect_all(&config, &settings);
-    else if (status == ADMIN_DONE)
-        for (int i = optind; i < argc; i++)
-            if (!collect(&config, argv[i], &settings))
-                status = ADMIN_FAILED;
+    if (status == ADMIN_DONE && !admin_for_users(&config, argv + optind, all, collect, &settings))
+        status = ADMIN_FAILED;
     config_release(&config);
     return status;
 }

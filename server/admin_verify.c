@@ -122,7 +122,7 @@ static bool verify_signatures(const char *user, const char *repository, const GP
 /* --- an account --- */
 
 /* keys: NULL without --signatures. */
-static bool verify(const struct config *config, const char *user, const GPtrArray *keys)
+static bool verify(const struct config *config, const char *user, void *keys)
 {
     struct store_error error = {0};
     size_t findings = 0;
@@ -149,18 +149,6 @@ static bool verify(const struct config *config, const char *user, const GPtrArra
     return good;
 }
 
-static int verify_all(const struct config *config, const GPtrArray *keys)
-{
-    GPtrArray *names = admin_repository_users(config);
-    bool good = names != NULL;
-
-    for (unsigned i = 0; names != NULL && i < names->len; i++)
-        good = verify(config, g_ptr_array_index(names, i), keys) && good;
-    if (names != NULL)
-        g_ptr_array_unref(names);
-    return good ? ADMIN_DONE : ADMIN_FAILED;
-}
-
 int command_verify(int argc, char **argv)
 {
     static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
@@ -173,7 +161,7 @@ int command_verify(int argc, char **argv)
     const char *config_path = NULL;
     const char *data = NULL;
     GPtrArray *keys = g_ptr_array_new_with_free_func(g_free);
-    const GPtrArray *trusted = NULL;
+    GPtrArray *trusted = NULL;
     bool all = false;
     bool signatures = false;
     bool readable = true;
@@ -208,12 +196,8 @@ int command_verify(int argc, char **argv)
         status = readable && find_keys(keys, &config) ? ADMIN_DONE : ADMIN_FAILED;
         trusted = keys;
     }
-    if (status == ADMIN_DONE && all)
-        status = verify_all(&config, trusted);
-    else if (status == ADMIN_DONE)
-        for (int i = optind; i < argc; i++)
-            if (!verify(&config, argv[i], trusted))
-                status = ADMIN_FAILED;
+    if (status == ADMIN_DONE && !admin_for_users(&config, argv + optind, all, verify, trusted))
+        status = ADMIN_FAILED;
     config_release(&config);
     g_ptr_array_unref(keys);
     return status;
