@@ -184,6 +184,15 @@ static bool reload(struct server *server, char **problem)
     return done;
 }
 
+static void tell_of_failed_reload(const char *problem)
+{
+    char *quoted = log_quote(problem);
+
+    log_line(LOG_LEVEL_ERROR, NULL,
+             "event=reload-failed configuration=kept certificate=kept reason=%s", quoted);
+    g_free(quoted);
+}
+
 static void on_reload(evutil_socket_t number, short events, void *data)
 {
     struct server *server = data;
@@ -194,17 +203,12 @@ static void on_reload(evutil_socket_t number, short events, void *data)
     if (server->stopping)
         return;
     service_reloading(server->service);
-    if (reload(server, &problem)) {
+    if (reload(server, &problem))
         log_line(LOG_LEVEL_INFO, NULL, "event=reloaded certificate=%s",
                  server->tls != NULL ? "new" : "none");
-    } else {
-        char *quoted = log_quote(problem);
-
-        log_line(LOG_LEVEL_ERROR, NULL,
-                 "event=reload-failed configuration=kept certificate=kept reason=%s", quoted);
-        g_free(quoted);
-        g_free(problem);
-    }
+    else
+        tell_of_failed_reload(problem);
+    g_free(problem);
     service_reloaded(server->service);
 }
 
