@@ -15,7 +15,7 @@ static const char USAGE[] =
     "  --deleted            of the mailbox that was deleted last under this "
     "name\n" HISTORY_USAGE_OPTIONS ADMIN_MOMENT_FORMS;
 
-enum { OPTION_UID = HISTORY_OPTION_OWN, OPTION_AT, COMMIT_WIDTH = 12 };
+enum { OPTION_UID = HISTORY_OPTION_OWN, OPTION_AT };
 
 struct blame_options {
     struct history_options common;
@@ -31,24 +31,6 @@ struct blaming {
     int result;
 };
 
-static int append_event(struct history_view *view, const char *name, const struct object_id *commit,
-                        const char *note)
-{
-    struct history_entry entry;
-    int result = history_entry_read(view->history, commit, &entry, &view->error);
-
-    if (result < 0)
-        return result;
-    g_string_append_printf(view->text, "    %-7s  ", name);
-    history_append_commit(view, commit, COMMIT_WIDTH);
-    g_string_append(view->text, "  ");
-    history_append_time(view->text, entry.time, entry.zone);
-    g_string_append_printf(view->text, "  %s, ", entry.action);
-    history_append_who(view->text, &entry);
-    g_string_append_printf(view->text, "%s\n", note);
-    return 0;
-}
-
 static int append_text(struct history_view *view, const struct history_blame *blame)
 {
     struct headline headline;
@@ -59,11 +41,11 @@ static int append_text(struct history_view *view, const struct history_blame *bl
     history_append_headline(view->text, &headline);
     headline_release(&headline);
     g_string_append_printf(view->text, "%s%s\n", *blame->flags != '\0' ? "  " : "", blame->flags);
-    result =
-        append_event(view, "arrived", &blame->arrived, blame->arrived_before ? " (or before)" : "");
+    result = history_append_event(view, "    arrived  ", &blame->arrived,
+                                  blame->arrived_before ? " (or before)" : "");
     if (result == 0 && !object_id_equal(&blame->arrived, &blame->changed))
-        result = append_event(view, "changed", &blame->changed,
-                              blame->changed_before ? " (or before)" : "");
+        result = history_append_event(view, "    changed  ", &blame->changed,
+                                      blame->changed_before ? " (or before)" : "");
     return result;
 }
 

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-enum { COMMIT_WIDTH = 12 };
-
 struct finding {
     struct change *change;
     size_t keep;
@@ -87,7 +85,7 @@ void change_append_text(struct history_view *view, const struct change *change, 
 {
     const struct history_entry *entry = change->entry;
 
-    history_append_commit(view, &entry->commit, COMMIT_WIDTH);
+    history_append_commit(view, &entry->commit, HISTORY_COMMIT_WIDTH);
     g_string_append(view->text, "  ");
     history_append_time(view->text, entry->time, entry->zone);
     g_string_append(view->text, "  ");

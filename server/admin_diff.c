@@ -15,7 +15,7 @@ static const char USAGE[] =
     "  --from T             before\n"
     "  --to T               after (now)\n" HISTORY_USAGE_OPTIONS ADMIN_MOMENT_FORMS;
 
-enum { OPTION_FROM = HISTORY_OPTION_OWN, OPTION_TO, COMMIT_WIDTH = 12 };
+enum { OPTION_FROM = HISTORY_OPTION_OWN, OPTION_TO };
 
 struct diff_options {
     struct history_options common;
@@ -159,7 +159,7 @@ static void append_side(struct history_view *view, const char *name, const struc
 {
     g_string_append_printf(view->text, "%-6s ", name);
     if (side->is_there) {
-        history_append_commit(view, &side->past.commit, COMMIT_WIDTH);
+        history_append_commit(view, &side->past.commit, HISTORY_COMMIT_WIDTH);
         g_string_append(view->text, "  ");
         history_append_time(view->text, side->past.time, 0);
     } else

@@ -238,6 +238,24 @@ void history_append_who(GString *out, const struct history_entry *entry)
         g_string_append_printf(out, ", session %s", entry->session);
 }
 
+int history_append_event(struct history_view *view, const char *label,
+                         const struct object_id *commit, const char *note)
+{
+    struct history_entry entry;
+    int result = history_entry_read(view->history, commit, &entry, &view->error);
+
+    if (result < 0)
+        return result;
+    g_string_append(view->text, label);
+    history_append_commit(view, commit, HISTORY_COMMIT_WIDTH);
+    g_string_append(view->text, "  ");
+    history_append_time(view->text, entry.time, entry.zone);
+    g_string_append_printf(view->text, "  %s, ", entry.action);
+    history_append_who(view->text, &entry);
+    g_string_append_printf(view->text, "%s\n", note);
+    return 0;
+}
+
 GBytes *history_read_head(struct history *history, const struct object_id *blob,
                           struct store_error *error)
 {

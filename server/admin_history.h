@@ -57,6 +57,8 @@ bool history_number(size_t *out, const char *text, bool all_too);
 
 /* --- a command at work --- */
 
+enum { HISTORY_COMMIT_WIDTH = 12 }; /* digits */
+
 struct history_view {
     struct config config;
     const struct history_options *options;
@@ -101,12 +103,16 @@ GArray *history_uids(struct history_view *view, const char *set, const struct ob
 
 /* "2026-11-22 20:57:23 +0000". */
 void history_append_time(GString *out, int64_t seconds, int zone);
-/* The first width digits of a commit's id. */
+/* The first width digits of a commit's id; as a rule HISTORY_COMMIT_WIDTH. */
 void history_append_commit(struct history_view *view, const struct object_id *commit, int width);
 /* "INBOX", "Work, deleted", "the account". */
 void history_append_place(GString *out, const struct history_branch *branch);
 /* "alice, Mutt 2 (192.0.2.7), session 7f3a9c". */
 void history_append_who(GString *out, const struct history_entry *entry);
+/* A line: the label, then what a commit did, when and by whom, then the note. A code of the store.
+ */
+int history_append_event(struct history_view *view, const char *label,
+                         const struct object_id *commit, const char *note);
 
 /* The beginning of a message's subject and sender; empty ones, and a note in subject, where the
  * message can't be read. Release it. */

@@ -28,7 +28,6 @@ enum {
     OPTION_FORCE,
 
     COMMIT_DIGITS_MIN = 4,
-    COMMIT_WIDTH = 12,
 };
 
 struct show_options {
@@ -205,24 +204,6 @@ static int find_message(struct history_view *view, const struct show_options *op
     return result;
 }
 
-static int append_event(struct history_view *view, const char *name, const struct object_id *commit,
-                        const char *note)
-{
-    struct history_entry entry;
-    int result = history_entry_read(view->history, commit, &entry, &view->error);
-
-    if (result < 0)
-        return result;
-    g_string_append_printf(view->text, "%-9s ", name);
-    history_append_commit(view, commit, COMMIT_WIDTH);
-    g_string_append(view->text, "  ");
-    history_append_time(view->text, entry.time, entry.zone);
-    g_string_append_printf(view->text, "  %s, ", entry.action);
-    history_append_who(view->text, &entry);
-    g_string_append_printf(view->text, "%s\n", note);
-    return 0;
-}
-
 /* Every field of the header, decoded. */
 static int append_header(struct history_view *view, const struct object_id *blob)
 {
@@ -272,15 +253,15 @@ static int append_facts(struct history_view *view, const struct show_options *op
                            *wanted->message.flags_after != '\0' ? wanted->message.flags_after
                                                                 : "(none)",
                            message->modseq);
-    result = options->has_at ? append_event(view, "as of", &wanted->state, "") : 0;
+    result = options->has_at ? history_append_event(view, "as of     ", &wanted->state, "") : 0;
     if (result == 0)
-        result = append_event(view, "arrived", &wanted->arrived,
-                              wanted->arrived_before ? " (or before)" : "");
+        result = history_append_event(view, "arrived   ", &wanted->arrived,
+                                      wanted->arrived_before ? " (or before)" : "");
     if (result == 0 && !object_id_equal(&wanted->arrived, &wanted->changed))
-        result = append_event(view, "changed", &wanted->changed,
-                              wanted->changed_before ? " (or before)" : "");
+        result = history_append_event(view, "changed   ", &wanted->changed,
+                                      wanted->changed_before ? " (or before)" : "");
     if (result == 0 && !object_id_is_zero(&wanted->gone))
-        result = append_event(view, "gone", &wanted->gone, "");
+        result = history_append_event(view, "gone      ", &wanted->gone, "");
     return result < 0 ? result : append_header(view, &message->blob);
 }
 

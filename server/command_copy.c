@@ -44,6 +44,9 @@ static bool is_over_quota(struct session *session, const GArray *uids)
     uint64_t octets = 0;
     uint64_t messages = 0;
 
+    if (!session_has_quota(session)) {
+        return false;
+    }
     for (guint i = 0; i < uids->len; i++) {
         size_t index;
 

@@ -75,6 +75,13 @@ enum run_status run_setquota(struct session *session, struct run *run)
     return session_finish(session, run, "NO", "NOPERM", "Quotas are set by the administrator");
 }
 
+bool session_has_quota(const struct session *session)
+{
+    struct quota_limits limits = limits_of(session);
+
+    return is_limited(&limits);
+}
+
 bool session_is_over_quota(struct session *session, uint64_t messages, uint64_t octets)
 {
     struct quota_limits limits = limits_of(session);

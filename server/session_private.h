@@ -236,6 +236,8 @@ int session_write_status(struct session *session, const char *name, uint32_t ite
 
 /* Whether the account may not take so many messages with so many octets more. */
 bool session_is_over_quota(struct session *session, uint64_t messages, uint64_t octets);
+/* Whether the account has any limit: without, there is no need to count. */
+bool session_has_quota(const struct session *session);
 
 /* --- command_append.c: what comes before the whole APPEND is parsed --- */
 

@@ -164,6 +164,24 @@ int commit_decode(struct commit *out, const void *data, size_t length, struct st
     return 0;
 }
 
+bool commit_line_id(struct text line, const char *word, struct object_id *out)
+{
+    return text_word(&line, word) && take_id(&line, out);
+}
+
+void commit_append_parents(GArray *out, const void *data, size_t length)
+{
+    struct text text = {data, (const char *)data + length};
+    struct text line;
+    struct object_id parent;
+
+    while (text_line(&text, &line) && line.at < line.end) {
+        if (commit_line_id(line, "parent ", &parent)) {
+            g_array_append_val(out, parent);
+        }
+    }
+}
+
 void subject_append_uids(GString *out, const uint32_t *uids, size_t count)
 {
     gsize start = out->len;

@@ -124,20 +124,7 @@ static int look_at_commit(struct search *search, const struct object_id *id, GAr
     }
     rc = commit_decode(&commit, data.data, data.length, error);
     if (rc == 0 && !id_set_has(&search->boundary, id)) {
-        struct text text = {(const char *)data.data, commit.message};
-        struct text line;
-
-        while (text_line(&text, &line)) {
-            char hex[OBJECT_ID_HEX + 1] = "";
-            struct object_id parent;
-
-            if (text_word(&line, "parent ") && line.end - line.at == OBJECT_ID_HEX) {
-                memcpy(hex, line.at, OBJECT_ID_HEX);
-                if (object_id_parse(&parent, hex)) {
-                    g_array_append_val(stack, parent);
-                }
-            }
-        }
+        commit_append_parents(stack, data.data, data.length);
     }
     if (rc == 0) {
         rc = look_at_state(search, &commit.tree, error);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "store/internal/branch_name.h"
+#include "store/internal/commit.h"
 #include "store/internal/pack.h"
 #include "store/internal/restore_private.h"
 #include "store/internal/text.h"
@@ -79,26 +80,14 @@ static int read_parents(struct objects *objects, const struct object_id *id, GAr
                         struct store_error *error)
 {
     struct object_data data;
-    struct text text;
-    struct text line;
     int rc = objects_read(objects, id, OBJECT_COMMIT, &data, error);
 
     g_array_set_size(out, 0);
     if (rc < 0) {
         return rc;
     }
-    text = (struct text){(const char *)data.data, (const char *)data.data + data.length};
-    while (text_line(&text, &line) && line.at < line.end && out->len < PARENTS_MAX) {
-        char hex[OBJECT_ID_HEX + 1] = "";
-        struct object_id parent;
-
-        if (text_word(&line, "parent ") && line.end - line.at == OBJECT_ID_HEX) {
-            memcpy(hex, line.at, OBJECT_ID_HEX);
-            if (object_id_parse(&parent, hex)) {
-                g_array_append_val(out, parent);
-            }
-        }
-    }
+    commit_append_parents(out, data.data, data.length);
+    g_array_set_size(out, MIN(out->len, PARENTS_MAX));
     object_data_release(&data);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/internal/commit.h"
 #include "store/internal/pack.h"
 #include "store/internal/refs_private.h"
 #include "store/internal/repository.h"
@@ -73,25 +74,17 @@ struct boundary {
 static void visit_parents(struct boundary *boundary, const struct object_id *id,
                           const struct object_data *data)
 {
-    struct text text = {(const char *)data->data, (const char *)data->data + data->length};
-    struct text line;
+    g_autoptr(GArray) parents = g_array_new(FALSE, FALSE, sizeof(struct object_id));
     bool ends = false;
 
-    while (text_line(&text, &line) && line.at < line.end) {
-        char hex[OBJECT_ID_HEX + 1] = "";
-        struct object_id parent;
+    commit_append_parents(parents, data->data, data->length);
+    for (guint i = 0; i < parents->len; i++) {
+        const struct object_id *parent = &g_array_index(parents, struct object_id, i);
 
-        if (!text_word(&line, "parent ") || line.end - line.at != OBJECT_ID_HEX) {
-            continue;
-        }
-        memcpy(hex, line.at, OBJECT_ID_HEX);
-        if (!object_id_parse(&parent, hex)) {
-            continue;
-        }
-        if (!objects_exist(boundary->objects, &parent)) {
+        if (!objects_exist(boundary->objects, parent)) {
             ends = true;
         } else {
-            g_array_append_val(boundary->stack, parent);
+            g_array_append_vals(boundary->stack, parent, 1);
         }
     }
     if (ends) {

@@ -166,7 +166,6 @@ static int look_at(struct look *out, const struct cut *cut, const struct object_
 {
     struct object_data data;
     struct commit commit;
-    struct text line;
     int rc = objects_read(cut->objects, id, OBJECT_COMMIT, &data, error);
 
     if (rc < 0) {
@@ -174,22 +173,10 @@ static int look_at(struct look *out, const struct cut *cut, const struct object_
     }
     rc = commit_decode(&commit, data.data, data.length, error);
     if (rc == 0) {
-        struct text text = {(const char *)data.data, commit.message};
-
         g_array_set_size(out->parents, 0);
+        commit_append_parents(out->parents, data.data, data.length);
         out->time = commit.time;
         out->ours = memmem(commit.message, commit.message_length, "\nUser: ", 7) != NULL;
-        while (text_line(&text, &line)) {
-            char hex[OBJECT_ID_HEX + 1] = "";
-            struct object_id parent;
-
-            if (text_word(&line, "parent ") && line.end - line.at == OBJECT_ID_HEX) {
-                memcpy(hex, line.at, OBJECT_ID_HEX);
-                if (object_id_parse(&parent, hex)) {
-                    g_array_append_val(out->parents, parent);
-                }
-            }
-        }
     }
     object_data_release(&data);
     return rc;

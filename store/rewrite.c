@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "store/internal/checkpoint.h"
+#include "store/internal/commit.h"
 #include "store/internal/git.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/shallow.h"
@@ -329,18 +330,6 @@ static int rewrite_tree(struct rewrite *rewrite, const struct object_id *id, uns
 
 /* --- commits --- */
 
-/* "parent ID" or the like: the id behind the word. */
-static bool take_id(struct text line, const char *word, struct object_id *out)
-{
-    char hex[OBJECT_ID_HEX + 1] = "";
-
-    if (!text_word(&line, word) || line.end - line.at != OBJECT_ID_HEX) {
-        return false;
-    }
-    memcpy(hex, line.at, OBJECT_ID_HEX);
-    return object_id_parse(out, hex);
-}
-
 /* Pushes the parents that have not been done; returns how many. */
 static guint push_parents(struct rewrite *rewrite, GArray *stack, const struct object_id *id,
                           const struct object_data *data)
@@ -354,7 +343,7 @@ static guint push_parents(struct rewrite *rewrite, GArray *stack, const struct o
         return 0;
     }
     while (text_line(&text, &line) && line.at < line.end) {
-        if (take_id(line, "parent ", &parent) &&
+        if (commit_line_id(line, "parent ", &parent) &&
             !g_hash_table_contains(rewrite->commits, &parent)) {
             g_array_append_val(stack, parent);
         }
@@ -437,10 +426,10 @@ static void append_headers(const struct rewrite *rewrite, GString *out, struct t
         if (skipping) {
             continue;
         }
-        if (take_id(line, "tree ", &id)) {
+        if (commit_line_id(line, "tree ", &id)) {
             object_id_format(&tree->id, hex);
             g_string_append_printf(out, "tree %s\n", hex);
-        } else if (take_id(line, "parent ", &id)) {
+        } else if (commit_line_id(line, "parent ", &id)) {
             const struct stand_in *parent = g_hash_table_lookup(rewrite->commits, &id);
 
             if (first && parent != NULL) {
@@ -465,7 +454,7 @@ static bool parents_moved(const struct rewrite *rewrite, struct text text)
     while (text_line(&text, &line) && line.at < line.end) {
         const struct stand_in *parent = NULL;
 
-        if (take_id(line, "parent ", &id)) {
+        if (commit_line_id(line, "parent ", &id)) {
             parent = g_hash_table_lookup(rewrite->commits, &id);
         }
         if (parent != NULL && !object_id_equal(&parent->id, &id)) {
@@ -487,7 +476,8 @@ static int rewrite_commit(struct rewrite *rewrite, const struct object_id *id,
     struct object_id tree_id;
     int rc;
 
-    if (!text_line(&(struct text){text.at, text.end}, &line) || !take_id(line, "tree ", &tree_id)) {
+    if (!text_line(&(struct text){text.at, text.end}, &line) ||
+        !commit_line_id(line, "tree ", &tree_id)) {
         return store_error_set(error, STORE_CORRUPT, "a commit without a tree");
     }
     rc = rewrite_tree(rewrite, &tree_id, 0, &tree, error);
@@ -594,7 +584,7 @@ static int rewrite_tag(struct rewrite *rewrite, git_odb *odb, git_odb_object *ob
     struct text line;
     struct object_id target, moved;
 
-    if (!text_line(&text, &line) || !take_id(line, "object ", &target)) {
+    if (!text_line(&text, &line) || !commit_line_id(line, "object ", &target)) {
         return store_error_set(error, STORE_CORRUPT, "a tag of nothing");
     }
     int rc = rewrite_any(rewrite, odb, &target, depth + 1, &moved, error);

@@ -1,9 +1,9 @@
 #include <inttypes.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "store/internal/checkpoint.h"
 #include "store/internal/commit.h"
+#include "store/internal/findings.h"
 #include "store/internal/objects.h"
 #include "store/internal/purge_record.h"
 #include "store/internal/reachable.h"
@@ -13,14 +13,10 @@
 #include "store/internal/text.h"
 #include "store/signing.h"
 
-enum { FINDING_MAX = 400 }; /* octets of one line */
-
 struct verifier {
     const GPtrArray *keys;
-    checkpoint_finding report;
-    void *data;
+    struct findings findings;
     struct checkpoint_report *out;
-    size_t findings;
     struct objects *objects;
     struct refs *refs;
     struct id_set boundary;
@@ -29,42 +25,7 @@ struct verifier {
     GPtrArray *purges;     /* GHashTable *: object_id -> object_id, oldest first */
 };
 
-static void add_finding(struct verifier *verifier, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void add_finding(struct verifier *verifier, const char *format, ...)
-{
-    g_autoptr(GString) raw = g_string_new(NULL);
-    g_autoptr(GString) line = g_string_new(NULL);
-    va_list arguments;
-
-    va_start(arguments, format);
-    g_string_vprintf(raw, format, arguments);
-    va_end(arguments);
-    text_append_harmless(line, raw->str, raw->len, FINDING_MAX);
-    verifier->findings++;
-    verifier->report(line->str, verifier->data);
-}
-
 /* --- the history of today --- */
-
-static void push_parents(const struct object_data *data, const struct commit *commit, GArray *stack)
-{
-    struct text text = {(const char *)data->data, commit->message};
-    struct text line;
-
-    while (text_line(&text, &line)) {
-        char hex[OBJECT_ID_HEX + 1] = "";
-        struct object_id parent;
-
-        if (text_word(&line, "parent ") && line.end - line.at == OBJECT_ID_HEX) {
-            memcpy(hex, line.at, OBJECT_ID_HEX);
-            if (object_id_parse(&parent, hex)) {
-                g_array_append_val(stack, parent);
-            }
-        }
-    }
-}
 
 /* What is no commit is there as well. */
 static void walk(struct verifier *verifier, const struct object_id *tip)
@@ -87,7 +48,7 @@ static void walk(struct verifier *verifier, const struct object_id *tip)
             if (id_set_has(&verifier->boundary, &id)) {
                 verifier->boundary_time = MAX(verifier->boundary_time, commit.time);
             } else {
-                push_parents(&data, &commit, stack);
+                commit_append_parents(stack, data.data, data.length);
             }
         }
         object_data_release(&data);
@@ -134,15 +95,16 @@ static void check_signature(struct verifier *verifier, const struct checkpoint *
 
     tag_hash(checkpoint->text, checkpoint->length, &id);
     if (!object_id_equal(&id, &checkpoint->id)) {
-        add_finding(verifier, "checkpoint %" PRIu64 " does not hash to its name",
-                    checkpoint->number);
+        findings_add(&verifier->findings, "checkpoint %" PRIu64 " does not hash to its name",
+                     checkpoint->number);
     } else if (!ssh_signature_verify(&signer, checkpoint->text, checkpoint->signed_length,
                                      checkpoint->text + checkpoint->signed_length,
                                      checkpoint->length - checkpoint->signed_length)) {
-        add_finding(verifier, "checkpoint %" PRIu64 " has no good signature", checkpoint->number);
+        findings_add(&verifier->findings, "checkpoint %" PRIu64 " has no good signature",
+                     checkpoint->number);
     } else if (!is_known(verifier, &signer)) {
-        add_finding(verifier, "checkpoint %" PRIu64 " is signed by another key",
-                    checkpoint->number);
+        findings_add(&verifier->findings, "checkpoint %" PRIu64 " is signed by another key",
+                     checkpoint->number);
     }
 }
 
@@ -153,10 +115,10 @@ static void check_order(struct verifier *verifier, const struct checkpoint *chec
     uint64_t number = before != NULL ? before->number + 1 : 1;
 
     if (checkpoint->number != number) {
-        add_finding(verifier, "checkpoint %" PRIu64 " is missing", number);
+        findings_add(&verifier->findings, "checkpoint %" PRIu64 " is missing", number);
     } else if (!object_id_equal(&checkpoint->previous, before != NULL ? &before->id : &none)) {
-        add_finding(verifier, "checkpoint %" PRIu64 " does not follow the one before",
-                    checkpoint->number);
+        findings_add(&verifier->findings, "checkpoint %" PRIu64 " does not follow the one before",
+                     checkpoint->number);
     }
 }
 
@@ -175,9 +137,9 @@ static void check_head(struct verifier *verifier, const struct checkpoint *check
         verifier->out->before++;
     } else {
         object_id_format(&head->id, hex);
-        add_finding(verifier,
-                    "checkpoint %" PRIu64 ": %s was at %.12s, which is not in the history",
-                    checkpoint->number, head->ref, hex);
+        findings_add(&verifier->findings,
+                     "checkpoint %" PRIu64 ": %s was at %.12s, which is not in the history",
+                     checkpoint->number, head->ref, hex);
     }
 }
 
@@ -213,7 +175,7 @@ int checkpoints_verify(const char *path, const GPtrArray *keys, checkpoint_findi
                        struct store_error *error)
 {
     struct verifier verifier = {
-        .keys = keys, .report = report, .data = data, .out = out, .boundary_time = INT64_MIN};
+        .keys = keys, .findings = {report, data, 0}, .out = out, .boundary_time = INT64_MIN};
     int rc = objects_open(&verifier.objects, path, host_system(), error);
 
     *out = (struct checkpoint_report){.checkpoints = 0};
@@ -225,7 +187,7 @@ int checkpoints_verify(const char *path, const GPtrArray *keys, checkpoint_findi
     if (rc == 0) {
         rc = check_all(&verifier, path, error);
     }
-    *findings = verifier.findings;
+    *findings = verifier.findings.count;
     if (verifier.purges != NULL) {
         g_ptr_array_unref(verifier.purges);
     }

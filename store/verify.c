@@ -1,48 +1,27 @@
 #include "store/verify.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
 #include "store/internal/checkpoint.h"
 #include "store/internal/commit.h"
+#include "store/internal/findings.h"
 #include "store/internal/shallow.h"
 #include "store/internal/snapshot_load.h"
 #include "store/internal/text.h"
 #include "store/internal/tree.h"
 
-enum { FINDING_MAX = 400 }; /* octets of one line */
-
 struct verifier {
     struct objects *objects;
     struct refs *refs;
-    verify_report report;
-    void *data;
-    size_t findings;
+    struct findings findings;
     GHashTable *sizes;   /* struct object_id * -> size + 1 of every blob looked at; 1 for others */
     GHashTable *checked; /* struct directory *: trees whose rules were checked under that number */
     GHashTable *mailboxes;  /* mailbox id -> branch */
     uint32_t uid_validity;  /* the highest of any mailbox */
     struct id_set boundary; /* commits whose parents need not be there */
 };
-
-static void add_finding(struct verifier *verifier, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void add_finding(struct verifier *verifier, const char *format, ...)
-{
-    g_autoptr(GString) raw = g_string_new(NULL);
-    g_autoptr(GString) line = g_string_new(NULL);
-    va_list arguments;
-
-    va_start(arguments, format);
-    g_string_vprintf(raw, format, arguments);
-    va_end(arguments);
-    text_append_harmless(line, raw->str, raw->len, FINDING_MAX);
-    verifier->findings++;
-    verifier->report(line->str, verifier->data);
-}
 
 /* --- git's integrity: everything reachable is there and hashes to its name --- */
 
@@ -99,7 +78,8 @@ static void push_tree(struct verifier *verifier, GArray *stack, const struct obj
         char hex[OBJECT_ID_HEX + 1];
 
         object_id_format(tree, hex);
-        add_finding(verifier, "tree %s is malformed or has an entry of an unknown mode", hex);
+        findings_add(&verifier->findings, "tree %s is malformed or has an entry of an unknown mode",
+                     hex);
     }
 }
 
@@ -116,11 +96,11 @@ static void check_object(struct verifier *verifier, GArray *stack, const struct 
     }
     object_id_format(&pending->id, hex);
     if (objects_read(verifier->objects, &pending->id, pending->type, &data, &error) < 0) {
-        add_finding(verifier, "object %s: %s", hex, error.detail);
+        findings_add(&verifier->findings, "object %s: %s", hex, error.detail);
     } else {
         objects_hash(pending->type, data.data, data.length, &id);
         if (!object_id_equal(&id, &pending->id)) {
-            add_finding(verifier, "object %s does not hash to its name", hex);
+            findings_add(&verifier->findings, "object %s does not hash to its name", hex);
         }
         size = pending->type == OBJECT_BLOB ? data.length : 0;
         if (pending->type == OBJECT_COMMIT) {
@@ -180,16 +160,18 @@ static void check_message(struct verifier *verifier, const char *where,
     size_t size = GPOINTER_TO_SIZE(g_hash_table_lookup(verifier->sizes, &message->blob));
 
     if (message->uid >= properties->uid_next) {
-        add_finding(verifier, "%s: UID %" G_GUINT32_FORMAT " is not below UIDNEXT", where,
-                    message->uid);
+        findings_add(&verifier->findings, "%s: UID %" G_GUINT32_FORMAT " is not below UIDNEXT",
+                     where, message->uid);
     }
     if (message->modseq > properties->highest_modseq) {
-        add_finding(verifier, "%s: the MODSEQ of UID %" G_GUINT32_FORMAT " is above HIGHESTMODSEQ",
-                    where, message->uid);
+        findings_add(&verifier->findings,
+                     "%s: the MODSEQ of UID %" G_GUINT32_FORMAT " is above HIGHESTMODSEQ", where,
+                     message->uid);
     }
     if (size != (size_t)message->size + 1) {
-        add_finding(verifier, "%s: UID %" G_GUINT32_FORMAT " has another size than its line says",
-                    where, message->uid);
+        findings_add(&verifier->findings,
+                     "%s: UID %" G_GUINT32_FORMAT " has another size than its line says", where,
+                     message->uid);
     }
 }
 
@@ -202,7 +184,7 @@ static void check_leaf(struct verifier *verifier, const char *where,
 
     if (leaf_load(messages, &count, verifier->objects, &directory->tree, directory->number,
                   properties->keywords, &error) < 0) {
-        add_finding(verifier, "%s: %s", where, error.detail);
+        findings_add(&verifier->findings, "%s: %s", where, error.detail);
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -229,7 +211,7 @@ static void check_directories(struct verifier *verifier, const char *where,
             if (depth == DIRECTORY_LEVELS) {
                 check_leaf(verifier, where, properties, directory);
             } else if (directory_load(below, verifier->objects, directory, &error) < 0) {
-                add_finding(verifier, "%s: %s", where, error.detail);
+                findings_add(&verifier->findings, "%s: %s", where, error.detail);
             }
         }
         g_array_unref(level);
@@ -260,14 +242,15 @@ static void check_state(struct verifier *verifier, const char *where, const stru
 
     if (root_load(&properties, &top, verifier->objects, &commit->tree, &error) < 0) {
         if (ours || tip) {
-            add_finding(verifier, "%s: %s", where, error.detail);
+            findings_add(&verifier->findings, "%s: %s", where, error.detail);
         }
         properties_release(&properties);
         return;
     }
     if (properties.uid_next > bounds->uid_next ||
         properties.highest_modseq > bounds->highest_modseq) {
-        add_finding(verifier, "%s: UIDNEXT or HIGHESTMODSEQ falls in a later commit", where);
+        findings_add(&verifier->findings, "%s: UIDNEXT or HIGHESTMODSEQ falls in a later commit",
+                     where);
     }
     if (ours || tip) {
         bounds->uid_next = properties.uid_next;
@@ -291,7 +274,7 @@ static int read_commit(struct verifier *verifier, const struct object_id *id,
         char hex[OBJECT_ID_HEX + 1];
 
         object_id_format(id, hex);
-        add_finding(verifier, "commit %s: %s", hex, error.detail);
+        findings_add(&verifier->findings, "commit %s: %s", hex, error.detail);
         object_data_release(data);
     }
     return rc;
@@ -334,13 +317,13 @@ static void check_tip(struct verifier *verifier, const char *branch, const struc
     bool moved;
 
     if (snapshot_load(&snapshot, &moved, verifier->objects, tip, NULL, &error) < 0) {
-        add_finding(verifier, "%s: %s", branch, error.detail);
+        findings_add(&verifier->findings, "%s: %s", branch, error.detail);
         return;
     }
     verifier->uid_validity = MAX(verifier->uid_validity, snapshot->uid_validity);
     other = g_hash_table_lookup(verifier->mailboxes, snapshot->mailbox_id);
     if (live && other != NULL) {
-        add_finding(verifier, "%s has the same mailbox id as %s", branch, other);
+        findings_add(&verifier->findings, "%s has the same mailbox id as %s", branch, other);
     } else if (live) {
         g_hash_table_insert(verifier->mailboxes, g_strdup(snapshot->mailbox_id), g_strdup(branch));
     }
@@ -379,7 +362,8 @@ static int check_branches(struct verifier *verifier, const char *prefix, bool li
         const char *branch = ref->name + strlen(prefix);
 
         if (!branch_valid(branch, live)) {
-            add_finding(verifier, "branch %s: not the encoding of a mailbox name", branch);
+            findings_add(&verifier->findings, "branch %s: not the encoding of a mailbox name",
+                         branch);
             continue;
         }
         check_tip(verifier, ref->name, &ref->id, live);
@@ -395,7 +379,7 @@ static void check_checkpoints(struct verifier *verifier, const char *path)
     struct store_error error;
 
     if (checkpoints_list(&all, path, verifier->refs, false, &error) < 0) {
-        add_finding(verifier, "%s", error.detail);
+        findings_add(&verifier->findings, "%s", error.detail);
         return;
     }
     for (guint i = 0; i < all->len; i++) {
@@ -404,7 +388,7 @@ static void check_checkpoints(struct verifier *verifier, const char *path)
 
         tag_hash(checkpoint->text, checkpoint->length, &id);
         if (!object_id_equal(&id, &checkpoint->id)) {
-            add_finding(verifier, "a checkpoint does not hash to its name");
+            findings_add(&verifier->findings, "a checkpoint does not hash to its name");
         }
     }
 }
@@ -433,11 +417,11 @@ static int check_account(struct verifier *verifier, struct store_error *error)
         rc = account_state_load(&state, verifier->objects, &tip, &detail);
     }
     if (rc < 0) {
-        add_finding(verifier, "%s: %s", ACCOUNT_REF, detail.detail);
+        findings_add(&verifier->findings, "%s: %s", ACCOUNT_REF, detail.detail);
         return 0;
     }
     if (state->uid_validity < verifier->uid_validity) {
-        add_finding(verifier, "a mailbox has a UIDVALIDITY above the account's last");
+        findings_add(&verifier->findings, "a mailbox has a UIDVALIDITY above the account's last");
     }
     account_state_free(state);
     return 0;
@@ -469,7 +453,7 @@ static int check_all(struct verifier *verifier, const char *path, struct store_e
 int verify_repository(const char *path, verify_report report, void *data, size_t *findings,
                       struct store_error *error)
 {
-    struct verifier verifier = {.report = report, .data = data};
+    struct verifier verifier = {.findings = {report, data, 0}};
     int rc;
 
     verifier.sizes = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL);
@@ -477,7 +461,7 @@ int verify_repository(const char *path, verify_report report, void *data, size_t
     verifier.mailboxes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     id_set_init(&verifier.boundary);
     rc = check_all(&verifier, path, error);
-    *findings = verifier.findings;
+    *findings = verifier.findings.count;
     refs_close(verifier.refs);
     objects_close(verifier.objects);
     g_hash_table_unref(verifier.sizes);

@@ -3,11 +3,13 @@
 #define ANNAL_STORE_INTERNAL_COMMIT_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "store/error.h"
 #include "store/internal/objects.h"
+#include "store/internal/text.h"
 #include "store/mailbox.h"
 #include "store/object_id.h"
 
@@ -40,6 +42,13 @@ struct commit {
 
 /* STORE_CORRUPT if tree or a parent can't be read. */
 int commit_decode(struct commit *out, const void *data, size_t length, struct store_error *error);
+
+/* The id in a line of a commit's or tag's header, behind this word ("parent "); false for any other
+ * line. */
+bool commit_line_id(struct text line, const char *word, struct object_id *out);
+/* Appends the parents (struct object_id) of a commit, in their order, without those that can't be
+ * read: commit_decode() tells of them. */
+void commit_append_parents(GArray *out, const void *data, size_t length);
 
 /* Appends "3,5:7", for many UIDs cut with their number. uids ascend. */
 void subject_append_uids(GString *out, const uint32_t *uids, size_t count);
