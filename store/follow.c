@@ -1,7 +1,9 @@
 #include "store/follow.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "store/internal/account_private.h"
 #include "store/internal/commit.h"
@@ -120,6 +122,21 @@ static void pause_between_looks(void)
 static int peek(GArray **moves, const struct account *account, struct store_error *error)
 {
     return journal_peek(moves, account->store->journal, account->user, error);
+}
+
+int follow_find(bool *out, const char *directory, const char *user, struct store_error *error)
+{
+    g_autofree char *journals = g_strconcat(directory, "/journal", NULL);
+    g_autoptr(GArray) moves = NULL;
+
+    *out = false;
+    if (access(journals, F_OK) < 0 && errno == ENOENT) {
+        return 0;
+    }
+    int rc = journal_peek(&moves, journals, user, error);
+
+    *out = rc == 0 && moves->len > 0;
+    return rc;
 }
 
 /* --- until git has followed --- */

@@ -6,12 +6,18 @@
 #define ANNAL_STORE_FOLLOW_H
 
 #include <glib.h>
+#include <stdbool.h>
 
 #include "store/account.h"
 #include "store/error.h"
 #include "store/object_id.h"
 
 enum { FOLLOW_SECONDS = 60 }; /* usual patience */
+
+/* Whether a journal in the data directory (store.h) has changes to that user's account that it does
+ * not know to be durable in git: only then can there be something to wait for, or to replay. Reads
+ * only, blocks. Errors as store_open() has them. */
+int follow_find(bool *out, const char *directory, const char *user, struct store_error *error);
 
 /* Returns when git has every change to the account that was in a journal when it was called. At
  * once where there is none; usually within 200 ms. STORE_CONFLICT when git has not followed after

@@ -328,6 +328,16 @@ static bool is_due(const struct account *account, int64_t now, int64_t allowed)
     return age < 0 || age >= allowed || account->pending.size >= PENDING_SIZE_MAX;
 }
 
+static int materialize_one(struct journaling *journaling, struct account *account,
+                           struct store_error *error)
+{
+    int rc = pending_materialize(account, error);
+
+    account->pending.since = now_of(journaling);
+    account->pending.not_before = rc < 0 ? account->pending.since + MATERIALIZE_AGAIN : 0;
+    return rc;
+}
+
 /* Those that are due; all of them: with a time at the end of all days. Those left when the slice
  * (microseconds) is over are still due. */
 static int materialize(struct journaling *journaling, int64_t now, bool idle, int64_t slice,
@@ -343,9 +353,8 @@ static int materialize(struct journaling *journaling, int64_t now, bool idle, in
         if (!is_due(account, now, allowed)) {
             continue;
         }
-        int result = pending_materialize(account, &one);
-        account->pending.since = now_of(journaling);
-        account->pending.not_before = result < 0 ? account->pending.since + MATERIALIZE_AGAIN : 0;
+        int result = materialize_one(journaling, account, &one);
+
         if (result < 0) {
             *error = one;
             rc = result;
@@ -354,6 +363,19 @@ static int materialize(struct journaling *journaling, int64_t now, bool idle, in
             break;
         }
     }
+    forget_accounts(journaling);
+    return rc;
+}
+
+int journaling_materialize(struct store *store, struct account *account, struct store_error *error)
+{
+    struct journaling *journaling = store->journaling;
+
+    if (journaling == NULL || !pending_any(account)) {
+        return 0;
+    }
+    int rc = materialize_one(journaling, account, error);
+
     forget_accounts(journaling);
     return rc;
 }

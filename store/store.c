@@ -277,6 +277,13 @@ unsigned store_packs(const struct store *store)
     return packs;
 }
 
+int store_settle(struct store *store, const char *user, struct store_error *error)
+{
+    struct account *account = g_hash_table_lookup(store->accounts, user);
+
+    return account != NULL ? journaling_materialize(store, account, error) : 0;
+}
+
 int store_flush(struct store *store, struct store_error *error)
 {
     int rc = store_sync(store, error);

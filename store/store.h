@@ -52,7 +52,11 @@ int store_open_journal(struct store *store, const struct store_journal *settings
 int64_t store_work(struct store *store, bool idle);
 /* Why store_work() could not do all of it lately; NULL: it could. Borrowed until the next call. */
 const struct store_error *store_trouble(const struct store *store);
-/* The same at once, and durable in git on return: nothing is left in the journal. */
+/* The same at once for that user's account, whatever is due: on return git has every change to it
+ * that was made before, so that other processes see it. Takes a few milliseconds; nothing where
+ * nothing is on its way. STORE_CONFLICT when somebody else holds a reference; it is tried again. */
+int store_settle(struct store *store, const char *user, struct store_error *error);
+/* The same for all accounts, and durable in git on return: nothing is left in the journal. */
 int store_flush(struct store *store, struct store_error *error);
 
 /* A user name that can be a directory's: 1 to USER_NAME_MAX octets of UTF-8 without '/', NUL,

@@ -92,6 +92,76 @@ START_TEST(test_follow__waits_for_what_only_the_journal_has)
 }
 END_TEST
 
+static bool found(const char *user)
+{
+    bool any;
+
+    ck_assert_int_eq(follow_find(&any, server.directory, user, &error), 0);
+    return any;
+}
+
+START_TEST(test_follow__finds_whether_a_journal_has_anything)
+{
+    ck_assert(!found("alice"));
+    append_text(&server, inbox, "one");
+    ck_assert(!found("alice"));
+    acknowledge();
+    ck_assert(found("alice"));
+    ck_assert(!found("bob"));
+    ck_assert_int_eq(store_flush(server.store, &error), 0);
+    ck_assert(!found("alice"));
+}
+END_TEST
+
+START_TEST(test_follow__without_a_data_directory_there_is_nothing_to_find)
+{
+    g_autofree char *nowhere = fixture_path(server.directory, "nowhere");
+    bool any = true;
+
+    ck_assert_int_eq(follow_find(&any, nowhere, "alice", &error), 0);
+    ck_assert(!any);
+    ck_assert_int_ne(access(nowhere, F_OK), 0);
+}
+END_TEST
+
+START_TEST(test_follow__git_has_at_once_what_is_settled)
+{
+    g_autofree char *before = GIT_OUTPUT(server.path, "rev-parse", "INBOX");
+
+    ck_assert_int_eq(store_settle(server.store, "alice", &error), 0);
+    append_text(&server, inbox, "one");
+    acknowledge();
+    ck_assert_int_eq(store_settle(server.store, "bob", &error), 0);
+    ck_assert_int_eq(follow_journal(admin.account, 0, &error), STORE_CONFLICT);
+    ck_assert_int_eq(store_settle(server.store, "alice", &error), 0);
+    ck_assert_int_eq(follow_journal(admin.account, 0, &error), 0);
+
+    g_autofree char *after = GIT_OUTPUT(server.path, "rev-parse", "INBOX");
+    g_autofree char *parent = GIT_OUTPUT(server.path, "rev-parse", "INBOX^");
+    struct store_figures figures;
+
+    ck_assert_str_ne(before, after);
+    ck_assert_str_eq(before, parent);
+    store_figures(server.store, &figures);
+    ck_assert_uint_eq(figures.waiting, 0);
+}
+END_TEST
+
+START_TEST(test_follow__what_somebody_holds_is_settled_later)
+{
+    g_autofree char *lock = fixture_path(server.path, "refs/heads/INBOX.lock");
+
+    append_text(&server, inbox, "one");
+    acknowledge();
+    ck_assert(g_file_set_contents(lock, "", 0, NULL));
+    ck_assert_int_lt(store_settle(server.store, "alice", &error), 0);
+    ck_assert_int_eq(follow_journal(admin.account, 0, &error), STORE_CONFLICT);
+    ck_assert_int_eq(unlink(lock), 0);
+    ck_assert_int_eq(store_settle(server.store, "alice", &error), 0);
+    ck_assert_int_eq(follow_journal(admin.account, 0, &error), 0);
+}
+END_TEST
+
 START_TEST(test_follow__what_is_built_upon_is_there)
 {
     append_text(&server, inbox, "one");
@@ -197,6 +267,10 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, test_follow__nothing_to_wait_for);
     tcase_add_test(tcase, test_follow__waits_for_what_only_the_journal_has);
+    tcase_add_test(tcase, test_follow__finds_whether_a_journal_has_anything);
+    tcase_add_test(tcase, test_follow__without_a_data_directory_there_is_nothing_to_find);
+    tcase_add_test(tcase, test_follow__git_has_at_once_what_is_settled);
+    tcase_add_test(tcase, test_follow__what_somebody_holds_is_settled_later);
     tcase_add_test(tcase, test_follow__what_is_built_upon_is_there);
     tcase_add_test(tcase, test_follow__a_branch_that_was_set_back_ends_with_the_checkpoint);
     tcase_add_test(tcase, test_follow__another_account_waits_for_nothing);

@@ -53,6 +53,10 @@ void journaling_note_packed(struct store *store, struct account *account);
 int journaling_settle(struct store *store, struct store_error *error);
 /* Whether a replay would find records of the account. */
 bool journaling_holds(const struct store *store, const struct account *account);
+/* Makes the account's changes git's, as journaling_work() does when they are due: durable only
+ * with the next checkpoint, in the journal until then. STORE_CONFLICT as pending_materialize() has
+ * it. */
+int journaling_materialize(struct store *store, struct account *account, struct store_error *error);
 /* Makes the account's changes durable in git, and the journal forget them. */
 int journaling_flush(struct store *store, struct account *account, struct store_error *error);
 
