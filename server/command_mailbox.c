@@ -36,37 +36,43 @@ static void close_selected(struct session *session)
     session_unselect(session);
 }
 
-static void free_resync(void *resync)
+/* What SELECT keeps between slices: first the way into the past, then what is to be told. */
+struct opening {
+    struct past_progress *progress;
+    struct resync *resync;
+};
+
+static void opening_free(void *data)
 {
-    resync_free(resync);
+    struct opening *opening = data;
+    past_progress_free(opening->progress);
+    resync_free(opening->resync);
+    g_free(opening);
 }
 
 /* RFC 7162 3.2.5: with another UIDVALIDITY the client's knowledge is of no use. */
 static int begin_resync(struct session *session, struct run *run, struct store_error *error)
 {
     const struct qresync_arguments *qresync = &run->command->select.qresync;
+    struct opening *opening = run->state;
     if (!run->command->select.has_qresync ||
         qresync->uid_validity != snapshot_uid_validity(session->view))
         return STORE_OK;
     uint32_t match = 0;
     if (qresync->match_uids.ranges != NULL)
         match = resync_match(session, &qresync->match_numbers, &qresync->match_uids);
-    struct resync *resync = NULL;
-    int code =
-        resync_begin(&resync, session, qresync->known.ranges != NULL ? &qresync->known : NULL,
-                     match, qresync->modseq, error);
-    run->state = resync;
-    run->state_free = free_resync;
-    return code;
+    return resync_begin(&opening->resync, session,
+                        qresync->known.ranges != NULL ? &qresync->known : NULL, match,
+                        qresync->modseq, error);
 }
 
-static int select_mailbox(struct session *session, struct run *run, bool *again,
-                          struct store_error *error)
+static int select_mailbox(struct session *session, struct run *run, struct store_error *error)
 {
     const struct select_arguments *arguments = &run->command->select;
+    struct opening *opening = run->state;
     struct mailbox *mailbox = NULL;
-    int code = past_name_open(session, arguments->mailbox, &mailbox, again, error);
-    if (code != STORE_OK || *again)
+    int code = past_name_open(session, arguments->mailbox, &mailbox, &opening->progress, error);
+    if (code != STORE_OK || mailbox == NULL)
         return code;
     session->mailbox = mailbox;
     session->view = snapshot_ref(mailbox_snapshot(mailbox));
@@ -92,14 +98,15 @@ enum run_status run_select(struct session *session, struct run *run)
     if (run->command->select.has_qresync && !session->qresync)
         return session_finish(session, run, "BAD", NULL, "QRESYNC needs ENABLE QRESYNC");
     if (run->state == NULL) {
-        bool again = false;
         close_selected(session);
-        if (select_mailbox(session, run, &again, &error) != 0)
-            return session_fail(session, run, &error, false);
-        if (again)
-            return RUN_AGAIN;
+        run->state = g_new0(struct opening, 1);
+        run->state_free = opening_free;
     }
-    struct resync *resync = run->state;
+    if (session->mailbox == NULL && select_mailbox(session, run, &error) != 0)
+        return session_fail(session, run, &error, false);
+    if (session->mailbox == NULL)
+        return RUN_AGAIN;
+    struct resync *resync = ((struct opening *)run->state)->resync;
     if (resync != NULL && (!resync_tell_vanished(resync, run) || !resync_tell_flags(resync, run)))
         return RUN_AGAIN;
     return session_finish(session, run, "OK", session->read_only ? "READ-ONLY" : "READ-WRITE",
@@ -276,12 +283,12 @@ static const struct {
     {STATUS_DELETED_STORAGE, "DELETED-STORAGE"},
 };
 
-int session_write_status(struct session *session, const char *name, uint32_t items, bool *again,
-                         struct store_error *error)
+int session_write_status(struct session *session, const char *name, uint32_t items,
+                         struct past_progress **progress, struct store_error *error)
 {
     struct mailbox *mailbox = NULL;
-    int code = past_name_open(session, name, &mailbox, again, error);
-    if (code != STORE_OK || (again != NULL && *again))
+    int code = past_name_open(session, name, &mailbox, progress, error);
+    if (code != STORE_OK || mailbox == NULL)
         return code;
     if ((items & STATUS_HIGHESTMODSEQ) != 0)
         session_enable_condstore(session);
@@ -307,14 +314,21 @@ int session_write_status(struct session *session, const char *name, uint32_t ite
     return STORE_OK;
 }
 
+static void give_up(void *progress)
+{
+    past_progress_free(progress);
+}
+
 enum run_status run_status(struct session *session, struct run *run)
 {
     struct store_error error = {STORE_OK, ""};
-    bool again = false;
+    struct past_progress *progress = g_steal_pointer(&run->state);
     if (session_write_status(session, run->command->status.mailbox, run->command->status.items,
-                             &again, &error) != 0)
+                             &progress, &error) != 0)
         return session_fail(session, run, &error, false);
-    if (again)
+    run->state = progress;
+    run->state_free = give_up;
+    if (progress != NULL)
         return RUN_AGAIN;
     return session_finish(session, run, "OK", NULL, "Status told");
 }

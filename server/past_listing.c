@@ -19,6 +19,7 @@ struct past_listing {
     bool root;           /* the root is asked for, and not told yet */
     bool days;           /* days are asked for, and not among the places yet */
     guint next;          /* of the places */
+    struct past_progress *progress; /* with the days or the next place */
 };
 
 static void place_free(void *data)
@@ -45,6 +46,7 @@ void past_listing_free(struct past_listing *listing)
     g_ptr_array_unref(listing->patterns);
     g_ptr_array_unref(listing->places);
     g_ptr_array_unref(listing->daily);
+    past_progress_free(listing->progress);
     g_free(listing);
 }
 
@@ -144,13 +146,13 @@ static void add_entry(GPtrArray *entries, char *name, bool exists, bool has_chil
 }
 
 /* Only days that are asked for become places. */
-static int find_days(struct past_listing *listing, struct session *session, bool *again,
+static int find_days(struct past_listing *listing, struct session *session,
                      struct store_error *error)
 {
     GArray *days = NULL;
-    int code = past_days(session->account, &days, again, error);
+    int code = past_days(session->account, &days, &listing->progress, error);
 
-    if (code != STORE_OK || *again) {
+    if (code != STORE_OK || listing->progress != NULL) {
         return code;
     }
     for (guint i = 0; i < days->len; i++) {
@@ -187,9 +189,10 @@ static void add_states(GPtrArray *entries, const struct place *place, const GPtr
     }
 }
 
-static int list_place(const struct place *place, struct session *session, GPtrArray *entries,
-                      bool *again, struct store_error *error)
+static int list_place(struct past_listing *listing, struct session *session, GPtrArray *entries,
+                      struct store_error *error)
 {
+    const struct place *place = g_ptr_array_index(listing->places, listing->next);
     struct past_name past;
     GPtrArray *states = NULL;
 
@@ -197,11 +200,11 @@ static int list_place(const struct place *place, struct session *session, GPtrAr
     if (past.place != PAST_PLACE_MOMENT || past_name_is_future(session, &past.moment)) {
         return STORE_OK;
     }
-    int code = past_list(session->account, &past.moment, &states, again, error);
+    int code = past_list(session->account, &past.moment, &states, &listing->progress, error);
     if (code == STORE_NOT_FOUND) {
         return STORE_OK;
     }
-    if (code == STORE_OK && !*again) {
+    if (code == STORE_OK && listing->progress == NULL) {
         add_states(entries, place, states, past.moment.commit[0] != '\0');
         g_ptr_array_unref(states);
     }
@@ -213,11 +216,11 @@ int past_listing_next(struct past_listing *listing, struct session *session, GPt
 {
     int code = STORE_OK;
 
-    *again = false;
     *entries = NULL;
     if (listing->days) {
-        code = find_days(listing, session, again, error);
+        code = find_days(listing, session, error);
     }
+    *again = listing->progress != NULL && listing->days;
     if (code != STORE_OK || *again || (!listing->root && listing->next == listing->places->len)) {
         return code;
     }
@@ -227,8 +230,8 @@ int past_listing_next(struct past_listing *listing, struct session *session, GPt
         listing->root = false;
         return STORE_OK;
     }
-    code = list_place(g_ptr_array_index(listing->places, listing->next), session, *entries, again,
-                      error);
+    code = list_place(listing, session, *entries, error);
+    *again = listing->progress != NULL;
     if (code != STORE_OK || *again) {
         g_clear_pointer(entries, g_ptr_array_unref);
         return code;

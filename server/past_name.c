@@ -76,7 +76,7 @@ static int open_present(struct session *session, const char *name, struct mailbo
 }
 
 static int open_past(struct session *session, const struct past_name *past, struct mailbox **out,
-                     bool *again, struct store_error *error)
+                     struct past_progress **progress, struct store_error *error)
 {
     bool whole = past->place == PAST_PLACE_MAILBOX ||
                  (past->place == PAST_PLACE_MOMENT && past->moment.commit[0] != '\0');
@@ -88,23 +88,20 @@ static int open_past(struct session *session, const struct past_name *past, stru
         return store_error_set(error, STORE_NOT_FOUND, "the moment has not come yet");
     }
     return past_open(session->account, past->place == PAST_PLACE_MAILBOX ? past->mailbox : NULL,
-                     &past->moment, out, again, error);
+                     &past->moment, out, progress, error);
 }
 
-int past_name_open(struct session *session, const char *name, struct mailbox **out, bool *again,
-                   struct store_error *error)
+int past_name_open(struct session *session, const char *name, struct mailbox **out,
+                   struct past_progress **progress, struct store_error *error)
 {
     struct past_name past;
 
-    if (again != NULL) {
-        *again = false;
-    }
     *out = NULL;
     past_name_parse(&past, name);
     if (past.place == PAST_PLACE_NONE || account_mailbox_exists(session->account, name)) {
         return open_present(session, name, out, error);
     }
-    return open_past(session, &past, out, again, error);
+    return open_past(session, &past, out, progress, error);
 }
 
 enum run_status past_name_refuse(struct session *session, struct run *run, const char *name)

@@ -9,7 +9,7 @@
 #define ANNAL_SERVER_PAST_NAME_H
 
 #include "server/session_private.h"
-#include "store/moment.h"
+#include "store/past.h"
 
 #define PAST_ROOT "History"
 
@@ -33,11 +33,11 @@ void past_name_parse(struct past_name *out, const char *name);
 /* The name is below History, and no mailbox of the present has it. */
 bool past_name_is_past(struct session *session, const char *name);
 
-/* Opens a mailbox of the present or the past. *again: nothing is open yet; to be called again in
- * the next slice (past.h). again may be NULL. STORE_NOT_FOUND also for what has no mailbox to be
- * opened or lies in the future. */
-int past_name_open(struct session *session, const char *name, struct mailbox **out, bool *again,
-                   struct store_error *error);
+/* Opens a mailbox of the present or the past. progress: as past.h has it; while there is some,
+ * nothing is open yet (*out is NULL). STORE_NOT_FOUND also for what has no mailbox to be opened or
+ * lies in the future. */
+int past_name_open(struct session *session, const char *name, struct mailbox **out,
+                   struct past_progress **progress, struct store_error *error);
 
 /* The NO of a command that would change, make or subscribe to such a name. */
 enum run_status past_name_refuse(struct session *session, struct run *run, const char *name);

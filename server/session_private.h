@@ -227,10 +227,11 @@ void session_add_recent(struct session *session, uint32_t first, uint32_t end);
 
 /* --- command_mailbox.c --- */
 
-/* "* STATUS name (items)": 0 or the store's error. *again: nothing is written yet, to be called
- * again in the next slice; NULL: it may take as long as it does. */
-int session_write_status(struct session *session, const char *name, uint32_t items, bool *again,
-                         struct store_error *error);
+/* "* STATUS name (items)": 0 or the store's error. progress: as store/past.h has it; while there is
+ * some, nothing is written yet. NULL: it may take as long as it does. */
+struct past_progress;
+int session_write_status(struct session *session, const char *name, uint32_t items,
+                         struct past_progress **progress, struct store_error *error);
 
 /* --- command_quota.c --- */
 

@@ -139,11 +139,37 @@ static int list_chains(GPtrArray **out, struct account *account, struct store_er
 
 /* --- their histories in brief --- */
 
+/* What is known between two calls. */
+struct past_progress {
+    GPtrArray *chains; /* struct chain *; NULL: not listed yet */
+    guint next;        /* of the chains, to be looked at */
+    GPtrArray *states; /* struct past_state *, of each chain before; no name: there was none */
+    GHashTable *days;  /* those of each chain before */
+    struct timeline timeline; /* of the chain under way, if it is */
+    bool under_way;
+};
+
+void past_progress_free(struct past_progress *progress)
+{
+    if (progress == NULL) {
+        return;
+    }
+    g_clear_pointer(&progress->chains, g_ptr_array_unref);
+    g_clear_pointer(&progress->states, g_ptr_array_unref);
+    g_clear_pointer(&progress->days, g_hash_table_unref);
+    if (progress->under_way) {
+        timeline_release(&progress->timeline);
+    }
+    g_free(progress);
+}
+
 struct reading {
     struct account *account;
     struct timeline_reader reader;
     struct id_set ends;
     int64_t boundary; /* as struct timeline has it */
+    struct past_progress *progress;
+    bool unfinished; /* there are no steps left, but more to do */
 };
 
 /* Whatever is written to the file makes it another one: it is replaced, never altered. */
@@ -162,17 +188,19 @@ static int64_t boundary_of(const struct account *account)
 }
 
 /* To be ended also after a failure. */
-static int reading_begin(struct reading *reading, struct account *account, bool *again,
-                         struct store_error *error)
+static int reading_begin(struct reading *reading, struct account *account,
+                         struct past_progress **progress, struct store_error *error)
 {
     reading->account = account;
     reading->reader.objects = account->objects;
-    reading->reader.steps = again != NULL ? PAST_STEPS : SIZE_MAX;
+    reading->reader.steps = progress != NULL ? PAST_STEPS : SIZE_MAX;
     reading->reader.ends = NULL;
     reading->boundary = boundary_of(account);
+    reading->progress = progress != NULL ? g_steal_pointer(progress) : NULL;
+    reading->unfinished = false;
     id_set_init(&reading->ends);
-    if (again != NULL) {
-        *again = false;
+    if (reading->progress == NULL) {
+        reading->progress = g_new0(struct past_progress, 1);
     }
     if (reading->boundary == 0) {
         return 0;
@@ -181,9 +209,15 @@ static int reading_begin(struct reading *reading, struct account *account, bool 
     return shallow_read(&reading->ends, account->path, error);
 }
 
-static void reading_end(struct reading *reading)
+/* Keeps what is known if there is more to do. */
+static void reading_end(struct reading *reading, struct past_progress **progress)
 {
     id_set_release(&reading->ends);
+    if (progress != NULL && reading->unfinished) {
+        *progress = reading->progress;
+    } else {
+        past_progress_free(reading->progress);
+    }
 }
 
 /* Where the brief history of the mailbox is kept; NULL if its tip is no mailbox. */
@@ -214,42 +248,71 @@ static void save(struct timeline *timeline, const struct account *account, const
     timeline_save(timeline, path);
 }
 
-/* Fills *out, to be released; *unfinished if there are no steps left to reach since. */
-static int read_chain(struct timeline *out, struct reading *reading, const struct chain *chain,
-                      int64_t since, bool *unfinished, struct store_error *error)
+/* Brings the timeline of the chain under way so far that it reaches since, or there are no steps
+ * left. */
+static int go_on(struct reading *reading, const struct chain *chain, int64_t since,
+                 struct store_error *error)
 {
+    struct past_progress *progress = reading->progress;
+    struct timeline *timeline = &progress->timeline;
     g_autofree char *path = timeline_path(reading->account, &chain->tip);
     int rc;
 
-    timeline_load(out, path);
-    /* Of a history that was cut off since, what was known is not to be had any more. */
-    if (out->stretches->len > 0 && (out->boundary != reading->boundary ||
-                                    !objects_exist(reading->account->objects, &out->oldest))) {
-        timeline_release(out);
-        timeline_init(out);
+    if (!progress->under_way) {
+        timeline_load(timeline, path);
+        progress->under_way = true;
     }
-    rc = timeline_read(out, &reading->reader, &chain->tip, chain->name, since, error);
+    /* Of a history that was cut off since, what was known is not to be had any more. */
+    if (timeline->stretches->len > 0 &&
+        (timeline->boundary != reading->boundary ||
+         !objects_exist(reading->account->objects, &timeline->oldest))) {
+        timeline_release(timeline);
+        timeline_init(timeline);
+    }
+    rc = timeline_read(timeline, &reading->reader, &chain->tip, chain->name, since, error);
     if (rc == 0) {
-        out->boundary = reading->boundary;
-        save(out, reading->account, path);
-        *unfinished = !timeline_reaches(out, since);
+        timeline->boundary = reading->boundary;
+        save(timeline, reading->account, path);
+        reading->unfinished = !timeline_reaches(timeline, since);
     }
     return rc;
 }
 
-/* Where the chain stood. STORE_NOT_FOUND: nowhere, or deleted; 0 and no name: unfinished. */
+/* Fills *out, to be released in any case; only what reaches since, otherwise reading->unfinished.
+ */
+static int read_chain(struct timeline *out, struct reading *reading, const struct chain *chain,
+                      int64_t since, struct store_error *error)
+{
+    struct past_progress *progress = reading->progress;
+    int rc = 0;
+
+    timeline_init(out);
+    if (reading->reader.steps < PAST_LOOK) {
+        reading->unfinished = true;
+        return 0;
+    }
+    reading->reader.steps -= PAST_LOOK;
+    rc = go_on(reading, chain, since, error);
+    if (rc < 0 || !reading->unfinished) {
+        timeline_release(out);
+        *out = progress->timeline;
+        progress->under_way = false;
+    }
+    return rc;
+}
+
+/* Where the chain stood. STORE_NOT_FOUND: nowhere, or deleted. */
 static int find_in_chain(struct past_state *out, struct reading *reading, const struct chain *chain,
                          int64_t time, struct store_error *error)
 {
     struct timeline timeline;
-    bool unfinished = false;
     const char *name;
-    int rc = read_chain(&timeline, reading, chain, time, &unfinished, error);
+    int rc = read_chain(&timeline, reading, chain, time, error);
 
     memset(out, 0, sizeof(*out));
-    if (rc == 0 && !unfinished) {
-        rc = timeline_find(&timeline, reading->account->objects, time, &out->commit, &out->time,
-                           &name, error);
+    if (rc == 0 && !reading->unfinished) {
+        rc = timeline_find(&timeline, &reading->reader, time, &out->commit, &out->time, &name,
+                           error);
         if (rc == 0 && name == NULL) {
             rc = store_error_set(error, STORE_NOT_FOUND, "the mailbox was deleted by then");
         }
@@ -266,19 +329,20 @@ static void keep_up(struct account *account, struct mailbox *mailbox)
 {
     struct chain chain = {
         .ref = mailbox->ref, .name = mailbox->name, .tip = mailbox->snapshot->commit};
+    struct past_progress *progress = NULL;
     struct store_error ignored;
     struct timeline timeline;
     struct reading reading;
-    bool again, unfinished = false;
 
-    if (reading_begin(&reading, account, &again, &ignored) == 0) {
-        read_chain(&timeline, &reading, &chain, INT64_MIN, &unfinished, &ignored);
+    if (reading_begin(&reading, account, &progress, &ignored) == 0) {
+        read_chain(&timeline, &reading, &chain, INT64_MIN, &ignored);
         timeline_release(&timeline);
     }
-    reading_end(&reading);
-    if (!unfinished) {
+    reading_end(&reading, &progress);
+    if (progress == NULL) {
         mailbox->noted = mailbox->snapshot->highest_modseq;
     }
+    past_progress_free(progress);
 }
 
 void past_keep_up(struct account *account)
@@ -308,61 +372,66 @@ static bool is_name(const char *known, const char *wanted)
     return strcmp(known, wanted) == 0 || strcmp(known, harmless->str) == 0;
 }
 
-/* Chains that end with the name are likelier to have had it: they come first. */
-static int search_chains(struct past_state *out, struct reading *reading, const GPtrArray *chains,
-                         const char *name, bool likely, int64_t time, struct store_error *error)
+static int try_chain(struct past_state *out, struct reading *reading, const struct chain *chain,
+                     const char *name, int64_t time, struct store_error *error)
 {
-    int rc = STORE_NOT_FOUND;
+    int rc = find_in_chain(out, reading, chain, time, error);
 
-    for (guint i = 0; i < chains->len; i++) {
-        const struct chain *chain = g_ptr_array_index(chains, i);
-
-        if ((strcmp(chain->name, name) == 0) != likely) {
-            continue;
-        }
-        rc = find_in_chain(out, reading, chain, time, error);
-        if (rc == 0 && (out->name == NULL || is_name(out->name, name))) {
-            return 0;
-        }
+    if (rc == 0 && !reading->unfinished && !is_name(out->name, name)) {
         past_state_clear(out);
-        if (rc < 0 && rc != STORE_NOT_FOUND) {
-            return rc;
+        rc = store_error_set(error, STORE_NOT_FOUND, "the mailbox had another name then");
+    }
+    return rc;
+}
+
+/* Chains that end with the name are likelier to have had it: they come first. */
+static int search_chains(struct past_state *out, struct reading *reading, const char *name,
+                         int64_t time, struct store_error *error)
+{
+    struct past_progress *progress = reading->progress;
+    guint count = progress->chains->len;
+
+    for (; progress->next < 2 * count; progress->next++) {
+        const struct chain *chain = g_ptr_array_index(progress->chains, progress->next % count);
+        bool likely = progress->next < count;
+
+        if ((strcmp(chain->name, name) == 0) == likely) {
+            int rc = try_chain(out, reading, chain, name, time, error);
+
+            if (rc != STORE_NOT_FOUND) {
+                return rc;
+            }
         }
     }
     return store_error_set(error, STORE_NOT_FOUND, "no mailbox had that name then");
 }
 
+/* In the mailbox that has the name now. */
+static int find_in_own(struct past_state *out, struct reading *reading, const char *name,
+                       const char *ref, int64_t time, struct store_error *error)
+{
+    struct chain own = {.ref = (char *)ref, .name = (char *)name};
+    int rc = pending_tip(reading->account, ref, &own.tip, error);
+
+    return rc == 0 ? try_chain(out, reading, &own, name, time, error) : rc;
+}
+
 static int find_at(struct past_state *out, struct reading *reading, const char *name, int64_t time,
                    struct store_error *error)
 {
-    g_autoptr(GPtrArray) chains = NULL;
+    struct past_progress *progress = reading->progress;
     g_autofree char *canonical = NULL;
     g_autofree char *ref = NULL;
-    struct chain own = {0};
     int rc = account_name(&canonical, &ref, name, error);
 
-    if (rc < 0) {
-        return rc;
-    }
-    own.ref = ref;
-    own.name = canonical;
-    rc = pending_tip(reading->account, ref, &own.tip, error);
-    if (rc == 0) {
-        rc = find_in_chain(out, reading, &own, time, error);
-        if (rc == 0 && (out->name == NULL || is_name(out->name, canonical))) {
-            return 0;
+    if (rc == 0 && progress->chains == NULL) {
+        rc = find_in_own(out, reading, canonical, ref, time, error);
+        if (rc == STORE_NOT_FOUND) {
+            rc = list_chains(&progress->chains, reading->account, error);
         }
-        past_state_clear(out);
     }
-    if (rc < 0 && rc != STORE_NOT_FOUND) {
-        return rc;
-    }
-    rc = list_chains(&chains, reading->account, error);
-    if (rc == 0) {
-        rc = search_chains(out, reading, chains, canonical, true, time, error);
-    }
-    if (rc == STORE_NOT_FOUND) {
-        rc = search_chains(out, reading, chains, canonical, false, time, error);
+    if (rc == 0 && progress->chains != NULL) {
+        rc = search_chains(out, reading, canonical, time, error);
     }
     if (rc == 0 && out->name != NULL) {
         g_free(out->name);
@@ -429,7 +498,7 @@ static void prefer(struct past_state *state, struct account *account, const stru
 }
 
 int past_find(struct account *account, const char *name, const struct moment *moment,
-              struct past_state *out, bool *again, struct store_error *error)
+              struct past_state *out, struct past_progress **progress, struct store_error *error)
 {
     struct reading reading;
     struct meant meant;
@@ -437,30 +506,26 @@ int past_find(struct account *account, const char *name, const struct moment *mo
     int rc = 0;
 
     memset(out, 0, sizeof(*out));
-    if (again != NULL) {
-        *again = false;
-    }
     if (moment->commit[0] != '\0') {
         rc = find_commit(&meant, account, moment->commit, error);
         time = meant.time;
     }
-    if (rc < 0) {
-        return rc;
-    }
-    if (name == NULL) {
+    if (rc == 0 && name == NULL) {
         g_assert(moment->commit[0] != '\0');
         out->commit = meant.commit;
         out->time = meant.time;
         return 0;
     }
-    rc = reading_begin(&reading, account, again, error);
     if (rc == 0) {
-        rc = find_at(out, &reading, name, time, error);
+        rc = reading_begin(&reading, account, progress, error);
+        if (rc == 0) {
+            rc = find_at(out, &reading, name, time, error);
+        }
+        reading_end(&reading, progress);
+    } else if (progress != NULL) {
+        g_clear_pointer(progress, past_progress_free);
     }
-    reading_end(&reading);
-    if (rc == 0 && out->name == NULL) {
-        *again = true;
-    } else if (rc == 0 && moment->commit[0] != '\0') {
+    if (rc == 0 && out->name != NULL && moment->commit[0] != '\0') {
         prefer(out, account, &meant);
     }
     return rc;
@@ -500,73 +565,85 @@ static void enter_state(GHashTable *states, struct past_state *state)
     }
 }
 
-/* The chains that have a name now have the first right to it. */
-static int list_states(GHashTable *states, struct reading *reading, const GPtrArray *chains,
-                       int64_t time, bool *unfinished, struct store_error *error)
+static int look_at_chains(struct reading *reading, int64_t time, struct store_error *error)
 {
-    g_autoptr(GPtrArray) others = g_ptr_array_new_with_free_func(past_state_free);
+    struct past_progress *progress = reading->progress;
+    int rc = 0;
 
-    for (guint i = 0; i < chains->len; i++) {
-        const struct chain *chain = g_ptr_array_index(chains, i);
-        struct past_state *state = g_new(struct past_state, 1);
-        int rc = find_in_chain(state, reading, chain, time, error);
+    if (progress->chains == NULL) {
+        progress->states = g_ptr_array_new_with_free_func(past_state_free);
+        rc = list_chains(&progress->chains, reading->account, error);
+    }
+    while (rc == 0 && progress->next < progress->chains->len) {
+        const struct chain *chain = g_ptr_array_index(progress->chains, progress->next);
+        struct past_state state;
 
-        g_ptr_array_add(others, state);
-        if (rc < 0 && rc != STORE_NOT_FOUND) {
-            return rc;
-        }
-        *unfinished = rc == 0 && state->name == NULL;
-        if (*unfinished) {
+        rc = find_in_chain(&state, reading, chain, time, error);
+        if (reading->unfinished) {
             return 0;
         }
-        if (rc == 0 && is_name(state->name, chain->name)) {
-            enter_state(states, state);
+        if (rc == 0 || rc == STORE_NOT_FOUND) {
+            g_ptr_array_add(progress->states, g_memdup2(&state, sizeof(state)));
+            progress->next++;
+            rc = 0;
         }
     }
-    for (guint i = 0; i < others->len; i++) {
-        enter_state(states, g_ptr_array_index(others, i));
-    }
-    return 0;
+    return rc;
 }
 
-int past_list(struct account *account, const struct moment *moment, GPtrArray **out, bool *again,
-              struct store_error *error)
+/* The chains that have a name now have the first right to it. */
+static void choose_states(GHashTable *chosen, const struct past_progress *progress)
 {
-    g_autoptr(GHashTable) states =
-        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, past_state_free);
-    g_autoptr(GPtrArray) chains = NULL;
-    struct reading reading;
-    GHashTableIter iterator;
-    bool unfinished = false;
-    int64_t time;
-    void *state;
-    int rc;
+    for (guint i = 0; i < progress->states->len; i++) {
+        const struct chain *chain = g_ptr_array_index(progress->chains, i);
+        struct past_state *state = g_ptr_array_index(progress->states, i);
 
-    rc = reading_begin(&reading, account, again, error);
+        if (state->name != NULL && is_name(state->name, chain->name)) {
+            enter_state(chosen, state);
+        }
+    }
+    for (guint i = 0; i < progress->states->len; i++) {
+        enter_state(chosen, g_ptr_array_index(progress->states, i));
+    }
+}
+
+static GPtrArray *sorted_states(const struct past_progress *progress)
+{
+    g_autoptr(GHashTable) chosen =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, past_state_free);
+    GPtrArray *states = g_ptr_array_new_with_free_func(past_state_free);
+    GHashTableIter iterator;
+    void *state;
+
+    choose_states(chosen, progress);
+    g_hash_table_iter_init(&iterator, chosen);
+    while (g_hash_table_iter_next(&iterator, NULL, &state)) {
+        g_hash_table_iter_steal(&iterator);
+        g_ptr_array_add(states, state);
+    }
+    g_ptr_array_sort(states, compare_states);
+    return states;
+}
+
+int past_list(struct account *account, const struct moment *moment, GPtrArray **out,
+              struct past_progress **progress, struct store_error *error)
+{
+    struct reading reading;
+    int64_t time;
+    int rc = reading_begin(&reading, account, progress, error);
+
+    *out = NULL;
     if (rc == 0) {
         rc = moment_time(&time, account, moment, error);
     }
     if (rc == 0) {
-        rc = list_chains(&chains, account, error);
+        rc = look_at_chains(&reading, time, error);
     }
-    if (rc == 0) {
-        rc = list_states(states, &reading, chains, time, &unfinished, error);
+    if (rc == 0 && !reading.unfinished) {
+        *out = sorted_states(reading.progress);
     }
-    reading_end(&reading);
-    if (rc < 0 || unfinished) {
-        if (rc == 0) {
-            *again = true;
-        }
-        return rc;
-    }
-    *out = g_ptr_array_new_with_free_func(past_state_free);
-    g_hash_table_iter_init(&iterator, states);
-    while (g_hash_table_iter_next(&iterator, NULL, &state)) {
-        g_hash_table_iter_steal(&iterator);
-        g_ptr_array_add(*out, state);
-    }
-    g_ptr_array_sort(*out, compare_states);
-    return 0;
+    reading_end(&reading, progress);
+    return rc;
 }
 
 static void add_days(GHashTable *set, const GArray *days)
@@ -583,44 +660,58 @@ static int compare_days(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int past_days(struct account *account, GArray **out, bool *again, struct store_error *error)
+static GArray *sorted_days(GHashTable *set)
 {
-    g_autoptr(GHashTable) set = g_hash_table_new(NULL, NULL);
-    g_autoptr(GPtrArray) chains = NULL;
-    struct reading reading;
+    GArray *days = g_array_new(FALSE, FALSE, sizeof(int32_t));
     GHashTableIter iterator;
-    bool unfinished = false;
     void *day;
-    int rc;
 
-    rc = reading_begin(&reading, account, again, error);
-    if (rc == 0) {
-        rc = list_chains(&chains, account, error);
-    }
-    for (guint i = 0; rc == 0 && !unfinished && i < chains->len; i++) {
-        struct timeline timeline;
-
-        rc = read_chain(&timeline, &reading, g_ptr_array_index(chains, i), INT64_MIN, &unfinished,
-                        error);
-        add_days(set, timeline.days);
-        timeline_release(&timeline);
-    }
-    reading_end(&reading);
-    if (rc < 0 || unfinished) {
-        if (rc == 0) {
-            *again = true;
-        }
-        return rc;
-    }
-    *out = g_array_new(FALSE, FALSE, sizeof(int32_t));
     g_hash_table_iter_init(&iterator, set);
     while (g_hash_table_iter_next(&iterator, &day, NULL)) {
         int32_t value = GPOINTER_TO_INT(day);
 
-        g_array_append_val(*out, value);
+        g_array_append_val(days, value);
     }
-    g_array_sort(*out, compare_days);
-    return 0;
+    g_array_sort(days, compare_days);
+    return days;
+}
+
+static int read_days(struct reading *reading, struct store_error *error)
+{
+    struct past_progress *progress = reading->progress;
+    int rc = 0;
+
+    if (progress->chains == NULL) {
+        progress->days = g_hash_table_new(NULL, NULL);
+        rc = list_chains(&progress->chains, reading->account, error);
+    }
+    while (rc == 0 && !reading->unfinished && progress->next < progress->chains->len) {
+        const struct chain *chain = g_ptr_array_index(progress->chains, progress->next);
+        struct timeline timeline;
+
+        rc = read_chain(&timeline, reading, chain, INT64_MIN, error);
+        add_days(progress->days, timeline.days);
+        timeline_release(&timeline);
+        progress->next += reading->unfinished ? 0 : 1;
+    }
+    return rc;
+}
+
+int past_days(struct account *account, GArray **out, struct past_progress **progress,
+              struct store_error *error)
+{
+    struct reading reading;
+    int rc = reading_begin(&reading, account, progress, error);
+
+    *out = NULL;
+    if (rc == 0) {
+        rc = read_days(&reading, error);
+    }
+    if (rc == 0 && !reading.unfinished) {
+        *out = sorted_days(reading.progress->days);
+    }
+    reading_end(&reading, progress);
+    return rc;
 }
 
 /* --- opening --- */
@@ -682,14 +773,14 @@ static char *name_for_people(const struct past_state *state)
 }
 
 int past_open(struct account *account, const char *name, const struct moment *moment,
-              struct mailbox **out, bool *again, struct store_error *error)
+              struct mailbox **out, struct past_progress **progress, struct store_error *error)
 {
     struct past_state state;
     struct snapshot *snapshot;
     struct mailbox *mailbox;
-    int rc = past_find(account, name, moment, &state, again, error);
+    int rc = past_find(account, name, moment, &state, progress, error);
 
-    if (rc == 0 && again != NULL && *again) {
+    if (rc == 0 && progress != NULL && *progress != NULL) {
         return 0;
     }
     if (rc == 0) {

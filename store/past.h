@@ -12,9 +12,11 @@
  * Changes on their way in the journal of the account's own store are seen.
  *
  * Reading a long history takes about two microseconds a commit, once: what was learned is kept as
- * derived state (internal/timeline.h). With again not NULL a call reads at most PAST_STEPS commits;
- * *again tells that there is more to do: nothing else is filled, the call is to be repeated. With
- * NULL it is done at once.
+ * derived state (internal/timeline.h). With progress not NULL a call does no more than PAST_STEPS
+ * commits' worth of work (plus what listing the names of all mailboxes takes). If that is not all,
+ * *progress (NULL before the first call) keeps what is known so far: nothing else is filled, and
+ * the call is to be repeated with the same arguments. Else *progress is NULL afterwards. With NULL
+ * all is done at once.
  */
 #ifndef ANNAL_STORE_PAST_H
 #define ANNAL_STORE_PAST_H
@@ -29,7 +31,14 @@
 #include "store/moment.h"
 #include "store/object_id.h"
 
-enum { PAST_STEPS = 4096 };
+enum {
+    PAST_STEPS = 4096,
+    PAST_LOOK = 4, /* steps that it takes to look at one mailbox */
+};
+
+struct past_progress;
+/* Gives up. Accepts NULL. */
+void past_progress_free(struct past_progress *progress);
 
 /* A mailbox at a moment. */
 struct past_state {
@@ -47,23 +56,24 @@ void past_state_clear(struct past_state *state);
  * STORE_NOT_FOUND: it did not exist then, the history does not reach back so far, or there is no
  * such commit or more than one that begins so (error's detail says which). STORE_BAD_NAME. */
 int past_find(struct account *account, const char *name, const struct moment *moment,
-              struct past_state *out, bool *again, struct store_error *error);
+              struct past_state *out, struct past_progress **progress, struct store_error *error);
 
 /* The mailboxes at a moment: a new array of struct past_state *, with a free function, sorted like
  * account_list(). A name that several histories claim is there once, as past_find() has it. */
-int past_list(struct account *account, const struct moment *moment, GPtrArray **out, bool *again,
-              struct store_error *error);
+int past_list(struct account *account, const struct moment *moment, GPtrArray **out,
+              struct past_progress **progress, struct store_error *error);
 
 /* The days (since 1970-01-01, in UTC) on which a mailbox changed, as far as the history is there:
  * a new array of int32_t, ascending, each once. */
-int past_days(struct account *account, GArray **out, bool *again, struct store_error *error);
+int past_days(struct account *account, GArray **out, struct past_progress **progress,
+              struct store_error *error);
 
 /* The mailbox as past_find() has it, to be read and copied from: mailbox_snapshot() stays as it is,
  * every change fails with STORE_FORBIDDEN. A state that is no mailbox of ours was never shown to
  * anybody: the last good one before it stands in. Opening is the work of opening a mailbox.
  * mailbox_name() says what and when, for people: "INBOX at 2026-11-17 (4757b1edd979)". */
 int past_open(struct account *account, const char *name, const struct moment *moment,
-              struct mailbox **out, bool *again, struct store_error *error);
+              struct mailbox **out, struct past_progress **progress, struct store_error *error);
 
 /* The state at a commit. To be released before the account. STORE_NOT_FOUND, STORE_CORRUPT,
  * STORE_UNSUPPORTED. */

@@ -391,7 +391,7 @@ int timeline_read(struct timeline *timeline, struct timeline_reader *reader,
 
 /* --- finding --- */
 
-int timeline_find(const struct timeline *timeline, struct objects *objects, int64_t time,
+int timeline_find(const struct timeline *timeline, struct timeline_reader *reader, int64_t time,
                   struct object_id *commit, int64_t *date, const char **name,
                   struct store_error *error)
 {
@@ -409,11 +409,12 @@ int timeline_find(const struct timeline *timeline, struct objects *objects, int6
     next = stretch->newest;
     for (uint32_t i = 0; i < stretch->count && !object_id_is_zero(&next); i++) {
         struct event event;
-        int rc = read_event(&event, objects, &next, "", error);
+        int rc = read_event(&event, reader->objects, &next, "", error);
 
         if (rc < 0) {
             return rc;
         }
+        reader->steps -= reader->steps > 0;
         event_clear(&event);
         if (event.date <= time) {
             *commit = next;

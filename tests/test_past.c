@@ -907,28 +907,28 @@ START_TEST(test_past__reads_a_long_history_in_several_calls)
     commit_often(COMMITS, at_day(2));
     for (int i = 0; i < 3; i++) {
         struct past_state state;
-        bool again = true;
+        struct past_progress *progress = NULL;
 
         moment = moment_at(at_day(2) + COMMITS - 1 - i * (COMMITS / 2 - 10));
-        for (calls = 0; again; calls++) {
-            ck_assert_int_eq(past_find(fixture.account, "INBOX", &moment, &state, &again, &error),
-                             0);
+        for (calls = 0; calls == 0 || progress != NULL; calls++) {
+            ck_assert_int_eq(
+                past_find(fixture.account, "INBOX", &moment, &state, &progress, &error), 0);
         }
         ck_assert_uint_eq(calls, i == 2 ? 2 : i == 1 ? 2 : 1);
         ck_assert_int_eq(state.time, moment.last);
         past_state_clear(&state);
     }
-    for (bool again = true; again;) {
-        ck_assert_int_eq(past_days(fixture.account, &days, &again, &error), 0);
-    }
+    struct past_progress *progress = NULL;
+    do {
+        ck_assert_int_eq(past_days(fixture.account, &days, &progress, &error), 0);
+    } while (progress != NULL);
     ck_assert_uint_eq(days->len, 3);
     g_array_unref(days);
     /* What is learned is there for the next one who asks. */
     moment = moment_at(at_day(2) + 5);
     struct past_state state;
-    bool again = true;
-    ck_assert_int_eq(past_find(fixture.account, "INBOX", &moment, &state, &again, &error), 0);
-    ck_assert(!again);
+    ck_assert_int_eq(past_find(fixture.account, "INBOX", &moment, &state, &progress, &error), 0);
+    ck_assert_ptr_null(progress);
     ck_assert_int_eq(state.time, moment.last);
     past_state_clear(&state);
 }
@@ -953,9 +953,9 @@ START_TEST(test_past__is_known_by_the_time_that_somebody_asks)
     store_maintain(fixture.store);
     struct moment moment = moment_at(at_day(2));
     struct past_state state;
-    bool again = true;
-    ck_assert_int_eq(past_find(fixture.account, "INBOX", &moment, &state, &again, &error), 0);
-    ck_assert(!again);
+    struct past_progress *progress = NULL;
+    ck_assert_int_eq(past_find(fixture.account, "INBOX", &moment, &state, &progress, &error), 0);
+    ck_assert_ptr_null(progress);
     past_state_clear(&state);
 }
 END_TEST

@@ -70,8 +70,8 @@ int timeline_read(struct timeline *timeline, struct timeline_reader *reader,
 bool timeline_reaches(const struct timeline *timeline, int64_t since);
 
 /* The newest commit that is not after time. name: NULL if the mailbox was deleted then; borrowed.
- * STORE_NOT_FOUND. */
-int timeline_find(const struct timeline *timeline, struct objects *objects, int64_t time,
+ * Takes steps, but never waits for want of them. STORE_NOT_FOUND. */
+int timeline_find(const struct timeline *timeline, struct timeline_reader *reader, int64_t time,
                   struct object_id *commit, int64_t *date, const char **name,
                   struct store_error *error);
 
