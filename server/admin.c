@@ -170,12 +170,12 @@ static char *ask_once(FILE *terminal, const char *prompt)
         return NULL;
     quiet = before;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
-    fputs(prompt, terminal);
-    fflush(terminal);
+    /* First, as what is typed before is thrown away. */
     tcsetattr(fileno(terminal), TCSAFLUSH, &quiet);
+    dprintf(fileno(terminal), "%s", prompt);
     line = read_line(terminal);
     tcsetattr(fileno(terminal), TCSAFLUSH, &before);
-    fputc('\n', terminal);
+    dprintf(fileno(terminal), "\n");
     return line;
 }
 
