@@ -161,8 +161,9 @@ int mailbox_prepare(struct mailbox *mailbox, struct store_error *error)
     return rc;
 }
 
-/* A mailbox took the name of one that we know, with a UIDVALIDITY that is not above its: clients
- * would take its UIDs for those they have seen. It gets a new one. */
+/* Another mailbox took the name of one that we know, with a UIDVALIDITY that is not above its:
+ * clients would take its UIDs for those they have seen. It gets a new one. (A mailbox that took
+ * over another server's UIDVALIDITY keeps it: nothing was ever known under that here.) */
 static int renew_uid_validity(struct mailbox *mailbox, struct store_error *error)
 {
     struct account *account = mailbox->account;
@@ -223,8 +224,8 @@ static int load_tip(struct mailbox *mailbox, struct store_error *error)
 static int continue_from(struct mailbox *mailbox, const struct remembered *remembered,
                          struct store_error *error)
 {
-    uint32_t uid_validity;
-    bool had_uids;
+    struct snapshot *known;
+    bool other;
     int rc = snapshot_cache_load(&mailbox->snapshot, mailbox, &remembered->commit, error);
 
     if (rc < 0) {
@@ -236,17 +237,18 @@ static int continue_from(struct mailbox *mailbox, const struct remembered *remem
     if (rc < 0 || !mailbox->deleted) {
         return rc;
     }
-    uid_validity = mailbox->snapshot->uid_validity;
-    had_uids = mailbox->snapshot->uid_next > 1;
+    known = g_steal_pointer(&mailbox->snapshot);
     mailbox->deleted = false;
-    g_clear_pointer(&mailbox->snapshot, snapshot_unref);
     rc = load_tip(mailbox, error);
     if (rc == 0) {
         mailbox->recent_from = 1;
+        other = strcmp(known->mailbox_id, mailbox->snapshot->mailbox_id) != 0;
+        if (other && known->uid_next > 1 &&
+            mailbox->snapshot->uid_validity <= known->uid_validity) {
+            rc = renew_uid_validity(mailbox, error);
+        }
     }
-    if (rc == 0 && had_uids && mailbox->snapshot->uid_validity <= uid_validity) {
-        rc = renew_uid_validity(mailbox, error);
-    }
+    snapshot_unref(known);
     return rc;
 }
 

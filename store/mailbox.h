@@ -89,7 +89,7 @@ int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_
  * of the account has it (one that never had a message gets a new one instead), or a deleted one of
  * this name had it. STORE_LIMIT: too high a number.
  * Other processes see another mailbox in the place of this one; what they have acknowledged in the
- * old one and not yet written is kept as a deleted mailbox. */
+ * old one and not yet written comes into it, under fresh UIDs. */
 int mailbox_take_over(struct mailbox *mailbox, uint32_t uid_validity, uint32_t uid_next,
                       const struct origin *origin, struct store_error *error);
 

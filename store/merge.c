@@ -1,6 +1,8 @@
 /* Somebody moved a branch in git while changes of ours, already acknowledged, were on their way to
  * it. Both are kept: what the other did since the last state that both know is done again on top
  * of ours, under IMAP's promises (fresh UIDs, a higher MODSEQ), in a commit with both as parents.
+ * Where the branch has another UIDVALIDITY by now (takeover.c) it is the other way round: what we
+ * did is done again on top of the other's.
  */
 #include <string.h>
 
@@ -9,11 +11,12 @@
 #include "store/internal/snapshot_load.h"
 
 struct merge {
-    const struct snapshot *ours;
+    const struct snapshot *ours; /* on top of which the commit comes */
     const struct snapshot *theirs;
     struct snapshot_builder *builder;
     GArray *arrived; /* struct message */
     bool purged;     /* theirs is what a purge has made of the state that both know */
+    bool renewed;    /* ours is what stands in git, with another UIDVALIDITY, and theirs is ours */
 };
 
 static uint64_t apply_bits(uint64_t ours, uint64_t before, uint64_t after)
@@ -97,7 +100,10 @@ static int build(struct merge *merge, const struct snapshot *base, struct store_
     if (theirs == NULL || base == NULL) {
         return 0;
     }
-    merge->builder->uid_next = MAX(merge->builder->uid_next, theirs->uid_next);
+    /* Under another UIDVALIDITY it means nothing how far UIDs had come. */
+    if (!merge->renewed) {
+        merge->builder->uid_next = MAX(merge->builder->uid_next, theirs->uid_next);
+    }
     merge->builder->modseq =
         MAX(merge->ours->highest_modseq, theirs->highest_modseq) + (merge->purged ? 2 : 1);
     snapshot_walk_both(base, theirs, take_over, merge);
@@ -105,7 +111,8 @@ static int build(struct merge *merge, const struct snapshot *base, struct store_
 }
 
 static int commit(struct account *account, const char *ref, const struct merge *merge,
-                  const struct object_id *outside, struct store_error *error)
+                  const struct object_id *ours, const struct object_id *outside,
+                  struct store_error *error)
 {
     struct origin origin = {.time = account->host->now(account->host->data)};
     struct transaction transaction;
@@ -114,9 +121,9 @@ static int commit(struct account *account, const char *ref, const struct merge *
 
     /* Behind ours is the history that must be forgotten: it is left, with a gap in the MODSEQs. */
     if (rc == 0) {
-        transaction.other = merge->purged ? NULL : outside;
+        transaction.other = merge->purged ? NULL : merge->renewed ? ours : outside;
         rc = transaction_write(&transaction, merge->builder,
-                               merge->purged ? outside : &merge->ours->commit,
+                               merge->purged || merge->renewed ? outside : ours,
                                "RECONCILE a change from outside", &after, error);
     }
     if (rc == 0) {
@@ -160,8 +167,53 @@ static int load(struct snapshot **out, struct account *account, const struct obj
 
 static bool is_other(const struct snapshot *ours, const struct snapshot *theirs)
 {
-    return theirs != NULL && (theirs->uid_validity != ours->uid_validity ||
-                              strcmp(theirs->mailbox_id, ours->mailbox_id) != 0);
+    return theirs != NULL && strcmp(theirs->mailbox_id, ours->mailbox_id) != 0;
+}
+
+static bool is_renewed(const struct snapshot *ours, const struct snapshot *theirs)
+{
+    return theirs != NULL && theirs->uid_validity != ours->uid_validity;
+}
+
+/* Loads all three: the keywords of the one that the commit comes on top of keep their places. */
+static int load_all(struct snapshot **own, struct snapshot **theirs, struct snapshot **before,
+                    struct account *account, const struct object_id *base,
+                    const struct object_id *ours, const struct object_id *outside,
+                    struct store_error *error)
+{
+    bool moved;
+    int rc = snapshot_load(own, &moved, account->objects, ours, NULL, error);
+
+    if (rc == 0) {
+        rc = load(theirs, account, outside, *own, error);
+    }
+    if (rc < 0 || !is_renewed(*own, *theirs)) {
+        return rc < 0 ? rc : load(before, account, base, *own, error);
+    }
+    g_clear_pointer(theirs, snapshot_unref);
+    rc = snapshot_load(theirs, &moved, account->objects, outside, NULL, error);
+    g_clear_pointer(own, snapshot_unref);
+    if (rc == 0) {
+        rc = snapshot_load(own, &moved, account->objects, ours, *theirs, error);
+    }
+    return rc < 0 ? rc : load(before, account, base, *theirs, error);
+}
+
+static int merge_states(struct account *account, const char *ref, struct merge *merge,
+                        const struct snapshot *before, const struct object_id *ours,
+                        const struct object_id *outside, struct store_error *error)
+{
+    int rc;
+
+    merge->builder = snapshot_builder_new(merge->ours);
+    merge->arrived = g_array_new(FALSE, FALSE, sizeof(struct message));
+    rc = build(merge, before, error);
+    if (rc == 0) {
+        rc = commit(account, ref, merge, ours, outside, error);
+    }
+    g_array_unref(merge->arrived);
+    snapshot_builder_free(merge->builder);
+    return rc;
 }
 
 int mailbox_merge(struct account *account, const char *ref, const struct object_id *base,
@@ -171,31 +223,19 @@ int mailbox_merge(struct account *account, const char *ref, const struct object_
     struct snapshot *own = NULL;
     struct snapshot *before = NULL;
     struct snapshot *theirs = NULL;
-    bool moved;
-    int rc = snapshot_load(&own, &moved, account->objects, ours, NULL, error);
+    int rc = load_all(&own, &theirs, &before, account, base, ours, outside, error);
 
-    *other = false;
-    if (rc == 0) {
-        rc = load(&theirs, account, outside, own, error);
-    }
-    if (rc == 0) {
-        rc = load(&before, account, base, own, error);
-    }
-    if (rc == 0 && is_other(own, theirs)) {
-        *other = true;
-    } else if (rc == 0) {
-        struct merge merge = {.ours = own, .theirs = theirs};
+    *other = rc == 0 && (is_other(own, theirs) || (is_renewed(own, theirs) && before == NULL));
+    if (rc == 0 && !*other) {
+        struct merge merge = {.ours = own, .theirs = theirs, .renewed = is_renewed(own, theirs)};
 
-        merge.purged = theirs != NULL && before != NULL && was_purged(account, base);
-
-        merge.builder = snapshot_builder_new(own);
-        merge.arrived = g_array_new(FALSE, FALSE, sizeof(struct message));
-        rc = build(&merge, before, error);
-        if (rc == 0) {
-            rc = commit(account, ref, &merge, outside, error);
+        if (merge.renewed) {
+            merge.ours = theirs;
+            merge.theirs = own;
+        } else {
+            merge.purged = theirs != NULL && before != NULL && was_purged(account, base);
         }
-        g_array_unref(merge.arrived);
-        snapshot_builder_free(merge.builder);
+        rc = merge_states(account, ref, &merge, before, ours, outside, error);
     }
     snapshot_unref(before);
     snapshot_unref(theirs);

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "store/internal/account_private.h"
 #include "tests/mail_fixture.h"
@@ -215,6 +217,133 @@ START_TEST(test_takeover__is_served_by_whoever_has_the_mailbox_open)
 }
 END_TEST
 
+/* --- beside a server --- */
+
+/* The same account, as a server has it: with a journal. */
+static struct mail_fixture server;
+static struct mailbox *served;
+
+static void start_server(const char *mailbox)
+{
+    static const struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
+    struct store_error error = {0};
+
+    server = fixture;
+    ck_assert_int_eq(store_open(&server.store, fixture.directory, host_system(), &error), 0);
+    ck_assert_int_eq(store_open_journal(server.store, &settings, &error), 0);
+    ck_assert_int_eq(store_open_account(server.store, "alice", &server.account, &error), 0);
+    served = open_mailbox(&server, mailbox);
+}
+
+static void stop_server(void)
+{
+    mailbox_unref(served);
+    account_unref(server.account);
+    store_close(server.store);
+}
+
+/* What the server acknowledges while git does not know of it yet. */
+static void deliver_first(void)
+{
+    struct store_error error = {0};
+
+    append_text(&server, served, "Subject: first\r\n\r\n");
+    append_text(&server, served, "Subject: second\r\n\r\n");
+    append_text(&server, served, "Subject: third\r\n\r\n");
+    ck_assert_int_eq(flag(&server, served, 2, FLAG_MODE_ADD, MESSAGE_FLAGGED, "$Server"), 0);
+    ck_assert_int_eq(expunge(&server, served, 3), 0);
+    ck_assert_int_eq(store_sync(server.store, &error), 0);
+}
+
+/* What the server finds when it looks again. */
+static void check_served(const char *name, uint32_t uid_validity, const uint32_t *uids,
+                         size_t count)
+{
+    struct store_error error = {0};
+    const struct snapshot *snapshot;
+    size_t index;
+    char *deleted;
+
+    ck_assert_int_eq(mailbox_refresh(served, &error), 0);
+    ck_assert_int_eq(store_flush(server.store, &error), 0);
+    ck_assert(mailbox_is_deleted(served));
+    mailbox_unref(served);
+    served = open_mailbox(&server, name);
+    snapshot = mailbox_snapshot(served);
+    if (uid_validity != 0)
+        ck_assert_uint_eq(snapshot_uid_validity(snapshot), uid_validity);
+    ck_assert_uint_eq(snapshot_count(snapshot), count);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_uint_eq(snapshot_message(snapshot, i).uid, uids[i]);
+    ck_assert(snapshot_keyword_find(snapshot, "$Server", &index));
+    ck_assert_uint_eq(snapshot_message(snapshot, count - 1).keywords, UINT64_C(1) << index);
+    ck_assert_uint_eq(snapshot_message(snapshot, count - 1).flags, MESSAGE_FLAGGED);
+    deleted = GIT_OUTPUT(fixture.path, "for-each-ref", "refs/deleted/");
+    ck_assert_str_eq(deleted, "");
+    free(deleted);
+}
+
+START_TEST(test_takeover__what_a_server_has_acknowledged_stays_in_the_mailbox)
+{
+    start_server("INBOX");
+    deliver_first();
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    check_served("INBOX", 1275660208, (const uint32_t[]){1, 2}, 2);
+    stop_server();
+}
+END_TEST
+
+START_TEST(test_takeover__what_a_server_has_acknowledged_comes_after_what_was_imported)
+{
+    start_server("INBOX");
+    deliver_first();
+    ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+    ck_assert_int_eq(append_uids(inbox, (const uint32_t[]){1, 2, 77}, 3, &(uint32_t){0}), 0);
+    ck_assert_int_eq(flag(&fixture, inbox, 77, FLAG_MODE_ADD, MESSAGE_SEEN, "$Import"), 0);
+    check_served("INBOX", 1275660208, (const uint32_t[]){1, 2, 77, 78, 79}, 5);
+    ck_assert_uint_eq(message_of(served, 77).flags, MESSAGE_SEEN);
+    stop_server();
+}
+END_TEST
+
+START_TEST(test_takeover__what_a_server_has_acknowledged_survives_its_crash)
+{
+    struct store_error error = {0};
+    int status = 0;
+    pid_t child = fork();
+
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        start_server("INBOX");
+        deliver_first();
+        ck_assert_int_eq(take_over(inbox, 1275660208, 0), 0);
+        _exit(EXIT_SUCCESS); /* nothing is in git */
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    start_server("INBOX"); /* replays */
+    ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(served)), 1275660208);
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(served)), 2);
+    stop_server();
+    ck_assert_int_eq(mailbox_refresh(inbox, &error), 0);
+}
+END_TEST
+
+START_TEST(test_takeover__what_a_server_has_acknowledged_stays_where_one_makes_way)
+{
+    struct mailbox *drafts = open_mailbox(&fixture, "Drafts");
+    uint32_t wanted = snapshot_uid_validity(mailbox_snapshot(drafts));
+
+    start_server("Drafts");
+    deliver_first();
+    ck_assert_int_eq(take_over(inbox, wanted, 0), 0);
+    check_served("Drafts", 0, (const uint32_t[]){1, 2}, 2);
+    ck_assert_uint_gt(snapshot_uid_validity(mailbox_snapshot(served)), wanted);
+    stop_server();
+    mailbox_unref(drafts);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("takeover");
@@ -233,6 +362,11 @@ int main(void)
     tcase_add_test(tests, test_takeover__a_mailbox_that_was_never_used_makes_way);
     tcase_add_test(tests, test_takeover__new_mailboxes_come_above_it);
     tcase_add_test(tests, test_takeover__is_served_by_whoever_has_the_mailbox_open);
+    tcase_add_test(tests, test_takeover__what_a_server_has_acknowledged_stays_in_the_mailbox);
+    tcase_add_test(tests,
+                   test_takeover__what_a_server_has_acknowledged_comes_after_what_was_imported);
+    tcase_add_test(tests, test_takeover__what_a_server_has_acknowledged_survives_its_crash);
+    tcase_add_test(tests, test_takeover__what_a_server_has_acknowledged_stays_where_one_makes_way);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
