@@ -1,11 +1,8 @@
 #include "server/admin_account.h"
 
-#include <unistd.h>
-
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "store/follow.h"
-
-enum { RELAXED_SECONDS = 2 };
 
 bool admin_account_open(struct admin_account *opened, const char *config, const char *data,
                         const char *user)
@@ -23,18 +20,10 @@ bool admin_account_follow(struct admin_account *opened, const char *user)
     int rc = store_open_account(opened->store, user, &opened->account, &error);
 
     if (rc == 0)
-        admin_account_settle(&opened->config);
-    if (rc == 0)
-        rc = follow_journal(opened->account, FOLLOW_SECONDS, &error);
+        rc = admin_settle_within(&opened->config, user, FOLLOW_SECONDS, &error);
     if (rc != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
     return rc == 0;
-}
-
-void admin_account_settle(const struct config *config)
-{
-    if (config->relaxed_flags)
-        sleep(RELAXED_SECONDS);
 }
 
 bool admin_account_sync(struct admin_account *opened)

@@ -14,15 +14,12 @@ struct admin_account {
 };
 
 /* Reads the configuration, opens the store and, unless user is NULL, the user's account; waits
- * until git has what a server had acknowledged. False when the problem has been told; to be closed
- * then, too. */
+ * until git has what a server had acknowledged (admin_settle.h). False when the problem has been
+ * told; to be closed then, too. */
 bool admin_account_open(struct admin_account *opened, const char *config, const char *data,
                         const char *user);
 /* The second half of that. */
 bool admin_account_follow(struct admin_account *opened, const char *user);
-/* Waits for changes of flags that may become durable a little later: nobody but their server knows
- * of them as yet. */
-void admin_account_settle(const struct config *config);
 /* Makes what was changed durable; false when the problem has been told. */
 bool admin_account_sync(struct admin_account *opened);
 void admin_account_close(struct admin_account *opened);

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "server/admin.h"
-#include "server/admin_account.h"
 #include "server/admin_output.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/git_program.h"
 #include "store/bundle.h"
@@ -413,7 +413,7 @@ static char *path_in(const char *directory, const char *user)
     return path;
 }
 
-static bool back_up_user(struct store *store, const char *user,
+static bool back_up_user(struct store *store, const struct config *config, const char *user,
                          const struct backup_options *options, const char *target)
 {
     struct store_error error = {0};
@@ -427,8 +427,10 @@ static bool back_up_user(struct store *store, const char *user,
         admin_complain("%s exists: name another file, or --replace", path);
     else if (store_open_account(store, user, &account, &error) != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
-    else
+    else {
+        admin_settle(config, user);
         good = back_up(account, options, path);
+    }
     account_unref(account);
     g_free(path);
     return good;
@@ -441,7 +443,7 @@ static int back_up_all(struct store *store, const struct config *config,
     bool good = users != NULL;
 
     for (guint i = 0; users != NULL && i < users->len; i++)
-        good = back_up_user(store, g_ptr_array_index(users, i), options, target) && good;
+        good = back_up_user(store, config, g_ptr_array_index(users, i), options, target) && good;
     if (users != NULL)
         g_ptr_array_unref(users);
     return good ? ADMIN_DONE : ADMIN_FAILED;
@@ -456,13 +458,11 @@ static int run(const struct backup_options *options, const char *user, const cha
 
     if (admin_read_config(&config, options->config, options->data))
         store = admin_open_store(&config);
-    if (store != NULL)
-        admin_account_settle(&config);
     if (store != NULL && options->all && (stat(target, &status) != 0 || !S_ISDIR(status.st_mode)))
         admin_complain("%s: --all needs a directory", target);
     else if (store != NULL && options->all)
         result = back_up_all(store, &config, options, target);
-    else if (store != NULL && back_up_user(store, user, options, target))
+    else if (store != NULL && back_up_user(store, &config, user, options, target))
         result = ADMIN_DONE;
     store_close(store);
     config_release(&config);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "store/signing.h"
 
@@ -22,6 +23,7 @@ static bool sign(const struct config *config, const char *user, void *key)
         admin_complain("%s can't be a user's name", user);
         return false;
     }
+    admin_settle(config, user);
     repository = admin_repository(config, user);
     int code = checkpoint_make(repository, host_system(), key, user, 0, &made, &error);
     g_free(repository);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/delivery.h"
 #include "server/quota_users.h"
@@ -125,8 +126,10 @@ static int open_account(const struct deliver *deliver, struct store *store, stru
 {
     struct store_error error = {STORE_OK, ""};
     struct origin origin = admin_origin("deliver");
-    int code = store_open_account(store, deliver->user, out, &error);
+    int code;
 
+    admin_settle(&deliver->config, deliver->user);
+    code = store_open_account(store, deliver->user, out, &error);
     if (code == 0)
         return EX_OK;
     if (code == STORE_NOT_FOUND && !users_exists(users, deliver->user)) {

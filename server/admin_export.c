@@ -6,6 +6,7 @@
 
 #include "server/admin.h"
 #include "server/admin_moment.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/export_maildir.h"
 #include "server/export_mbox.h"
@@ -246,7 +247,8 @@ static bool write_mailboxes(const GPtrArray *mailboxes, struct account *account,
     return done;
 }
 
-static bool export_account(struct store *store, const struct export_options *options)
+static bool export_account(struct store *store, const struct config *config,
+                           const struct export_options *options)
 {
     GPtrArray *mailboxes = g_ptr_array_new_with_free_func(wanted_free);
     struct store_error error = {0};
@@ -255,6 +257,8 @@ static bool export_account(struct store *store, const struct export_options *opt
                     ? true
                     : fail(options->user, &error);
 
+    if (done)
+        admin_settle(config, options->user);
     done = done && find_mailboxes(mailboxes, account, options) &&
            write_mailboxes(mailboxes, account, options);
     g_ptr_array_unref(mailboxes);
@@ -271,7 +275,7 @@ static int run(const struct export_options *options)
     if (done)
         store = admin_open_store(&config);
     interrupt_catch();
-    done = store != NULL && export_account(store, options);
+    done = store != NULL && export_account(store, &config, options);
     store_close(store);
     config_release(&config);
     return done && fflush(stdout) == 0 ? ADMIN_DONE : ADMIN_FAILED;

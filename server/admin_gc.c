@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "store/collect.h"
 #include "store/retention.h"
@@ -154,6 +155,7 @@ static bool collect(const struct config *config, const char *user, void *options
         settings.progress = show_progress;
         settings.data = &progress;
     }
+    admin_settle(config, user);
     repository = admin_repository(config, user);
     if (settings.history && !cut_history(config, user, repository)) {
         g_free(repository);

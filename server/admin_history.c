@@ -6,6 +6,7 @@
 
 #include "protocol/header.h"
 #include "protocol/sequence_set.h"
+#include "server/admin_settle.h"
 #include "server/log.h"
 
 enum {
@@ -78,6 +79,7 @@ bool history_view_begin(struct history_view *view, const struct history_options 
         admin_complain("%s can't be a user's name", user);
         return false;
     }
+    admin_settle(&view->config, user);
     repository = admin_repository(&view->config, user);
     result = history_open(&view->history, repository, &view->error);
     g_free(repository);

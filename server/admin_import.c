@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/import_maildir.h"
 #include "server/import_mbox.h"
@@ -162,8 +163,10 @@ static struct account *open_account(struct store *store, const struct config *co
     struct store_error error = {0};
     struct origin origin = admin_origin("import");
     struct account *account = NULL;
-    int result = store_open_account(store, user, &account, &error);
+    int result;
 
+    admin_settle(config, user);
+    result = store_open_account(store, user, &account, &error);
     if (result == STORE_NOT_FOUND) {
         struct users *users = admin_open_users(config);
 

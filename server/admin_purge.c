@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/control.h"
 #include "server/log.h"
@@ -289,6 +290,7 @@ static int purge(const struct config *config, const char *user, const char *mail
     standing.lease_path = g_strdup_printf("%s/annal-lease", repository);
     standing.store = admin_open_store(config);
     if (standing.store != NULL) {
+        admin_settle(config, user);
         int code = purge_run(repository, cache, host_system(), &request, &result, &error);
 
         status = finish(user, code, &result, options, &error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/json.h"
 #include "server/quota_users.h"
@@ -125,6 +126,7 @@ static int show(const struct quota_options *options, const struct config *config
         return ADMIN_FAILED;
     quota_users_init(&quotas, users, config);
     quota_limits_of(&quotas.source, user, &limits);
+    admin_settle(config, user);
     if (store_open_account(store, user, &account, &error) != 0 ||
         account_usage(account, limits.count_history, &usage, &error) != 0) {
         complain(user, &error);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "server/admin.h"
+#include "server/admin_settle.h"
 #include "server/commands.h"
 #include "store/hold.h"
 #include "store/signing.h"
@@ -133,6 +134,7 @@ static bool verify(const struct config *config, const char *user, void *keys)
         admin_complain("%s can't be a user's name", user);
         return false;
     }
+    admin_settle(config, user);
     repository = admin_repository(config, user);
     if (verify_repository(repository, print_finding, (void *)user, &findings, &error) != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);

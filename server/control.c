@@ -31,6 +31,8 @@ struct client {
     struct bufferevent *stream;
     GList node;
     bool answered;
+    struct settle *settle; /* what it waits for; NULL: nothing */
+    struct event *settled;
 };
 
 /* --- answers --- */
@@ -128,9 +130,16 @@ static bool answer_stand(const struct control *control, char **words, GString *o
     return true;
 }
 
-static void answer_request(const struct control *control, const char *line, GString *out)
+static void answer_error(GString *out, const char *reason)
 {
-    char **words = control_fields(line);
+    g_string_assign(out, "error");
+    add_field(out, reason);
+    g_string_append(out, "\nend\n");
+}
+
+static void answer_request(const struct control *control, const char *line, char **words,
+                           GString *out)
+{
     bool known = true;
 
     g_string_append(out, "ok\n");
@@ -145,10 +154,10 @@ static void answer_request(const struct control *control, const char *line, GStr
     else
         known =
             words[0] != NULL && strcmp(words[0], "kick") == 0 && answer_kick(control, words, out);
-    if (!known)
-        g_string_assign(out, "error\tno such request\n");
-    g_string_append(out, "end\n");
-    g_strfreev(words);
+    if (known)
+        g_string_append(out, "end\n");
+    else
+        answer_error(out, "no such request");
 }
 
 /* --- clients --- */
@@ -157,7 +166,68 @@ static void client_free(struct client *client)
 {
     g_queue_unlink(&client->control->clients, &client->node);
     bufferevent_free(client->stream);
+    if (client->settled != NULL)
+        event_free(client->settled);
+    settle_unref(client->settle);
     g_free(client);
+}
+
+static void send_answer(struct client *client, GString *answer)
+{
+    client->answered = true;
+    bufferevent_write(client->stream, answer->str, answer->len);
+    g_string_free(answer, TRUE);
+}
+
+static void on_settled(evutil_socket_t fd, short events, void *data)
+{
+    struct client *client = data;
+    GString *answer = g_string_new("ok\nend\n");
+    const char *problem;
+
+    (void)fd;
+    (void)events;
+    if (!settle_done(client->settle, &problem))
+        problem = "the server is too busy";
+    if (problem != NULL)
+        answer_error(answer, problem);
+    send_answer(client, answer);
+}
+
+/* The answer comes when the worker has done it. False if that can't be. */
+static bool begin_to_settle(struct client *client, const char *user)
+{
+    const struct timeval limit = {.tv_sec = CONTROL_SETTLE_SECONDS};
+    struct control *control = client->control;
+
+    client->settle = workers_settle(control->sources->workers, user);
+    if (client->settle != NULL)
+        client->settled =
+            event_new(control->base, settle_fd(client->settle), EV_READ, on_settled, client);
+    return client->settled != NULL && event_add(client->settled, &limit) == 0;
+}
+
+static bool is_settle(char **words)
+{
+    return words[0] != NULL && strcmp(words[0], "settle") == 0 && words[1] != NULL &&
+           words[2] == NULL;
+}
+
+static void on_request(struct client *client, const char *line)
+{
+    char **words = control_fields(line);
+    GString *answer = g_string_new(NULL);
+    bool later = is_settle(words) && begin_to_settle(client, words[1]);
+
+    if (is_settle(words) && !later)
+        answer_error(answer, "out of descriptors");
+    else if (!later)
+        answer_request(client->control, line, words, answer);
+    if (later)
+        g_string_free(answer, TRUE);
+    else
+        send_answer(client, answer);
+    g_strfreev(words);
 }
 
 static void on_input(struct bufferevent *stream, void *data)
@@ -172,13 +242,8 @@ static void on_input(struct bufferevent *stream, void *data)
     }
     if (line == NULL)
         return;
-    GString *answer = g_string_new(NULL);
-
-    answer_request(client->control, line, answer);
-    client->answered = true;
     bufferevent_disable(stream, EV_READ);
-    bufferevent_write(stream, answer->str, answer->len);
-    g_string_free(answer, TRUE);
+    on_request(client, line);
     free(line);
 }
 

@@ -5,6 +5,7 @@
  *   health               a line for each problem
  *   stand TAB USER       "waiting", or "busy": stand.h
  *   stand                "none", "waiting", "standing", or "failed" TAB reason
+ *   settle TAB USER      nothing, once git has what the user's clients were told is done: settle.h
  *   kick TAB session TAB ID, kick TAB user TAB NAME    a line with the number of sessions
  *
  * Fields are separated by TAB; in a field TAB, LF and backslash are written as \t, \n and \\. The
@@ -24,10 +25,12 @@ struct event_base;
 struct control;
 
 enum {
-    CONTROL_CLIENTS_MAX = 8,
+    CONTROL_CLIENTS_MAX = 64,
     CONTROL_REQUEST_MAX = 1024,             /* octets */
     CONTROL_ANSWER_MAX = 256 * 1024 * 1024, /* octets that a client takes */
     CONTROL_SECONDS = 10,                   /* for a request, and between two pieces of an answer */
+    CONTROL_SETTLE_SECONDS =
+        8, /* for a worker that settles; fewer, so that its client hears of it */
 };
 
 /* --- the server's side: one thread, the event loop's --- */

@@ -65,6 +65,7 @@ struct workers {
     GPtrArray *all_rules;                /* owned: sessions may have older ones */
     atomic_uint next;                    /* for links that come */
     struct stand *stand;
+    struct settling *settling;
     struct worker *workers;
 };
 

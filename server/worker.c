@@ -423,6 +423,11 @@ static void set_turn(struct worker *worker, int64_t begun)
     atomic_store_explicit(&worker->public.turn, begun, memory_order_relaxed);
 }
 
+static unsigned index_of(const struct worker *worker)
+{
+    return (unsigned)(worker - worker->all->workers);
+}
+
 static void turn(struct worker *worker)
 {
     set_turn(worker, member_now(NULL));
@@ -442,7 +447,8 @@ static void turn(struct worker *worker)
     delivery_desk_settle(worker->desk, sync_store(worker, mail));
     deliver_all(worker);
     work_on_store(worker, !idle || mail);
-    stand_turn(worker->all->stand, (unsigned)(worker - worker->all->workers), worker->store);
+    settling_turn(worker->all->settling, index_of(worker), worker->store);
+    stand_turn(worker->all->stand, index_of(worker), worker->store);
     set_turn(worker, 0);
 }
 
@@ -572,6 +578,7 @@ struct workers *workers_new(const struct workers_settings *settings, char **prob
     all->workers = g_new0(struct worker, settings->count);
     all->all_rules = g_ptr_array_new_with_free_func(g_free);
     all->stand = stand_new(settings->count, settings->data);
+    all->settling = settling_new(settings->count);
     workers_set_limits(all, &settings->limits);
     for (unsigned i = 0; i < settings->count; i++) {
         if (!worker_start(all, &all->workers[i], problem)) {
@@ -616,9 +623,7 @@ bool workers_alive(struct workers *workers)
 
 bool workers_stand(struct workers *workers, const char *user)
 {
-    unsigned owner = (unsigned)(member_worker_of(workers, user) - workers->workers);
-
-    if (!stand_ask(workers->stand, user, owner))
+    if (!stand_ask(workers->stand, user, index_of(member_worker_of(workers, user))))
         return false;
     for (unsigned i = 0; i < workers->settings.count; i++)
         link_queue_wake(workers->workers[i].queue);
@@ -628,6 +633,15 @@ bool workers_stand(struct workers *workers, const char *user)
 struct stand *workers_standing(struct workers *workers)
 {
     return workers->stand;
+}
+
+struct settle *workers_settle(struct workers *workers, const char *user)
+{
+    struct worker *worker = member_worker_of(workers, user);
+    struct settle *settle = settling_ask(workers->settling, user, index_of(worker));
+
+    link_queue_wake(worker->queue);
+    return settle;
 }
 
 unsigned workers_count(const struct workers *workers)
@@ -662,6 +676,7 @@ void workers_free(struct workers *workers)
         worker_stop(&workers->workers[i]);
     for (unsigned i = 0; i < workers->settings.count; i++)
         worker_release(&workers->workers[i]);
+    settling_free(workers->settling);
     stand_free(workers->stand);
     g_ptr_array_unref(workers->all_rules);
     g_free(workers->workers);

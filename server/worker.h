@@ -4,7 +4,7 @@
  *     turn: take the links that have news -> step every runnable session once
  *           -> deliver mail -> tell idling sessions of the same accounts -> store_sync() once
  *           -> deliver output
- *           -> store_work()
+ *           -> store_work() -> settling_turn() -> stand_turn()
  */
 #ifndef ANNAL_SERVER_WORKER_H
 #define ANNAL_SERVER_WORKER_H
@@ -15,6 +15,7 @@
 #include "server/delivery.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
+#include "server/settle.h"
 #include "server/stand.h"
 #include "store/cache_budget.h"
 #include "store/maintenance.h"
@@ -82,6 +83,10 @@ void workers_figures(const struct workers *workers, unsigned index, struct worke
 /* [any thread] Asks for what stand.h says; false: another request is under way. */
 bool workers_stand(struct workers *workers, const char *user);
 struct stand *workers_standing(struct workers *workers);
+
+/* [any thread] Asks for what settle.h says, for the caller to give up; NULL if there are no
+ * descriptors. */
+struct settle *workers_settle(struct workers *workers, const char *user);
 
 /* Ends all sessions without a word and all threads. Accepts NULL. */
 void workers_free(struct workers *workers);

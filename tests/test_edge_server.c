@@ -10,8 +10,11 @@
 #include <unistd.h>
 
 #include "server/certificate.h"
+#include "server/control.h"
+#include "server/control_socket.h"
 #include "tests/server_process.h"
 #include "tests/socket_client.h"
+#include "tests/store_fixture.h"
 
 enum { MEGABYTE = 1024 * 1024 };
 
@@ -461,6 +464,78 @@ START_TEST(test_server__hangs_up_on_those_who_do_not_log_in)
 }
 END_TEST
 
+/* --- the control socket --- */
+
+static enum control_result ask(const char *request)
+{
+    GPtrArray *lines = NULL;
+    char *problem = NULL;
+    enum control_result result = control_ask(server.config.control, request, &lines, &problem);
+
+    if (lines != NULL) {
+        ck_assert_uint_eq(lines->len, 0);
+        g_ptr_array_unref(lines);
+    }
+    g_free(problem);
+    return result;
+}
+
+START_TEST(test_server__git_has_at_once_what_is_settled)
+{
+    char *repository = g_strconcat(server.config.data, "/mail/alice.git", NULL);
+    struct socket_client client;
+
+    server_process_start(&server);
+    log_in(&client, "alice");
+    for (int i = 1; i <= 20; i++) {
+        append_message(&client, "Subject: Hi\r\n\r\n");
+        ck_assert_int_eq(ask("settle\talice"), CONTROL_DONE);
+        char *count = GIT_OUTPUT(repository, "rev-list", "--count", "refs/heads/INBOX");
+
+        /* The first one made the mailbox. */
+        ck_assert_int_eq(atoi(count), i + 1);
+        g_free(count);
+    }
+    socket_client_close(&client);
+    g_free(repository);
+}
+END_TEST
+
+START_TEST(test_server__settles_only_what_has_a_name)
+{
+    static const struct {
+        const char *request;
+        enum control_result result;
+    } requests[] = {{"settle\talice", CONTROL_DONE},  {"settle\tnobody", CONTROL_DONE},
+                    {"settle\t../x", CONTROL_DONE},   {"settle", CONTROL_FAILED},
+                    {"settle\ta\tb", CONTROL_FAILED}, {"settled\ta", CONTROL_FAILED}};
+
+    server_process_start(&server);
+    for (size_t i = 0; i < G_N_ELEMENTS(requests); i++)
+        ck_assert_int_eq(ask(requests[i].request), requests[i].result);
+}
+END_TEST
+
+/* Those beyond the server's limit are refused. */
+START_TEST(test_server__survives_admins_that_do_not_wait)
+{
+    static const char request[] = "settle\talice\n";
+    enum control_result result = CONTROL_FAILED;
+
+    server_process_start(&server);
+    for (int i = 0; i < 3 * CONTROL_CLIENTS_MAX; i++) {
+        int fd = control_connect(server.config.control);
+
+        ck_assert_int_ge(fd, 0);
+        (void)!send(fd, request, strlen(request), MSG_NOSIGNAL);
+        close(fd);
+    }
+    for (int i = 0; i < 1000 && result == CONTROL_FAILED; i++)
+        result = ask("settle\talice");
+    ck_assert_int_eq(result, CONTROL_DONE);
+}
+END_TEST
+
 /* --- signals --- */
 
 START_TEST(test_server__says_bye_when_it_is_told_to_stop)
@@ -617,6 +692,9 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, test_server__limits_sessions_of_a_user);
     tcase_add_test(tcase, test_server__lets_failed_logins_wait);
     tcase_add_test(tcase, test_server__hangs_up_on_those_who_do_not_log_in);
+    tcase_add_test(tcase, test_server__git_has_at_once_what_is_settled);
+    tcase_add_test(tcase, test_server__settles_only_what_has_a_name);
+    tcase_add_test(tcase, test_server__survives_admins_that_do_not_wait);
     tcase_add_test(tcase, test_server__says_bye_when_it_is_told_to_stop);
     tcase_add_test(tcase, test_server__stops_in_time_whatever_clients_do);
     tcase_add_test(tcase, test_server__reads_a_new_certificate_and_keeps_the_old_one_if_it_is_bad);
