@@ -29,7 +29,13 @@ static const char USAGE[] =
     "  --dry-run      only says what would go\n"
     "  --yes          does not ask\n";
 
-enum { RANGES_MAX = 1000, STAND_POLL = 5 * 1000, STAND_TRIES = 4000 };
+enum {
+    RANGES_MAX = 1000,
+    STAND_POLL = 5 * 1000, /* microseconds between two looks at a server */
+    STAND_TRIES = 4000,
+    START_POLL = 50 * 1000, /* microseconds that one has to start or to stop */
+    START_TRIES = 400,
+};
 
 struct purge_options {
     const char *config_path;
@@ -122,86 +128,107 @@ struct standing {
     struct store_journals *journals;
 };
 
-static int fail(struct store_error *error, enum store_code code, const char *text)
-{
-    error->code = code;
-    g_strlcpy(error->detail, text, sizeof(error->detail));
-    return code;
-}
-
-/* The first word of the server's answer; NULL with *problem. A new string. */
-static char *ask(const struct standing *standing, const char *user, char **problem)
+/* The fields of the server's answer: a new vector. NULL: STORE_NOT_FOUND where no server answers,
+ * which may be about to start or to stop, or STORE_IO. */
+static char **ask(const struct standing *standing, const char *user, struct store_error *error)
 {
     const char *words[] = {"stand", user, NULL};
     char *request = control_request(words);
     GPtrArray *lines = NULL;
-    char *word = NULL;
+    char *problem = NULL;
+    char **fields = NULL;
+    enum control_result result = control_ask(standing->config->control, request, &lines, &problem);
 
-    *problem = NULL;
-    if (control_ask(standing->config->control, request, &lines, problem) == CONTROL_DONE &&
-        lines->len > 0)
-        word = g_strdup(g_ptr_array_index(lines, 0));
-    if (word == NULL && *problem == NULL)
-        *problem = g_strdup("no server answers at the control socket");
+    if (result == CONTROL_DONE && lines->len > 0)
+        fields = control_fields(g_ptr_array_index(lines, 0));
+    else if (result == CONTROL_ABSENT)
+        store_error_set(error, STORE_NOT_FOUND,
+                        "a server has the journals, but none answers at %s; try again when it has "
+                        "started or stopped",
+                        standing->config->control);
+    else
+        store_error_set(error, STORE_IO, "asking the server: %s",
+                        problem != NULL ? problem : "an empty answer");
     if (lines != NULL)
         g_ptr_array_unref(lines);
+    g_free(problem);
     g_free(request);
-    return word;
+    return fields;
 }
 
-static int stand_server(struct standing *standing, struct store_error *error)
+/* One look at how far the server is. 1: it is not there yet. */
+static int look_at_server(const struct standing *standing, bool *asked, struct store_error *error)
 {
-    const char *user = standing->user; /* until the request is accepted */
+    char **fields = ask(standing, *asked ? NULL : standing->user, error);
+    int rc = 1;
 
-    for (int i = 0; i < STAND_TRIES; i++) {
-        char *problem;
-        char *word = ask(standing, user, &problem);
+    if (fields == NULL)
+        return error->code;
+    if (fields[0] == NULL)
+        rc = store_error_set(error, STORE_IO, "asking the server: an empty answer");
+    else if (strcmp(fields[0], "waiting") == 0)
+        *asked = true;
+    else if (*asked && strcmp(fields[0], "standing") == 0)
+        rc = 0;
+    else if (*asked)
+        rc = store_error_set(error, STORE_CONFLICT, "the server can't stand still: %s",
+                             fields[1] != NULL ? fields[1] : fields[0]);
+    g_strfreev(fields);
+    return rc;
+}
 
-        if (word == NULL) {
-            int rc = fail(error, STORE_CONFLICT, problem);
+static int stand_server(const struct standing *standing, struct store_error *error)
+{
+    bool asked = false;
+    int rc = 1;
 
-            g_free(problem);
-            return rc;
-        }
-        bool ready = user == NULL && strcmp(word, "standing") == 0;
-        bool failed = user == NULL && strcmp(word, "waiting") != 0 && !ready;
-
-        if (strcmp(word, "waiting") == 0)
-            user = NULL;
-        if (failed)
-            fail(error, STORE_CONFLICT, word);
-        g_free(word);
-        if (failed)
-            return STORE_CONFLICT;
-        if (ready) {
-            /* The server waits no longer than twice as long: better an end than a late change. */
-            alarm(STAND_OTHER_SECONDS);
-            return 0;
-        }
-        g_usleep(STAND_POLL);
+    for (int i = 0; rc == 1 && i < STAND_TRIES; i++) {
+        if (i > 0)
+            g_usleep(STAND_POLL);
+        rc = look_at_server(standing, &asked, error);
     }
-    return fail(error, STORE_CONFLICT, "the server does not come to a rest");
+    if (rc == 1)
+        return store_error_set(error, STORE_CONFLICT, "the server does not come to a rest");
+    /* The server waits no longer than twice as long: better an end than a late change. */
+    if (rc == 0)
+        alarm(STAND_OTHER_SECONDS);
+    return rc;
 }
 
 static int take_lease(struct standing *standing, struct store_error *error)
 {
     standing->lease = open(standing->lease_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (standing->lease < 0 || flock(standing->lease, LOCK_EX | LOCK_NB) != 0)
-        return fail(error, STORE_CONFLICT, "somebody else purges here");
+        return store_error_set(error, STORE_CONFLICT, "somebody else purges here");
     return 0;
 }
 
-/* Journals that nobody has are ours meanwhile, so that no server starts. */
+/* One attempt. STORE_NOT_FOUND: somebody has a journal, and no server answers. */
+static int try_to_stand(struct standing *standing, struct store_error *error)
+{
+    int rc = store_wipe_journals(standing->store, &standing->journals, error);
+
+    if (rc == STORE_CONFLICT && standing->journals != NULL)
+        rc = stand_server(standing, error);
+    return rc;
+}
+
+/* All the journals are ours meanwhile, or a server stands still: no other one starts. One that is
+ * about to must get them before it can answer. */
 static int stand(void *data, struct store_error *error)
 {
     struct standing *standing = data;
     int rc = take_lease(standing, error);
 
     if (rc == 0)
-        rc = store_wipe_journals(standing->store, &standing->journals, error);
-    if (rc == STORE_CONFLICT && standing->lease >= 0)
-        rc = stand_server(standing, error);
-    return rc;
+        rc = try_to_stand(standing, error);
+    for (int i = 0; rc == STORE_NOT_FOUND && i < START_TRIES; i++) {
+        store_release_journals(standing->journals);
+        standing->journals = NULL;
+        g_usleep(START_POLL);
+        rc = try_to_stand(standing, error);
+    }
+    return rc == STORE_NOT_FOUND ? STORE_CONFLICT : rc;
 }
 
 static void go_on(void *data)

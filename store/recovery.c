@@ -366,7 +366,7 @@ static bool is_number(const char *name)
     return *name != '\0' && strspn(name, "0123456789") == strlen(name);
 }
 
-int store_recover(struct store *store, struct store_error *error)
+static int recover_all(struct store *store, struct store_error *error)
 {
     DIR *entries = opendir(store->journal);
     const struct dirent *entry;
@@ -383,5 +383,17 @@ int store_recover(struct store *store, struct store_error *error)
         }
     }
     closedir(entries);
+    return rc;
+}
+
+int store_recover(struct store *store, struct store_error *error)
+{
+    int lock;
+    int rc = store_lock_journals(store, false, &lock, error);
+
+    if (rc == 0) {
+        rc = recover_all(store, error);
+        store_unlock_journals(store, lock);
+    }
     return rc;
 }

@@ -219,14 +219,13 @@ int store_sync(struct store *store, struct store_error *error)
     return rc == 0 && store->journaling != NULL ? journaling_sync(store->journaling, error) : rc;
 }
 
-int store_open_journal(struct store *store, const struct store_journal *settings,
-                       struct store_error *error)
+/* The first that nobody has; replayed. */
+static int take_journal(struct journal **out, struct store *store, uint64_t size,
+                        struct store_error *error)
 {
-    uint64_t size = settings->size != 0 ? settings->size : JOURNAL_SIZE_DEFAULT;
     struct journal *journal = NULL;
     int rc = STORE_CONFLICT;
 
-    g_assert(store->journaling == NULL && g_hash_table_size(store->accounts) == 0);
     for (unsigned number = 0; rc == STORE_CONFLICT && number < JOURNALS_MAX; number++) {
         g_autofree char *path = g_strdup_printf("%s/%u", store->journal, number);
 
@@ -237,6 +236,23 @@ int store_open_journal(struct store *store, const struct store_journal *settings
         if (rc < 0) {
             journal_close(journal);
         }
+    }
+    *out = journal;
+    return rc;
+}
+
+int store_open_journal(struct store *store, const struct store_journal *settings,
+                       struct store_error *error)
+{
+    uint64_t size = settings->size != 0 ? settings->size : JOURNAL_SIZE_DEFAULT;
+    struct journal *journal = NULL;
+    int lock;
+    int rc = store_lock_journals(store, false, &lock, error);
+
+    g_assert(store->journaling == NULL && g_hash_table_size(store->accounts) == 0);
+    if (rc == 0) {
+        rc = take_journal(&journal, store, size, error);
+        store_unlock_journals(store, lock);
     }
     return rc < 0 ? rc : journaling_new(&store->journaling, store, journal, settings, error);
 }

@@ -3,6 +3,7 @@
  * DATA/mail/USER.git   the user's bare repository
  * DATA/cache/USER/     derived state, deletable at any time
  * DATA/journal/N       changes on their way into the repositories (store_open_journal())
+ * DATA/journal/lock    locked while somebody opens journals, or purges (store_wipe_journals())
  *
  * A struct store belongs to one thread; several threads (and processes) may each open one on the
  * same directory, but only one of them may have a given account open at a time within a process.
@@ -113,8 +114,11 @@ int store_sync(struct store *store, struct store_error *error);
  * be taken for granted. */
 int store_stand(struct store *store, const char *user, struct store_error *error);
 
-/* The journals that no other process has, overwritten; *out keeps them locked until
- * store_release_journals(). STORE_CONFLICT when somebody (a server) has one. */
+/* The journals that no other process has, overwritten. *out, which is set even on failure (NULL:
+ * nothing is locked), keeps them to itself until store_release_journals(), and lets nobody open
+ * another: a server that starts, or anybody else who opens a store, waits meanwhile (a minute at
+ * most, so it must not take longer). STORE_CONFLICT when somebody (a server) has one, or is just
+ * opening one. */
 struct store_journals;
 int store_wipe_journals(struct store *store, struct store_journals **out,
                         struct store_error *error);

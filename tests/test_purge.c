@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <ftw.h>
 #include <glib.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/hold.h"
@@ -380,6 +382,162 @@ START_TEST(test_purge__is_not_undone_by_what_is_on_its_way)
 }
 END_TEST
 
+/* A server that starts while no other serves the account, and comes to a sudden end before its
+ * first change is in git. It runs in a process of its own, at the word. */
+struct starting {
+    struct store *store; /* of the one who purges */
+    struct store_journals *journals;
+    pid_t child;
+    int word;         /* written to when it may start */
+    int acknowledged; /* it writes to it when its change is in its journal */
+    bool early;       /* it was, while the purge had the account to itself */
+};
+
+enum { EARLY_MSEC = 300, LATE_MSEC = 60 * 1000 };
+
+static bool has_acknowledged(const struct starting *starting, int msec)
+{
+    struct pollfd poll_fd = {.fd = starting->acknowledged, .events = POLLIN};
+    char octet;
+
+    return poll(&poll_fd, 1, msec) == 1 && read(starting->acknowledged, &octet, 1) == 1;
+}
+
+static void serve(int word, int acknowledged)
+{
+    struct store_journal journal = {.size = STORE_JOURNAL_SIZE_MIN};
+    struct mail_fixture server = fixture;
+    char octet;
+
+    if (read(word, &octet, 1) != 1 ||
+        store_open(&server.store, fixture.directory, host_system(), &error) < 0 ||
+        store_open_journal(server.store, &journal, &error) < 0 ||
+        store_open_account(server.store, "alice", &server.account, &error) < 0) {
+        _exit(1);
+    }
+    append_text(&server, open_mailbox(&server, "INBOX"), "Subject: first\r\n\r\nx\r\n");
+    if (store_sync(server.store, &error) < 0 || write(acknowledged, "a", 1) != 1) {
+        _exit(1);
+    }
+    _exit(read(word, &octet, 1) == 0 ? 0 : 1);
+}
+
+static void starting_init(struct starting *starting)
+{
+    int words[2];
+    int answers[2];
+
+    ck_assert_int_eq(pipe(words), 0);
+    ck_assert_int_eq(pipe(answers), 0);
+    starting->child = fork();
+    ck_assert_int_ge(starting->child, 0);
+    if (starting->child == 0) {
+        close(words[1]);
+        close(answers[0]);
+        serve(words[0], answers[1]);
+    }
+    close(words[0]);
+    close(answers[1]);
+    starting->word = words[1];
+    starting->acknowledged = answers[0];
+    ck_assert_int_eq(store_open(&starting->store, fixture.directory, host_system(), &error), 0);
+}
+
+static void end_server(struct starting *starting)
+{
+    close(starting->word);
+    starting->word = -1;
+    ck_assert_int_eq(waitpid(starting->child, NULL, 0), starting->child);
+    close(starting->acknowledged);
+}
+
+static int start_server(void *data, struct store_error *stand_error)
+{
+    struct starting *starting = data;
+    int rc = store_wipe_journals(starting->store, &starting->journals, stand_error);
+
+    if (starting->word >= 0 && rc == 0) {
+        ck_assert_int_eq(write(starting->word, "s", 1), 1);
+        starting->early = has_acknowledged(starting, EARLY_MSEC);
+    }
+    return rc;
+}
+
+static void let_server_in(void *data)
+{
+    struct starting *starting = data;
+
+    store_release_journals(starting->journals);
+    starting->journals = NULL;
+    if (starting->word >= 0) {
+        ck_assert(starting->early || has_acknowledged(starting, LATE_MSEC));
+        end_server(starting);
+    }
+}
+
+START_TEST(test_purge__keeps_a_server_that_starts_from_building_on_the_old_history)
+{
+    struct starting starting = {.child = 0};
+    struct purge_request request = {
+        .stand = start_server, .go_on = let_server_in, .data = &starting};
+
+    live();
+    close_all();
+    starting_init(&starting);
+    int rc = purge_with(host_system(), "INBOX", secret, &request);
+    ck_assert_msg(rc == 0, "%s", error.detail);
+    ck_assert(!starting.early);
+    store_close(starting.store);
+    open_all();
+    ck_assert(has_message(inbox, secret + MESSAGES + 1));
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 2 * MESSAGES - 1 + 1);
+    check_gone();
+}
+END_TEST
+
+static struct store *open_with_journal(void)
+{
+    struct store_journal journal = {.size = STORE_JOURNAL_SIZE_MIN};
+    struct store *store;
+
+    ck_assert_int_eq(store_open(&store, fixture.directory, host_system(), &error), 0);
+    ck_assert_int_eq(store_open_journal(store, &journal, &error), 0);
+    return store;
+}
+
+/* A server once had more journals than the one that runs. */
+START_TEST(test_purge__overwrites_journals_that_no_server_has_any_more)
+{
+    struct mail_fixture old = fixture;
+    struct store_journals *journals;
+    g_autofree char *path = fixture_path(fixture.directory, "journal/1");
+    gchar *octets = NULL;
+    gsize length;
+
+    close_all();
+    struct store *server = open_with_journal();
+    old.store = open_with_journal();
+    ck_assert_int_eq(store_open_account(old.store, "alice", &old.account, &error), 0);
+    struct mailbox *mailbox = open_mailbox(&old, "INBOX");
+    append_text(&old, mailbox, MESSAGE);
+    mailbox_unref(mailbox);
+    mail_fixture_close(&old);
+    ck_assert(g_file_get_contents(path, &octets, &length, NULL));
+    ck_assert_ptr_nonnull(memmem(octets, length, SECRET, strlen(SECRET)));
+    g_free(octets);
+    struct store *store;
+    ck_assert_int_eq(store_open(&store, fixture.directory, host_system(), &error), 0);
+    ck_assert_int_eq(store_wipe_journals(store, &journals, &error), STORE_CONFLICT);
+    ck_assert(g_file_get_contents(path, &octets, &length, NULL));
+    ck_assert_ptr_null(memmem(octets, length, SECRET, strlen(SECRET)));
+    g_free(octets);
+    store_release_journals(journals);
+    store_close(store);
+    store_close(server);
+    open_all();
+}
+END_TEST
+
 static void touch_keep(bool make)
 {
     g_autofree char *directory = fixture_path(fixture.path, "objects/pack");
@@ -571,6 +729,8 @@ static Suite *suite(void)
     tcase_add_test(tests, test_purge__only_says_what_would_go_when_it_is_asked_to);
     tcase_add_test(tests, test_purge__takes_along_what_came_meanwhile);
     tcase_add_test(tests, test_purge__is_not_undone_by_what_is_on_its_way);
+    tcase_add_test(tests, test_purge__keeps_a_server_that_starts_from_building_on_the_old_history);
+    tcase_add_test(tests, test_purge__overwrites_journals_that_no_server_has_any_more);
     tcase_add_test(tests, test_purge__says_what_is_protected_and_finishes_later);
     tcase_add_test(tests, test_purge__works_on_a_history_that_was_cut);
     tcase_add_loop_test(tests, test_purge__is_whole_whatever_call_fails, 0, 2);

@@ -44,6 +44,16 @@ int store_put_in_place(const struct store *store, const char *from, const char *
 /* Makes the references durable that moved past the journal. */
 int store_sync_references(struct store *store, struct store_error *error);
 
+/* --- store_stand.c --- */
+
+/* DATA/journal/lock (flock): shared while somebody opens journals, or replays what is left of one;
+ * exclusive while somebody who purges has the accounts to himself. Waits for whoever has it
+ * otherwise, JOURNALS_WAIT_SECONDS at most: then STORE_CONFLICT. To be closed. */
+enum { JOURNALS_WAIT_SECONDS = 60 };
+int store_lock_journals(const struct store *store, bool exclusive, int *out,
+                        struct store_error *error);
+void store_unlock_journals(const struct store *store, int lock);
+
 /* --- recovery.c --- */
 
 /* Replays every journal in the directory that nobody else has. */
