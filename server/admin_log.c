@@ -10,8 +10,7 @@
 static const char USAGE[] =
     "usage: annal log USER [MAILBOX] [options]\n"
     "Shows who changed what and when, the newest change first, of one mailbox or of the whole\n"
-    "account: + arrived, - gone, ~ changed. MAILBOX is UTF-8 with '/' between levels. What a\n"
-    "running server has acknowledged is here within a second.\n"
+    "account: + arrived, - gone, ~ changed. MAILBOX is UTF-8 with '/' between levels.\n"
     "  -n N, --limit N      so many changes at most\n"
     "  --uid SET            only what touched these messages, such as 7 or 3,5:9 (with MAILBOX)\n"
     "  --since T, --until T only what happened from T on, up to T\n"
