@@ -5,8 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-static const char replacement[] = "\xef\xbf\xbd";
-
 /* Names that iconv does not know, or takes for less than what senders mean by them. */
 static const char *const aliases[][2] = {
     {"ansi_x3.4-1968", "utf-8"},
@@ -34,7 +32,7 @@ void charset_append_valid(GString *out, const char *data, size_t length)
         if (valid) {
             return;
         }
-        g_string_append(out, replacement);
+        g_string_append(out, CHARSET_REPLACEMENT);
         data = broken + 1;
     }
 }
@@ -75,11 +73,11 @@ static void convert(GString *out, iconv_t converter, char *data, size_t length)
             return;
         }
         if (error == EILSEQ && length > 0) {
-            g_string_append(out, replacement);
+            g_string_append(out, CHARSET_REPLACEMENT);
             data++;
             length--;
         } else if (error == EINVAL && length > 0) {
-            g_string_append(out, replacement);
+            g_string_append(out, CHARSET_REPLACEMENT);
             length = 0;
         } else if (error != 0 && error != E2BIG) {
             return;

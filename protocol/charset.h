@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define CHARSET_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
 /* Octets that ought to be UTF-8; NUL counts as broken. Appends to out. Linear. */
 void charset_append_valid(GString *out, const char *data, size_t length);
 

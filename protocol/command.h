@@ -236,7 +236,7 @@ enum search_return { /* RFC 4731 */
 struct search_arguments {
     bool extended;    /* RETURN (...) was given: answer with ESEARCH */
     uint32_t returns; /* enum search_return; RETURN () is ALL */
-    bool bad_charset; /* neither UTF-8 nor US-ASCII: NO [BADCHARSET (US-ASCII UTF-8)] */
+    bool bad_charset; /* nobody here knows it: NO [BADCHARSET (US-ASCII UTF-8)] */
     GArray *program;  /* struct search_key, prefix order */
 };
 

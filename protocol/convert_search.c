@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "protocol/charset.h"
 #include "protocol/datetime.h"
 #include "protocol/limits.h"
 
@@ -82,6 +83,7 @@ struct builder {
     struct argument_cursor cursor; /* within the innermost open list */
     GArray *program;
     GArray *frames;
+    const char *charset; /* that texts are in, borrowed; NULL: UTF-8 */
 };
 
 static bool add_key(struct builder *builder, enum search_key_kind kind)
@@ -120,21 +122,38 @@ static void child_is_complete(struct builder *builder)
 
 /* --- keys without keys below them --- */
 
+/* Takes the text over. */
+static bool keep_text(struct builder *builder, GString *text, char **out, size_t *out_length)
+{
+    bool good = builder->charset == NULL ? g_utf8_validate(text->str, (gssize)text->len, NULL)
+                                         : strstr(text->str, CHARSET_REPLACEMENT) == NULL;
+
+    if (!good) {
+        g_string_free(text, TRUE);
+        return convert_fail(builder->conversion, "The search text is not valid in its charset");
+    }
+    if (out_length != NULL)
+        *out_length = text->len;
+    *out = g_string_free(text, FALSE);
+    return true;
+}
+
 static bool take_text(struct builder *builder, char **out, size_t *out_length)
 {
+    GString *decoded;
     const char *text;
     size_t length;
 
     if (!convert_take_astring(builder->conversion, &builder->cursor, &text, &length))
         return false;
+    decoded = g_string_new(NULL);
     if (builder->conversion->command->search.bad_charset)
         length = 0; /* the answer is NO: what the octets mean is not known */
-    else if (!g_utf8_validate(text, (gssize)length, NULL))
-        return convert_fail(builder->conversion, "The search text is not valid UTF-8");
-    *out = g_strndup(text, length);
-    if (out_length != NULL)
-        *out_length = length;
-    return true;
+    if (builder->charset != NULL)
+        charset_append(decoded, builder->charset, strlen(builder->charset), text, length);
+    else
+        g_string_append_len(decoded, text, (gssize)length);
+    return keep_text(builder, decoded, out, out_length);
 }
 
 /* date = date-text / DQUOTE date-text DQUOTE */
@@ -362,9 +381,19 @@ static bool convert_return(struct conversion *conversion)
     return true;
 }
 
-/* "CHARSET" SP charset */
-static bool convert_charset(struct conversion *conversion)
+static bool is_known(const char *charset, size_t length)
 {
+    GString *nothing = g_string_new(NULL);
+    bool known = charset_append(nothing, charset, length, "", 0);
+
+    g_string_free(nothing, TRUE);
+    return known;
+}
+
+/* "CHARSET" SP charset. Texts that say they are US-ASCII are often UTF-8. */
+static bool convert_charset(struct builder *builder)
+{
+    struct conversion *conversion = builder->conversion;
     const char *text;
     size_t length;
 
@@ -372,8 +401,10 @@ static bool convert_charset(struct conversion *conversion)
         return convert_fail(conversion, "CHARSET can't be given after UTF8=ACCEPT");
     if (!convert_take_astring(conversion, &conversion->cursor, &text, &length))
         return false;
-    conversion->command->search.bad_charset =
-        g_ascii_strcasecmp(text, "UTF-8") != 0 && g_ascii_strcasecmp(text, "US-ASCII") != 0;
+    if (g_ascii_strcasecmp(text, "UTF-8") == 0 || g_ascii_strcasecmp(text, "US-ASCII") == 0)
+        return true;
+    conversion->command->search.bad_charset = !is_known(text, length);
+    builder->charset = conversion->command->search.bad_charset ? NULL : text;
     return true;
 }
 
@@ -391,7 +422,7 @@ bool convert_search(struct conversion *conversion)
     }
     if (argument_is_word(cursor->tree, argument_peek(cursor), "CHARSET")) {
         argument_next(cursor);
-        if (!convert_charset(conversion))
+        if (!convert_charset(&builder))
             return false;
     }
     builder.cursor = *cursor;

@@ -245,6 +245,13 @@ static const struct form {
      "CONTINUE\na SEARCH AND>2 BODY \"\303\244\303\266\"/4\n"},
     {"a UID SEARCH RETURN (ALL COUNT) CHARSET UTF-8 BODY {1+}\r\nx\r\n",
      "a UID SEARCH return=c AND>2 BODY \"x\"/1\n"},
+    {"a SEARCH CHARSET ISO-8859-15 SUBJECT {5+}\r\nGr\374\337e FROM \"\244\"\r\n",
+     "a SEARCH AND>3 HEADER <Subject> \"Gr\303\274\303\237e\"/7 HEADER <From> "
+     "\"\342\202\254\"/3\n"},
+    {"a SEARCH CHARSET \"koi8-r\" BODY {3+}\r\n\304\301!\r\n",
+     "a SEARCH AND>2 BODY \"\320\264\320\260!\"/5\n"},
+    {"a SEARCH CHARSET ISO-2022-JP TEXT {8+}\r\n\033$B%F\033(B\r\n",
+     "a SEARCH AND>2 TEXT \"\343\203\206\"/3\n"},
     {"a SEARCH CHARSET X-NO-SUCH-CHARSET TEXT \"\377s\"\r\n",
      "a SEARCH bad-charset AND>2 TEXT \"\"/0\n"},
     {"a SEARCH SUBJECT \"\303\244\"\r\n", "a SEARCH AND>2 HEADER <Subject> \"\303\244\"/2\n"},
