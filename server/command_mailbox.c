@@ -103,7 +103,7 @@ enum run_status run_select(struct session *session, struct run *run)
         run->state_free = opening_free;
     }
     if (session->mailbox == NULL && select_mailbox(session, run, &error) != 0)
-        return session_fail(session, run, &error, false);
+        return past_name_not_found(session, run, run->command->select.mailbox, &error);
     if (session->mailbox == NULL)
         return RUN_AGAIN;
     struct resync *resync = ((struct opening *)run->state)->resync;
@@ -325,7 +325,7 @@ enum run_status run_status(struct session *session, struct run *run)
     struct past_progress *progress = g_steal_pointer(&run->state);
     if (session_write_status(session, run->command->status.mailbox, run->command->status.items,
                              &progress, &error) != 0)
-        return session_fail(session, run, &error, false);
+        return past_name_not_found(session, run, run->command->status.mailbox, &error);
     run->state = progress;
     run->state_free = give_up;
     if (progress != NULL)

@@ -104,6 +104,40 @@ int past_name_open(struct session *session, const char *name, struct mailbox **o
     return open_past(session, &past, out, progress, error);
 }
 
+/* NULL: there is nothing more to say than that it is not there. */
+static const char *why_not_found(struct session *session, const struct past_name *past)
+{
+    switch (past->place) {
+    case PAST_PLACE_NONE:
+        return NULL;
+    case PAST_PLACE_ROOT:
+        return "Below " PAST_ROOT " are moments, such as " PAST_ROOT "/2026-11-17/INBOX";
+    case PAST_PLACE_BAD:
+        return "A moment is a day (2026-11-17), a time (2026-11-17T10:00:00Z) or a commit's id";
+    case PAST_PLACE_MOMENT:
+        if (past->moment.commit[0] == '\0')
+            return "This is a moment; the mailboxes of then are below it";
+        return "No one commit of a mailbox has an id that begins so";
+    case PAST_PLACE_MAILBOX:
+        if (past_name_is_future(session, &past->moment))
+            return "That moment has not come yet";
+        return "There was no such mailbox then, as far as the history reaches back";
+    }
+    return NULL;
+}
+
+enum run_status past_name_not_found(struct session *session, struct run *run, const char *name,
+                                    const struct store_error *error)
+{
+    struct past_name past;
+    const char *why;
+
+    past_name_parse(&past, name);
+    why = error->code == STORE_NOT_FOUND ? why_not_found(session, &past) : NULL;
+    return why != NULL ? session_finish(session, run, "NO", "NONEXISTENT", why)
+                       : session_fail(session, run, error, false);
+}
+
 enum run_status past_name_refuse(struct session *session, struct run *run, const char *name)
 {
     struct past_name past;

@@ -39,6 +39,11 @@ bool past_name_is_past(struct session *session, const char *name);
 int past_name_open(struct session *session, const char *name, struct mailbox **out,
                    struct past_progress **progress, struct store_error *error);
 
+/* The NO of a command to read a name that past_name_open() did not find: says why, if the name is
+ * one of the past. Else as session_fail(). */
+enum run_status past_name_not_found(struct session *session, struct run *run, const char *name,
+                                    const struct store_error *error);
+
 /* The NO of a command that would change, make or subscribe to such a name. */
 enum run_status past_name_refuse(struct session *session, struct run *run, const char *name);
 
