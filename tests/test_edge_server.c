@@ -83,7 +83,7 @@ static void send_text(struct socket_client *client, const char *text)
     ck_assert(socket_client_send(client, text, strlen(text)));
 }
 
-/* Octets that do not compress well, in lines. */
+/* A message with no header whose octets do not compress well, in lines. */
 static char *noise(size_t length)
 {
     char *octets = g_malloc(length + 1);
@@ -93,6 +93,7 @@ static char *noise(size_t length)
         state = state * 1664525 + 1013904223;
         octets[i] = i % 78 == 77 ? '\n' : i % 78 == 0 ? '~' : (char)(' ' + (state >> 24) % 94);
     }
+    memcpy(octets, "\r\n", 2);
     octets[length] = '\0';
     return octets;
 }
