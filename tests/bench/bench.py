@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import ceiling
 import measure
 import report
 import rows
@@ -19,18 +20,17 @@ import rows_read  # noqa: F401
 import rows_own  # noqa: F401
 import rows_past  # noqa: F401
 import rows_session  # noqa: F401
-from servers import Annal, Dovecot
+from servers import Annal, Dovecot, Echo
 
 
 @dataclasses.dataclass
 class Scale:
     """How much is done."""
 
-    limit: float          # seconds in all
+    limit: float          # seconds in all, if the first rounds of all rows take less
     seconds: float        # of a run that is limited by time
     steady: float         # the same, for a server that does some of its work later
     rounds: int           # of each row
-    row_seconds: float    # after which a row gets no further round
     everything: bool      # also the rows that a quick run leaves out
     small: int            # messages of the mailbox for single flags
     bulk: int             # of COPY, MOVE, EXPUNGE, bodies
@@ -49,15 +49,15 @@ class Scale:
 
 MIB = 1024 * 1024
 MILLION = 1000000
-FULL = Scale(limit=1740, seconds=1.2, steady=2.5, rounds=3, row_seconds=40, everything=True,
+FULL = Scale(limit=1740, seconds=1.2, steady=2.5, rounds=3, everything=True,
              small=1000, bulk=10000, large=100000, selects=(10000, MILLION), sessions=(1000, 10000),
              owners=1000, notices=10, growth=(1000, 10000, 100000, MILLION), touch=4096 * MIB)
-QUICK = Scale(limit=155, seconds=0.4, steady=1.2, rounds=3, row_seconds=7, everything=False,
+QUICK = Scale(limit=155, seconds=0.4, steady=1.2, rounds=3, everything=False,
               small=1000, bulk=10000, large=100000, selects=(10000,), sessions=(1000,), owners=0,
               notices=4, growth=(1000, 10000, 100000), touch=1024 * MIB,
               writers=("mdbox always", "maildir always"), relaxed=("mdbox optimized",),
               durable=("mdbox always", "maildir always"), readers=("mdbox always",))
-TINY = Scale(limit=250, seconds=0.1, steady=0.1, rounds=1, row_seconds=1, everything=False,
+TINY = Scale(limit=250, seconds=0.1, steady=0.1, rounds=1, everything=False,
              small=50, bulk=200, large=200, selects=(100,), sessions=(20,), owners=10, notices=2,
              growth=(100, 200), touch=MIB)
 
@@ -99,26 +99,33 @@ def make_servers(options, scale, root):
         wanted = dict.fromkeys(scale.writers + scale.durable + scale.relaxed)
         styles = dict.fromkeys(key.split()[0] for key in wanted)
         pairs = [(style, fsync) for fsync in ("always", "optimized") for style in styles]
+        pairs += [(style, "never") for style in styles]
         by_key = {}
         for style, fsync in pairs:
-            # Each durable one is fed through the same format's other server.
             dovecot = Dovecot(style, fsync, root / f"{style}-{fsync}", root / "homes" / style,
                               annal.data / "tls")
             dovecot.prepare()
             by_key[dovecot.key] = dovecot
             servers.append(dovecot)
+        # What is not measured goes in through the same format's fastest server.
         for style in styles:
-            by_key[f"{style} always"].feeder = by_key[f"{style} optimized"]
+            for fsync in ("always", "optimized"):
+                by_key[f"{style} {fsync}"].feeder = by_key[f"{style} never"]
     return servers
 
 
-def about(root, options, started):
+def about(options, started):
     version = subprocess.run([Dovecot.program(), "--version"], stdout=subprocess.PIPE,
                              check=False).stdout.decode().split()[:1] \
         if not options.no_dovecot else []
     return {"dovecot": version[0] if version else None, "processors": os.cpu_count(),
-            "load_before": os.getloadavg()[0], "started": started,
-            "synced_writes_per_second": round(measure.synced_writes(root))}
+            "load_before": os.getloadavg()[0], "started": started}
+
+
+def machine(bench):
+    """How fast what all servers need is at this moment."""
+    return {"synced_writes_per_second": round(1e6 / ceiling.synced_write_us(bench.directory, 1)),
+            "round_trip_us": bench.round_trip_us()}
 
 
 def print_report(bench, facts):
@@ -132,18 +139,33 @@ def print_report(bench, facts):
           "with ! where\nit is not. CPU (of all the server's processes) and written (by the disk, "
           "others' writes too) are per\ncommand, memory at the end of the run (PSS, mapped files "
           "included), of Annal and of the first server\nthat the ratio names.")
-    short, wanted = report.shortfalls(bench.operations, used)
-    print(f"{wanted - len(short)} of {wanted} targets are reached.")
+    short, wanted, impossible = report.shortfalls(bench.operations, used)
+    print(f"{wanted - len(short)} of {wanted} targets are reached."
+          + (f" Of the others {len(impossible)} lie above what any server can reach here."
+             if impossible else ""))
+    print("\nThe most that any server can reach, operations a second (\"at most\" says how many "
+          "times better than\nthe other one that is; the head of scripts/bench says what bounds "
+          "them):")
+    print(report.ceilings(bench.operations))
     print("\nProcessor time of all servers, microseconds a command (--json has the other costs):")
     print(report.detail_table(bench.operations, used, "cpu_us"))
     print_generator(bench, facts)
-    before, after = facts["synced_writes_per_second"], facts["synced_writes_per_second_after"]
-    print(f"The disk took {before:,} synced 4 kB writes a second before, {after:,} after. "
-          f"Dovecot {facts['dovecot'] or '-'}.")
-    if max(before, after) > 1.5 * min(before, after):
-        print("The disk's speed changed during the run: others use it; run it again.")
+    print_machine(facts)
     for note in bench.notes:
         print(f"Note: {note}")
+
+
+def print_machine(facts):
+    def both(key, unit):
+        before, after = facts["before"][key], facts["after"][key]
+        return f"{report.short(before)} {unit} before, {report.short(after)} after"
+
+    print(f"The disk took {both('synced_writes_per_second', 'synced 4 kB writes a second')}; a "
+          f"round trip to a server\nthat does nothing took {both('round_trip_us', 'us')}. "
+          f"Dovecot {facts['dovecot'] or '-'}.")
+    rates = [facts[when]["synced_writes_per_second"] for when in ("before", "after")]
+    if max(rates) > 1.5 * min(rates):
+        print("The disk's speed changed during the run: others use it; run it again.")
 
 
 def print_generator(bench, facts):
@@ -179,24 +201,26 @@ def run(options, scale, root):
     end = time.monotonic() + scale.limit
     servers = make_servers(options, scale, root)
     bench = measure.Bench(options.generator, servers, root, scale, end)
+    bench.echo = Echo(f"{options.generator}-echo", root / "echo")
+    bench.echo.prepare()
     try:
-        for server in servers:
+        for server in (*servers, bench.echo):
             server.start()
         measure.touch_memory(scale.touch)
-        facts = about(root, options, started)
+        facts = about(options, started) | {"before": machine(bench)}
         measure.say(f"  ready: {time.monotonic() - end + scale.limit:.1f} s")
         for name in rows.groups_matching(options.rows):
-            if time.monotonic() > end:
-                bench.notes.append(f"{name}: skipped, out of time")
-                continue
             rows.GROUPS[name](bench)
-        if options.plot and time.monotonic() < end:
+        if options.plot:
             rows_change.append_latency(bench)
-        facts["synced_writes_per_second_after"] = round(measure.synced_writes(root))
+        bench.further_rounds()
+        for conclude in bench.conclusions:
+            conclude()
+        facts["after"] = machine(bench)
     finally:
-        for server in servers:
+        for server in (*servers, bench.echo):
             server.begin_stop()
-        for server in servers:
+        for server in (*servers, bench.echo):
             server.stop()
     print_report(bench, facts)
     write_files(options, bench, facts)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import ceiling
 import report
 from servers import PASSWORD
 
@@ -30,28 +31,25 @@ def device_written(directory):
     return None
 
 
-def synced_writes(directory, seconds=0.5):
-    """How many synced 4 kB overwrites a second the disk takes, one after the other."""
-    path = os.path.join(directory, "synced-writes")
-    block = os.urandom(4096)
-    with open(path, "wb") as file:
-        file.write(block * 256)
-        os.fsync(file.fileno())
-    descriptor = os.open(path, os.O_WRONLY | os.O_DSYNC)
-    try:
-        count, start = 0, time.monotonic()
-        while time.monotonic() - start < seconds:
-            os.pwrite(descriptor, block, count % 256 * 4096)
-            count += 1
-        return count / (time.monotonic() - start)
-    finally:
-        os.close(descriptor)
-
-
 def touch_memory(octets):
     """Makes the kernel (and below it a hypervisor) provide memory that no one has used yet."""
     script = f"b = bytearray({octets})\nb[::4096] = b'x' * len(b[::4096])"
     subprocess.run([sys.executable, "-c", script], check=False)
+
+
+class Repeated:
+    """What is measured in rounds: of each server in turn, each round in another order."""
+
+    def __init__(self, name, servers, measure, times):
+        self.name, self.servers, self.measure, self.times = name, servers, measure, times
+        self.done = 0
+        self.longest = 0  # seconds of a round
+        self.failed = set()
+
+    def turns(self):
+        turn = self.done % len(self.servers)
+        return [server for server in self.servers[turn:] + self.servers[:turn]
+                if server.key not in self.failed]
 
 
 class Bench:
@@ -63,7 +61,11 @@ class Bench:
         self.servers = servers
         self.directory = directory
         self.scale = scale  # sizes and durations, see bench.py
-        self.end = end      # time.monotonic() after which nothing new begins
+        self.end = end      # time.monotonic() after which no further round begins
+        self.last = end + scale.limit  # after which nothing at all begins
+        self.repeated = []
+        self.echo = None    # a server that does nothing, see ceiling.py
+        self.conclusions = []
         self.operations = []
         self.notes = []
         self.failed = False  # Annal refused something
@@ -80,39 +82,80 @@ class Bench:
         """The servers among these keys that take part; Annal always does."""
         return [server for server in self.servers if server.key in ("annal", *keys)]
 
-    def repeat(self, name, servers, measure, seconds, times=None):
-        """Calls measure(server) for each server in turn, each round in another order, until it was
-        done often enough or has taken these seconds."""
+    def repeat(self, name, servers, measure, times=None):
+        """Calls measure(server) for each server, now once and later, see further_rounds(), until it
+        was done so often (by default as the scale says)."""
+        work = Repeated(name, servers, measure, times or self.scale.rounds)
+        self.repeated.append(work)
+        if time.monotonic() > self.last:
+            self.notes.append(f"{name}: skipped, out of time")
+            return
+        self.one_round(work)
+
+    def one_round(self, work):
         start = time.monotonic()
-        failed = set()
-        for number in range(times or self.scale.rounds):
-            if number > 0 and time.monotonic() - start > seconds:
-                break
-            if time.monotonic() > self.end:
-                self.notes.append(f"{name}: out of time, {number} of {self.scale.rounds} rounds")
-                break
-            turn = number % len(servers)
-            for server in servers[turn:] + servers[:turn]:
-                if server.key in failed:
-                    continue
-                try:
-                    measure(server)
-                except RunFailed as problem:
-                    failed.add(server.key)
-                    self.failed = self.failed or server.key.startswith("annal")
-                    self.notes.append(f"{name}: {server.title}: {problem}{server.last_words()}")
-        say(f"  {name}: {time.monotonic() - start:.1f} s")
+        for server in work.turns():
+            try:
+                work.measure(server)
+            except (RunFailed, OSError, imaplib.IMAP4.error) as problem:
+                work.failed.add(server.key)
+                self.failed = self.failed or server.key.startswith("annal")
+                self.notes.append(f"{work.name}: {server.title}: {problem}{server.last_words()}")
+        work.done += 1
+        took = time.monotonic() - start
+        work.longest = max(work.longest, took)
+        say(f"  {work.name}: {took:.1f} s" + f" (round {work.done})" * (work.times > 1))
+
+    def further_rounds(self):
+        """When every row has been measured: second rounds of all, then third ones, as far as each
+        ends in time. So a row's rounds are minutes apart, and no row waits for its first."""
+        for done in range(1, self.scale.rounds):
+            for work in self.repeated:
+                if work.done == done < work.times and work.turns() and \
+                        time.monotonic() + work.longest < self.end:
+                    self.one_round(work)
+
+    def at_end(self, conclude):
+        """Calls conclude() when all rounds are over."""
+        self.conclusions.append(conclude)
+
+    # --- ceilings ---
+
+    def bounded(self, operation, servers, under_way, octets):
+        """Gives the operation a ceiling. Returns the servers and the echo, to take turns."""
+        if self.echo is None:
+            return servers
+        operation.ceiling = ceiling.Ceiling(under_way, octets, os.cpu_count())
+        return [*servers, self.echo]
+
+    def bound(self, operation, result, lmtp=False):
+        """Takes a run against the echo as a part of the operation's ceiling."""
+        found = operation.ceiling
+        write_us = ceiling.synced_write_us(self.directory, found.octets) if found.octets else 0
+        alone = None
+        if found.under_way > 1:
+            alone = self.round_trip_us(lmtp)
+        found.add(result, write_us, alone)
+
+    def round_trip_us(self, lmtp=False):
+        """Of a shortest command of one client alone, by LMTP of a message, microseconds."""
+        shortest = ["--size", 1000] if lmtp else ["--do", "NOOP"]
+        return self.drive(self.echo, *shortest, "--seconds", 0.1, "--warmup", 10,
+                          lmtp=lmtp)["p50_us"]
 
     # --- runs ---
 
     def seconds(self, server):
         """How long a run takes that is limited by time."""
+        if server is self.echo:
+            return self.scale.seconds / 2
         return self.scale.steady if server.works_later else self.scale.seconds
 
     def drive(self, server, *options, tls=False, at_gate=None, changes=False, lmtp=False):
-        """One run of the generator (lmtp: of the one that delivers). at_gate is called when all clients are there; without it what
-        the run cost is looked at, too. With no --do that is all there is. changes: the run changes
-        mailboxes, so what the server does about it later is a cost of the run."""
+        """One run of the generator (lmtp: of the one that delivers). at_gate is called when all
+        clients are there; without it what the run cost is looked at, too. With no --do that is all
+        there is. changes: the run changes mailboxes, so what the server does about it later is a
+        cost of the run."""
         if lmtp:
             command = [self.lmtp_generator, "--gate", "--port", server.lmtp_port, *options]
         else:
@@ -158,6 +201,8 @@ class Bench:
     def seed(self, server, user, messages, size, clients=1, mailbox="INBOX"):
         """Fills the mailboxes of fresh users. Several messages a command, and where there is a
         faster door to the same mail it is taken: this is not measured."""
+        if server is self.echo:
+            return
         batch = min(messages, 500)
         self.drive(getattr(server, "feeder", server), "--user", user, "--clients", clients,
                    "--do", f"APPEND {mailbox} %b", "--batch", batch, "--size", size,
@@ -176,8 +221,11 @@ class Bench:
         finally:
             client.shutdown()
 
-    def record(self, operation, server, result, key=None):
+    def record(self, operation, server, result, key=None, lmtp=False):
         """Operations a second of a run."""
+        if server is self.echo:
+            self.bound(operation, result, lmtp)
+            return
         operation.add(key or server.key, result["per_second"], **costs(result))
 
     def record_time(self, operation, server, result):

@@ -19,6 +19,7 @@ class Operation:
         self.name, self.unit, self.targets = name, unit, list(targets)
         self.limits = []  # (what, value, least ratio): Annal against a bound or against itself
         self.rate = unit.endswith("/s")
+        self.ceiling = None  # ceiling.Ceiling: what bounds any server
         self.samples = {}
         self.details = {}  # server key: list of dicts
 
@@ -46,6 +47,11 @@ class Operation:
             return None
         return annal / peer if self.rate else peer / annal
 
+    def ceiling_ratio(self, key):
+        """How many times better than this server any server can be at the most; None: not known."""
+        rate = self.ceiling.rate() if self.rate and self.ceiling is not None else None
+        return rate / self.value(key) if rate and self.value(key) else None
+
     def comparisons(self):
         """(peer, its server key, target) of each comparison with a server."""
         found = []
@@ -64,13 +70,15 @@ class Operation:
         for peer, key, target in self.comparisons():
             against = f"the best Dovecot ({titles[key]})" if peer.startswith("best") \
                 else titles[key]
-            made.append((against, self.value(key), self.ratio(key), target))
+            made.append((against, self.value(key), self.ratio(key), target,
+                         self.ceiling_ratio(key)))
         if self.value("annal"):
-            made += [(what, value, self.limit_ratio(value), target)
+            made += [(what, value, self.limit_ratio(value), target, None)
                      for what, value, target in self.limits if value]
         return [{"name": f"{self.name}, against {against}", "annal": self.value("annal"),
-                 "peer": value, "unit": self.unit, "ratio": ratio, "target": target}
-                for against, value, ratio, target in made]
+                 "peer": value, "unit": self.unit, "ratio": ratio, "target": target,
+                 "ceiling": most}
+                for against, value, ratio, target, most in made]
 
 
 def short(value):
@@ -85,13 +93,14 @@ COSTS = (("CPU us", "cpu_us"), ("written kB", "written_kb"), ("memory MB", "memo
 
 
 def judged(operation, titles):
-    """(text, target or None, whether it is reached) of each comparison and limit."""
+    """(text, target or None, whether it is reached, the most that any server can reach or None) of
+    each comparison and limit."""
     found = [(f"{operation.ratio(key):.2f} {titles[key]}", target,
-              target is None or operation.ratio(key) >= target)
+              target is None or operation.ratio(key) >= target, operation.ceiling_ratio(key))
              for _, key, target in operation.comparisons() if operation.ratio(key) is not None]
     if operation.value("annal"):
         found += [(f"{operation.limit_ratio(value):.2f} {what} ({short(value)})", target,
-                   target is None or operation.limit_ratio(value) >= target)
+                   target is None or operation.limit_ratio(value) >= target, None)
                   for what, value, target in operation.limits if value]
     return found
 
@@ -116,7 +125,7 @@ def cost_cells(operation):
 def table(operations, servers):
     """Text: a line an operation, a column a server; ratio and target of each comparison; costs."""
     titles = {server.key: server.title for server in servers}
-    lines = [["operation", "unit", *titles.values(), "ratio", "target",
+    lines = [["operation", "unit", *titles.values(), "ratio", "target", "at most",
               *(title for title, _ in COSTS)]]
     for operation in operations:
         if not operation.samples:
@@ -124,9 +133,10 @@ def table(operations, servers):
         found = judged(operation, titles)
         lines.append([operation.name, operation.unit,
                       *(short(operation.value(key)) for key in titles),
-                      ", ".join(text for text, _, _ in found) or "-",
+                      ", ".join(text for text, *_ in found) or "-",
                       ", ".join("-" if target is None else f"{target:.3g}" + "!" * (not reached)
-                                for _, target, reached in found) or "-",
+                                for _, target, reached, _ in found) or "-",
+                      ", ".join(short(most) for *_, most in found if most is not None) or "-",
                       *cost_cells(operation)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     left = (0, 1, 2 + len(servers))
@@ -140,11 +150,27 @@ def table(operations, servers):
 
 
 def shortfalls(operations, servers):
-    """(names of the rows that miss a target, number of all targets)."""
+    """(names of the rows that miss a target, number of all targets, of the first: names of those
+    where the target is more than any server can reach)."""
     titles = {server.key: server.title for server in servers}
-    found = [(operation.name, reached) for operation in operations
-             for _, target, reached in judged(operation, titles) if target is not None]
-    return [name for name, reached in found if not reached], len(found)
+    found = [(operation.name, *judgement[1:]) for operation in operations
+             for judgement in judged(operation, titles) if judgement[1] is not None]
+    missed = [(name, most is not None and most < target)
+              for name, target, reached, most in found if not reached]
+    return ([name for name, _ in missed], len(found),
+            [name for name, impossible in missed if impossible])
+
+
+def ceilings(operations):
+    """Text: what bounds each operation on this machine, and how near Annal is."""
+    lines = []
+    for operation in operations:
+        if operation.ceiling is not None and operation.ceiling.known() and operation.value("annal"):
+            most = operation.ceiling.rate()
+            lines.append(f"  {operation.name}: {short(most)} ({operation.ceiling.reason()}); Annal "
+                         f"{short(operation.value('annal'))}, "
+                         f"{operation.value('annal') / most:.0%}")
+    return "\n".join(lines)
 
 
 def detail_table(operations, servers, field):

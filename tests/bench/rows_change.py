@@ -51,10 +51,10 @@ def measure_append(bench, kib, clients, many, targets, times=None):
         bench.record(operation, server, bench.drive(
             server, *append_options(bench, server, kib, clients, many), changes=True))
 
-    bench.repeat(operation.name, bench.chosen(*taking_part), measure, bench.scale.row_seconds,
-                 times)
+    servers = bench.bounded(operation, bench.chosen(*taking_part), clients, kib * KIB)
+    bench.repeat(operation.name, servers, measure, times)
     if kib == 4 and many:
-        remember_latency(bench, operation, clients)
+        bench.at_end(lambda: remember_latency(bench, operation, clients))
 
 
 @group("append")
@@ -93,22 +93,24 @@ def append_pipelined(bench):
             server, "--user", server.new_users(1), "--pipeline", 32, "--do", "APPEND INBOX %m",
             "--seconds", bench.seconds(server), "--warmup", 3, changes=True))
 
-    bench.repeat(operation.name, bench.chosen(*bench.scale.writers), measure,
-                 bench.scale.row_seconds)
+    # The next messages may come while the earlier ones go to the disk.
+    servers = bench.bounded(operation, bench.chosen(*bench.scale.writers), 32, 4 * KIB)
+    bench.repeat(operation.name, servers, measure)
 
 
 # --- flags ---
 
-def measure_stores(bench, operation, servers, clients):
+def measure_stores(bench, operation, servers, clients, durable=True):
     def measure(server):
         user = server.new_users(clients)
         bench.seed(server, user, bench.scale.small, 1000, clients=clients)
         bench.record(operation, server, bench.drive(
             server, "--user", user, "--clients", clients, "--prepare", "SELECT INBOX", "--do",
             r"STORE %s %fFLAGS (\Flagged)", "--range", bench.scale.small, "--warmup", 3,
-            "--seconds", bench.seconds(server), changes=True), key=server.key.partition(" relaxed")[0])
+            "--seconds", bench.seconds(server), changes=True), server.key.partition(" relaxed")[0])
 
-    bench.repeat(operation.name, servers, measure, bench.scale.row_seconds)
+    servers = bench.bounded(operation, servers, clients, 1 if durable else 0)
+    bench.repeat(operation.name, servers, measure)
 
 
 @group("store")
@@ -122,7 +124,7 @@ def store_one(bench):
         for clients in (1, 8) if bench.scale.everything else (1,):
             operation = bench.operation(f"STORE one flag, {of(clients)}, unsynced", "commands/s",
                                         ("best default", 1))
-            measure_stores(bench, operation, relaxed, clients)
+            measure_stores(bench, operation, relaxed, clients, durable=False)
 
 
 # --- many messages at once ---
@@ -149,5 +151,4 @@ def bulk(bench):
                    prepare=["SELECT Copied", r"STORE 1:* +FLAGS.SILENT (\Deleted)"],
                    changes=True)
 
-    bench.repeat("bulk changes", bench.chosen(*bench.scale.durable), measure,
-                 bench.scale.row_seconds)
+    bench.repeat("bulk changes", bench.chosen(*bench.scale.durable), measure)

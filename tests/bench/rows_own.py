@@ -65,9 +65,9 @@ def visible(bench):
     loaded = bench.operation("commit in git log while 64 clients append", "ms")
     loaded.limits.append(("limit", 1000, 1))
     server = bench.servers[0]
-    bench.repeat(light.name, [server], lambda _: measure_visible(light, server, 10), 10, times=1)
+    bench.repeat(light.name, [server], lambda _: measure_visible(light, server, 10), times=1)
     bench.repeat(loaded.name, [server], lambda _: measure_visible_under_load(
-        bench, loaded, server, 5), 10, times=1)
+        bench, loaded, server, 5), times=1)
 
 
 # --- growth ---
@@ -133,7 +133,7 @@ def growth(bench):
     server = bench.servers[0]
     mailboxes = [Growing(bench, count) for count in bench.scale.growth]
     bench.repeat("growing mailboxes", [server],
-                 lambda _: [mailbox.fill() for mailbox in mailboxes], 1, times=1)
+                 lambda _: [mailbox.fill() for mailbox in mailboxes], times=1)
     numbers = iter(range(1000))
 
     def turn(_):
@@ -144,7 +144,7 @@ def growth(bench):
         for mailbox in mailboxes:
             mailbox.select_first()
 
-    bench.repeat("growth", [server], turn, bench.scale.row_seconds)
+    bench.repeat("growth", [server], turn)
     middle = next((mailbox for mailbox in mailboxes if mailbox.count == 100000), None)
     for mailbox in mailboxes:
-        mailbox.compare(mailboxes[0], middle)
+        bench.at_end(lambda mailbox=mailbox: mailbox.compare(mailboxes[0], middle))

@@ -31,8 +31,7 @@ def select(bench):
 
         # With a file a message, a million takes too long to make and to remove.
         peers = bench.scale.readers if count < 1000000 else ("mdbox always",)
-        bench.repeat(f"SELECT {sized(count)}", bench.chosen(*peers), measure,
-                     bench.scale.row_seconds, times=1)
+        bench.repeat(f"SELECT {sized(count)}", bench.chosen(*peers), measure, times=1)
 
 
 def change_some(server, user):
@@ -78,7 +77,7 @@ def reading(bench):
         read(by_flag, "SEARCH ANSWERED")
         read(by_header, 'SEARCH SUBJECT "meeting 77"')
 
-    bench.repeat("reading", bench.chosen(*bench.scale.readers), measure, bench.scale.row_seconds)
+    bench.repeat("reading", bench.chosen(*bench.scale.readers), measure)
 
 
 @group("bodies")
@@ -98,4 +97,4 @@ def bodies(bench):
                        tls=over_tls)
         bench.time(search, server, user, 'SEARCH BODY "forty tables"', prepare=["SELECT INBOX"])
 
-    bench.repeat("bodies", bench.chosen(*bench.scale.durable), measure, bench.scale.row_seconds)
+    bench.repeat("bodies", bench.chosen(*bench.scale.durable), measure)

@@ -52,8 +52,7 @@ def measure_idle_memory(bench, wanted, users):
         if server.key != "annal":
             server.restart()  # which waits until its many processes have ended
 
-    bench.repeat(operation.name, bench.chosen("mdbox always"), measure, bench.scale.row_seconds,
-                 times=1)
+    bench.repeat(operation.name, bench.chosen("mdbox always"), measure, times=1)
 
 
 @group("memory")
@@ -74,8 +73,7 @@ def login(bench):
                 server, "--user", server.new_users(clients), "--clients", clients, "--mode",
                 "login", "--seconds", bench.scale.seconds, tls=True))
 
-        bench.repeat(operation.name, bench.chosen("mdbox always"), measure,
-                     bench.scale.row_seconds)
+        bench.repeat(operation.name, bench.chosen("mdbox always"), measure)
 
 
 @group("idle")
@@ -88,8 +86,7 @@ def idle_notice(bench):
             "--prepare", "SELECT INBOX", "--do", "APPEND INBOX %m", "--size", 1000, "--count",
             bench.scale.notices))
 
-    bench.repeat(operation.name, bench.chosen("mdbox always", "maildir always"), measure,
-                 bench.scale.row_seconds, times=1)
+    bench.repeat(operation.name, bench.chosen("mdbox always", "maildir always"), measure, times=1)
 
 
 MIXTURE = (
@@ -112,5 +109,4 @@ def mixed(bench):
             "--size", 2000, "--seconds", bench.seconds(server), "--warmup", len(MIXTURE), *commands,
             changes=True))
 
-    bench.repeat(operation.name, bench.chosen(*bench.scale.writers), measure,
-                 bench.scale.row_seconds)
+    bench.repeat(operation.name, bench.chosen(*bench.scale.writers), measure)

@@ -3,6 +3,7 @@ import grp
 import os
 import pathlib
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -11,32 +12,57 @@ import subprocess
 import time
 
 START_LIMIT = 60  # seconds
+START_TRIES = 5
+PORTS = (10240, 32768)  # to choose from, where the kernel has its own choice elsewhere
 STOP_LIMIT = 30
 TICK = os.sysconf("SC_CLK_TCK")
 PASSWORD = "p"
 
 
+class EndedEarly(Exception):
+    """A server ended before it greeted."""
+
+
+def ports_of_choice():
+    """First and last port that no client's connection takes by itself."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        low, high = (int(part) for part in file.read().split())
+    return PORTS[0], min(PORTS[1], low) if high > PORTS[0] else PORTS[1]
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has. Not one of those that the kernel gives to connections: one of
+    thousands of clients could have it when the server takes it, or takes it again."""
+    first, end = ports_of_choice()
+    for _ in range(1000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randrange(first, end) if first < end else 0))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    raise SystemExit("no free port on 127.0.0.1")
 
 
-def wait_for_greeting(port, process, log):
+def greets(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            return connection.recv(4) == b"* OK"
+    except OSError:
+        return False
+
+
+def wait_for_greeting(port, process):
     """Returns once a server on this port greets."""
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end:
+        # Asked afterwards, too: whoever has its port may greet in its place.
+        if greets(port) and process.poll() is None:
+            return
         if process.poll() is not None:
-            break
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-                if connection.recv(4) == b"* OK":
-                    return
-        except OSError:
-            pass
+            raise EndedEarly
         time.sleep(0.02)
-    tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-    raise SystemExit(f"the server on port {port} does not answer\n{tail}")
+    raise TimeoutError
 
 
 def tree_of(root):
@@ -87,14 +113,45 @@ class Server:
         self.process = None
         self.stopping = False
         self.port = self.tls_port = self.lmtp_port = 0
+        self.delivers = False
         self.log = self.root / "log"
 
-    def _spawn(self, command):
+    def command(self):
+        """What starts it."""
+        raise NotImplementedError
+
+    def configure(self):
+        """Writes its configuration, with its ports."""
+        raise NotImplementedError
+
+    def choose_ports(self):
+        self.port, self.tls_port = free_port(), free_port()
+        self.lmtp_port = free_port() if self.delivers else 0
+
+    def start(self):
+        """Runs it until it greets. If it ends before, somebody else may have been faster to take a
+        port: then once more with others."""
+        for _ in range(START_TRIES):
+            self._spawn()
+            try:
+                wait_for_greeting(self.port, self.process)
+                return
+            except EndedEarly:
+                self.process = None
+                self.choose_ports()
+                self.configure()
+            except TimeoutError:
+                break
+        raise SystemExit(f"{self.title} does not start:\n{self.log_tail()}")
+
+    def _spawn(self):
         self.stopping = False
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL)
-        wait_for_greeting(self.port, self.process, self.log)
+            self.process = subprocess.Popen([str(part) for part in self.command()], stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL)
+
+    def log_tail(self):
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def begin_stop(self):
         """Tells it to stop; stop() waits until it has."""
@@ -163,7 +220,8 @@ class Annal(Server):
         self.durable = not relaxed
         self.data = self.root / "data"
         self.users = 0
-        self.port, self.tls_port, self.lmtp_port = free_port(), free_port(), free_port()
+        self.delivers = True
+        self.choose_ports()
 
     def prepare(self):
         """Makes the certificate and the one hash that all users have: hashing passwords at full
@@ -176,9 +234,12 @@ class Annal(Server):
         sandbox.terminate()
         sandbox.communicate()
         file = self.data / "users"
-        relaxed = "" if self.durable else "flags_sync = relaxed\n"
         self.hash = file.read_text(encoding="ascii").strip().partition(":")[2]
         self.names = []
+        self.configure()
+
+    def configure(self):
+        relaxed = "" if self.durable else "flags_sync = relaxed\n"
         (self.root / "annal.conf").write_text(
             f'data = "{self.data}"\n'
             f'imap = {{"127.0.0.1:{self.port}"}}\nimaps = {{"127.0.0.1:{self.tls_port}"}}\n'
@@ -192,8 +253,8 @@ class Annal(Server):
                                self.root / "annal.conf"], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, check=False).returncode == 0
 
-    def start(self):
-        self._spawn([self.program, "serve", "--config", self.root / "annal.conf"])
+    def command(self):
+        return [self.program, "serve", "--config", self.root / "annal.conf"]
 
     def repository(self, user):
         return self.data / "mail" / f"{user}.git"
@@ -206,6 +267,30 @@ class Annal(Server):
         fresh.write_text("".join(f"{name}:{self.hash}\n" for name in self.names), encoding="ascii")
         fresh.rename(self.data / "users")
         return f"u{self.users}x%c"
+
+
+class Echo(Server):
+    """Does nothing, see ceiling.py."""
+
+    def __init__(self, program, root):
+        super().__init__("echo", "echo", root)
+        self.program = program
+        self.durable = False
+        self.delivers = True
+        self.choose_ports()
+
+    def prepare(self):
+        self.root.mkdir()
+
+    def configure(self):
+        pass
+
+    def command(self):
+        return [self.program, "--port", self.port, "--lmtp-port", self.lmtp_port]
+
+    def new_users(self, count):
+        del count
+        return "e%c"
 
 
 DOVECOT = """\
@@ -291,8 +376,8 @@ class Dovecot(Server):
         self.durable = fsync == "always"
         self.homes, self.certificate = pathlib.Path(homes), certificate
         self.users = 0
-        self.port, self.tls_port = free_port(), free_port()
-        self.lmtp_port = free_port() if os.path.exists("/usr/lib/dovecot/lmtp") else 0
+        self.delivers = os.path.exists("/usr/lib/dovecot/lmtp")
+        self.choose_ports()
 
     @staticmethod
     def program():
@@ -302,9 +387,13 @@ class Dovecot(Server):
         self.root.mkdir(parents=True)
         self.homes.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
+            shutil.chown(self.homes, "mail", "mail")
+        self.configure()
+
+    def configure(self):
+        if os.getuid() == 0:
             names = {"internal": "dovecot", "internal_group": "dovecot", "login": "dovenull",
                      "mail": "mail", "mail_group": "mail", "chroot": "login"}
-            shutil.chown(self.homes, "mail", "mail")
         else:
             me = pwd.getpwuid(os.getuid())
             group = grp.getgrgid(os.getgid()).gr_name
@@ -317,8 +406,8 @@ class Dovecot(Server):
             lmtp=DOVECOT_LMTP.format(port=self.lmtp_port) if self.lmtp_port else "", **names),
             encoding="ascii")
 
-    def start(self):
-        self._spawn([self.program(), "-F", "-c", self.root / "dovecot.conf"])
+    def command(self):
+        return [self.program(), "-F", "-c", self.root / "dovecot.conf"]
 
     def new_users(self, count):
         """As Annal's; any name is a user."""

@@ -55,7 +55,9 @@ class Arithmetic(unittest.TestCase):
         rows = json.loads(report.as_json(operations, SERVERS, {}))["rows"]
         self.assertEqual([(row["annal"], row["peer"], row["ratio"], row["target"])
                           for row in rows], [(100, 25, 4, 3), (100, 50, 2, 2), (5, 10, 2, None)])
-        self.assertEqual(set(rows[0]), {"name", "annal", "peer", "unit", "ratio", "target"})
+        self.assertEqual(set(rows[0]), {"name", "annal", "peer", "unit", "ratio", "target",
+                                        "ceiling"})
+        self.assertEqual({row["ceiling"] for row in rows}, {None})
 
     def test_a_limit_is_a_comparison_too(self):
         memory = operation("kB", [("mdbox always", 20)], annal=[20], mdbox_always=[500])
@@ -68,10 +70,11 @@ class Arithmetic(unittest.TestCase):
         lines = report.table([operation("ms", [("mdbox always", 3)], annal=[2],
                                         mdbox_always=[10])], SERVERS).splitlines()
         self.assertEqual(lines[0].split(), ["operation", "unit", "Annal", "mdbox", "sdbox",
-                                            "mdbox*", "ratio", "target", "CPU", "us", "written",
+                                            "mdbox*", "ratio", "target", "at", "most", "CPU",
+                                            "us", "written",
                                             "kB", "memory", "MB"])
         self.assertEqual(lines[2].split(), ["work", "ms", "2.00", "10.0", "-", "-", "5.00",
-                                            "mdbox", "3", "-", "-", "-"])
+                                            "mdbox", "3", "-", "-", "-", "-"])
 
     def test_the_table_marks_what_falls_short(self):
         work = operation("ms", [("mdbox always", 3), ("sdbox always", 3)], annal=[2],
@@ -79,7 +82,7 @@ class Arithmetic(unittest.TestCase):
         work.limits.append(("limit", 1, 1))
         line = report.table([work], SERVERS).splitlines()[2]
         self.assertIn("2.50 mdbox, 3.00 sdbox, 0.50 limit (1.00)  3!, 3, 1!", line)
-        self.assertEqual(report.shortfalls([work], SERVERS), (["work", "work"], 3))
+        self.assertEqual(report.shortfalls([work], SERVERS), (["work", "work"], 3, []))
 
     def test_costs_are_those_of_annal_and_of_the_first_peer(self):
         work = report.Operation("work", "ms", [("sdbox always", None)])
