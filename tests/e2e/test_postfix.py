@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Many messages through a Postfix of its own, configured as the README has it, and the server killed
 and started again on the way: everything arrives exactly once."""
-import itertools
 import os
 import pathlib
 import re
@@ -16,20 +15,13 @@ import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import postfix
+import readme
 from annal import Sandbox, bodies, wait_until
 
 MESSAGES = int(os.environ.get("ANNAL_POSTFIX_MESSAGES", "1000"))
 CONNECTIONS = 20  # into Postfix
 KILLS = 3
 TOKEN = re.compile(rb"^Subject: token (\S+)\r$", re.M)
-
-
-def readme_block(after):
-    """The lines of the README that stand indented after this line."""
-    readme = pathlib.Path(__file__).parents[2] / "README.md"
-    lines = readme.read_text().split(after, 1)[1].lstrip("\n").splitlines()
-    block = [line[4:] for line in itertools.takewhile(lambda line: line.startswith("    "), lines)]
-    return "\n".join(block) + "\n"
 
 
 @unittest.skipUnless(postfix.usable(), "Postfix is not installed, or this is not root")
@@ -42,15 +34,34 @@ class ThroughPostfix(unittest.TestCase):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="annal-lmtp-"))
         self.directory.chmod(0o755)
         path = str(self.directory / "lmtp")
-        (self.directory / "conf").write_text(readme_block("In `annal.conf`:"))
+        own = readme.Section("A socket of the server's own")
+        self.addCleanup(own.close)
+        (self.directory / "conf").write_text(own.take("lmtp = ").text)
         self.addCleanup(shutil.rmtree, self.directory)
         self.sandbox = Sandbox("--lmtp", path, "--config", str(self.directory / "conf"))
         self.addCleanup(lambda: self.sandbox.close(self.good))
-        options = readme_block("in `/etc/postfix/main.cf`:").replace("/run/annal/lmtp", path)
+        transport = own.take("virtual_transport").text
+        options = readme.Section("Behind Postfix").take("virtual_mailbox_domains").text.replace(
+            "virtual_transport = lmtp:unix:private/annal\n",
+            transport.replace("/run/annal/lmtp", path))
         self.assertIn(path, options)
         # So that nobody is spared the question whether there is such a user.
         self.postfix = postfix.Postfix(options + "mynetworks =\naddress_verify_poll_delay = 1s\n")
         self.addCleanup(lambda: self.postfix.close(self.good))
+        for command in own.take("sudo adduser").text.splitlines():
+            self.prepare(command)
+
+    def prepare(self, command):
+        """What is done to the system once, done to this Postfix; users are left as they are."""
+        sudo, program, *arguments = command.split()
+        self.assertEqual(sudo, "sudo")
+        if program == "adduser":
+            self.assertEqual(arguments, ["annal", "postfix"])
+        else:
+            self.assertEqual(program, "postconf")
+            self.postfix.command(program, *arguments)
+            self.assertIn("lmtp/unix/chroot = n", self.postfix.command(
+                "postconf", "-F", "lmtp/unix/chroot").stdout.decode())
 
     def ask(self, recipient):
         """What Postfix says to it, when it has asked Annal."""
