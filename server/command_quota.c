@@ -57,11 +57,7 @@ enum run_status run_getquotaroot(struct session *session, struct run *run)
     struct store_error error = {STORE_OK, ""};
     const char *name = run->command->mailbox;
 
-    /* One that isn't there may be named, too: it would belong to the root (RFC 9208 4.1.3). */
-    if (!account_mailbox_exists(session->account, name)) {
-        store_error_set(&error, STORE_NOT_FOUND, "no mailbox to tell the quota root of");
-        return session_fail(session, run, &error, false);
-    }
+    /* One that isn't there may be named, too: it would belong to the root (RFC 9208 4.1.2). */
     g_string_append(session_out(session), "* QUOTAROOT ");
     response_mailbox(session_out(session), name, session->utf8);
     g_string_append(session_out(session), is_limited(&limits) ? " \"\"\r\n" : "\r\n");
@@ -84,7 +80,5 @@ bool session_has_quota(const struct session *session)
 
 bool session_is_over_quota(struct session *session, uint64_t messages, uint64_t octets)
 {
-    struct quota_limits limits = limits_of(session);
-
-    return quota_is_over(&limits, session->account, messages, octets);
+    return !quota_admits(&session->host->quota, session->account, messages, octets);
 }

@@ -381,14 +381,10 @@ static enum delivery_result result_before(const struct delivery *delivery,
     return DELIVERY_OPEN;
 }
 
-/* One message more; what two recipients put into two mailboxes is not looked at twice. */
 static bool is_over_quota(const struct delivery *delivery, struct account *account,
                           const struct delivery_settings *settings)
 {
-    struct quota_limits limits;
-
-    quota_limits_of(&settings->quota, delivery->user, &limits);
-    return quota_is_over(&limits, account, 1, stash_size(delivery->mail->stash));
+    return !quota_admits(&settings->quota, account, 1, stash_size(delivery->mail->stash));
 }
 
 void delivery_run(struct delivery *delivery, struct account *account,

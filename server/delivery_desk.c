@@ -2,11 +2,18 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "server/log.h"
 
 struct posted {
     struct delivery *delivery;
+    void (*done)(void *data);
+    void *data;
+};
+
+struct asked {
+    struct delivery_question *question;
     void (*done)(void *data);
     void *data;
 };
@@ -20,7 +27,8 @@ struct open_account {
 struct delivery_desk {
     struct delivery_context context;
     pthread_mutex_t lock;
-    GArray *posted; /* struct posted, guarded by the lock */
+    GArray *posted; /* struct posted, guarded by the lock, as what follows */
+    GArray *asked;  /* struct asked */
 
     GArray *running;      /* struct posted */
     GPtrArray *users;     /* const char *, of running */
@@ -83,6 +91,7 @@ struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings
     desk->context = (struct delivery_context){settings, delivery_memory_new()};
     pthread_mutex_init(&desk->lock, NULL);
     desk->posted = g_array_new(FALSE, FALSE, sizeof(struct posted));
+    desk->asked = g_array_new(FALSE, FALSE, sizeof(struct asked));
     desk->running = g_array_new(FALSE, FALSE, sizeof(struct posted));
     desk->users = g_ptr_array_new();
     desk->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, open_account_free);
@@ -95,11 +104,17 @@ void delivery_desk_free(struct delivery_desk *desk)
         return;
     settle_all(desk->running, false);
     settle_all(desk->posted, false);
+    for (guint i = 0; i < desk->asked->len; i++) {
+        const struct asked *asked = &g_array_index(desk->asked, struct asked, i);
+
+        asked->done(asked->data);
+    }
     g_hash_table_unref(desk->accounts);
     delivery_memory_free(desk->context.memory);
     g_ptr_array_unref(desk->users);
     g_array_unref(desk->running);
     g_array_unref(desk->posted);
+    g_array_unref(desk->asked);
     pthread_mutex_destroy(&desk->lock);
     g_free(desk);
 }
@@ -111,6 +126,16 @@ void delivery_desk_post(struct delivery_desk *desk, struct delivery *delivery,
 
     pthread_mutex_lock(&desk->lock);
     g_array_append_val(desk->posted, posted);
+    pthread_mutex_unlock(&desk->lock);
+}
+
+void delivery_desk_ask(struct delivery_desk *desk, struct delivery_question *question,
+                       void (*done)(void *data), void *data)
+{
+    struct asked asked = {question, done, data};
+
+    pthread_mutex_lock(&desk->lock);
+    g_array_append_val(desk->asked, asked);
     pthread_mutex_unlock(&desk->lock);
 }
 
@@ -166,24 +191,75 @@ static int open_or_create(struct account **out, struct store *store, const struc
     return code == 0 || code == STORE_EXISTS ? store_open_account(store, user, out, error) : code;
 }
 
+/* NULL: it isn't open. */
+static struct account *find_open(const struct delivery_desk *desk, const char *user)
+{
+    struct open_account *open = g_hash_table_lookup(desk->accounts, user);
+
+    if (open == NULL)
+        return NULL;
+    open->used = desk->now;
+    return open->account;
+}
+
+/* Takes the account. */
+static void keep_open(struct delivery_desk *desk, struct account *account)
+{
+    struct open_account *open = g_new0(struct open_account, 1);
+
+    if (g_hash_table_size(desk->accounts) >= DELIVERY_DESK_ACCOUNTS)
+        drop_oldest(desk);
+    open->account = account;
+    open->used = desk->now;
+    g_hash_table_insert(desk->accounts, (gpointer)account_user(account), open);
+}
+
 /* Borrowed; NULL with *error. */
 static struct account *find_account(struct delivery_desk *desk, struct store *store,
                                     const struct delivery *delivery, struct store_error *error)
 {
-    struct open_account *open = g_hash_table_lookup(desk->accounts, delivery->user);
-    struct account *account = NULL;
+    struct account *account = find_open(desk, delivery->user);
 
-    if (open == NULL) {
-        if (open_or_create(&account, store, delivery->mail, delivery->user, error) != 0)
-            return NULL;
-        if (g_hash_table_size(desk->accounts) >= DELIVERY_DESK_ACCOUNTS)
-            drop_oldest(desk);
-        open = g_new0(struct open_account, 1);
-        open->account = account;
-        g_hash_table_insert(desk->accounts, (gpointer)account_user(account), open);
+    if (account == NULL &&
+        open_or_create(&account, store, delivery->mail, delivery->user, error) == 0)
+        keep_open(desk, account);
+    return account;
+}
+
+/* --- questions --- */
+
+static void answer(struct delivery_desk *desk, struct store *store,
+                   struct delivery_question *question)
+{
+    struct account *account = find_open(desk, question->user);
+    struct store_error error;
+
+    if (account == NULL && store_open_account(store, question->user, &account, &error) == 0)
+        keep_open(desk, account);
+    question->full = account != NULL && !quota_would_admit(&desk->context.settings->quota, account,
+                                                           1, question->octets);
+}
+
+/* True: there are more. */
+static bool answer_all(struct delivery_desk *desk, struct store *store)
+{
+    struct asked asked[DELIVERY_DESK_QUESTIONS];
+
+    pthread_mutex_lock(&desk->lock);
+    guint count = MIN(desk->asked->len, DELIVERY_DESK_QUESTIONS);
+
+    if (count > 0) {
+        memcpy(asked, desk->asked->data, count * sizeof *asked);
+        g_array_remove_range(desk->asked, 0, count);
     }
-    open->used = desk->now;
-    return open->account;
+    bool left = desk->asked->len > 0;
+
+    pthread_mutex_unlock(&desk->lock);
+    for (guint i = 0; i < count; i++) {
+        answer(desk, store, asked[i].question);
+        asked[i].done(asked[i].data);
+    }
+    return left;
 }
 
 /* --- the work --- */
@@ -247,7 +323,9 @@ bool delivery_desk_run(struct delivery_desk *desk, struct store *store, int64_t 
 {
     desk->now = now;
     assert(desk->running->len == 0);
-    *left = take(desk);
+    bool unanswered = answer_all(desk, store);
+
+    *left = take(desk) || unanswered;
     for (guint i = 0; i < desk->running->len; i++)
         run(desk, store, g_array_index(desk->running, struct posted, i).delivery);
     return desk->running->len > 0;

@@ -1,7 +1,9 @@
-/* Where deliveries come in that belong to one worker's accounts, from any thread.
+/* Where deliveries come in that belong to one worker's accounts, from any thread, and questions
+ * whether they would have room.
  *
  *     delivery_desk_post() [any thread] -> delivery_desk_run() -> store_sync()
  *                                       -> delivery_desk_settle() -> done() for each
+ *     delivery_desk_ask() [any thread]  -> delivery_desk_run() -> done()
  *
  * Accounts that mail came for stay open for a while, so that the next message finds them open.
  */
@@ -16,11 +18,19 @@
 enum {
     DELIVERY_DESK_AT_ONCE = 32,             /* deliveries in one turn; then others have theirs */
     DELIVERY_DESK_OCTETS = 4 * 1024 * 1024, /* likewise, with one that passes it */
+    DELIVERY_DESK_QUESTIONS = 128,          /* likewise */
     DELIVERY_DESK_ACCOUNTS = 256,           /* that stay open */
     DELIVERY_DESK_REST = 10,                /* seconds that they stay open unused */
 };
 
 struct delivery_desk;
+
+/* Whether an account has room for a message. */
+struct delivery_question {
+    char *user;
+    uint64_t octets; /* of the message, as far as they are known */
+    bool full;       /* the answer; an account that can't be opened is not full */
+};
 
 /* settings are borrowed. */
 struct delivery_desk *delivery_desk_new(const struct delivery_settings *settings);
@@ -32,8 +42,12 @@ void delivery_desk_free(struct delivery_desk *desk);
 void delivery_desk_post(struct delivery_desk *desk, struct delivery *delivery,
                         void (*done)(void *data), void *data);
 
-/* Delivers what has come in (now: microseconds), as much as one turn takes; true if there was
- * anything. *left: there is more. */
+/* [any] question is borrowed until done(data), which is called by the worker's thread. */
+void delivery_desk_ask(struct delivery_desk *desk, struct delivery_question *question,
+                       void (*done)(void *data), void *data);
+
+/* Answers and delivers what has come in (now: microseconds), as much as one turn takes; true if
+ * there was anything to deliver. *left: there is more. */
 bool delivery_desk_run(struct delivery_desk *desk, struct store *store, int64_t now, bool *left);
 /* The users that mail came for in the last run; borrowed until it is settled. */
 const GPtrArray *delivery_desk_users(const struct delivery_desk *desk);

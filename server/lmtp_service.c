@@ -32,6 +32,14 @@ struct transaction {
     int64_t begun;
 };
 
+/* A question on its way through a worker; whoever of the two that hold it is last frees it. */
+struct question {
+    atomic_uint references;
+    atomic_bool answered;
+    struct delivery_question asked;
+    struct link *link;
+};
+
 /* One session. */
 struct client {
     struct lmtp_service *service;
@@ -39,6 +47,7 @@ struct client {
     struct lmtp_session *session;
     struct lmtp_host host;
     struct transaction *transaction; /* NULL: none */
+    struct question *question;       /* NULL: none */
     guint index;                     /* in clients */
     bool end;                        /* no more input will come */
     enum lmtp_status status;
@@ -102,10 +111,72 @@ static enum lmtp_user find_user(void *data, const char *name)
     return LMTP_USER_UNKNOWN;
 }
 
-static void write_log(void *data, const char *session_id, const char *message)
+static void write_log(void *data, const char *session_id, const char *event, const char *address)
 {
+    char *quoted = log_quote(address);
+
     (void)data;
-    log_line(LOG_LEVEL_INFO, session_id, "%s", message);
+    log_line(LOG_LEVEL_INFO, session_id, "event=%s to=%s", event, quoted);
+    g_free(quoted);
+}
+
+/* --- questions --- */
+
+static void question_unref(struct question *question)
+{
+    if (question == NULL || --question->references > 0)
+        return;
+    g_free(question->asked.user);
+    link_unref(question->link);
+    g_free(question);
+}
+
+/* A worker's thread. */
+static void on_answered(void *data)
+{
+    struct question *question = data;
+
+    question->answered = true;
+    link_wake(question->link);
+    question_unref(question);
+}
+
+/* What is known without the account lets most mail pass; that an account is full only its worker
+ * can say. */
+static enum lmtp_room find_room(void *data, struct lmtp_session *session, const char *user,
+                                uint64_t octets)
+{
+    struct client *client = data;
+    const struct lmtp_service_settings *settings = &client->service->settings;
+
+    (void)session;
+    assert(client->question == NULL);
+    if (quota_has_room(&settings->quota, user, 1, octets))
+        return LMTP_ROOM_GOOD;
+    struct question *question = g_new0(struct question, 1);
+
+    question->references = 2;
+    question->asked = (struct delivery_question){.user = g_strdup(user), .octets = octets};
+    question->link = link_ref(client->link);
+    client->question = question;
+    workers_ask(settings->workers, &question->asked, on_answered, question);
+    return LMTP_ROOM_ASKED;
+}
+
+static void take_answer(struct client *client)
+{
+    struct question *question = client->question;
+
+    if (question == NULL || !question->answered)
+        return;
+    client->question = NULL;
+    if (question->asked.full)
+        metrics_count(client->service->settings.session.over_quota_is_final
+                          ? METRIC_DELIVERY_REJECTED
+                          : METRIC_DELIVERY_DEFERRED,
+                      1);
+    lmtp_session_room_told(client->session, question->asked.full);
+    question_unref(question);
 }
 
 /* --- clients --- */
@@ -120,6 +191,7 @@ static struct client *client_new(struct lmtp_service *service, struct link *link
         .data = client,
         .now = now,
         .user = find_user,
+        .room = find_room,
         .deliver = deliver,
         .log = write_log,
     };
@@ -143,6 +215,7 @@ static void client_free(struct client *client)
         moved->index = client->index;
     }
     transaction_unref(client->transaction);
+    question_unref(client->question);
     lmtp_session_free(client->session);
     link_set_over(client->link);
     link_unref(client->link);
@@ -222,6 +295,7 @@ static void step(struct client *client)
     bool again;
 
     do {
+        take_answer(client);
         take_results(client);
         feed(client);
         client->status = lmtp_session_step(client->session);

@@ -1,5 +1,5 @@
 /* The thread that has the LMTP sessions. It parses, keeps messages until they are complete and asks
- * the workers of the recipients to deliver; it never touches an account.
+ * the workers of the recipients whether there is room, and to deliver; it never touches an account.
  *
  *     connection --link--> lmtp_service --workers_deliver()--> workers --> lmtp_service --> link
  */
@@ -16,6 +16,7 @@ struct lmtp_service_settings {
     struct lmtp_settings session; /* its strings are borrowed */
     struct workers *workers;      /* borrowed */
     struct users *users;          /* borrowed */
+    struct quota_source quota;
 };
 
 /* Starts the thread. NULL with *problem (a new string). */

@@ -14,6 +14,7 @@ enum lmtp_state {
     STATE_READY,
     STATE_SENDER,
     STATE_RECIPIENTS,
+    STATE_ASKING,
     STATE_MESSAGE,
     STATE_CHUNK,
     STATE_BETWEEN, /* chunks */
@@ -47,7 +48,9 @@ struct lmtp_session {
 
     char *sender; /* NULL: no transaction */
     bool smtputf8;
-    GArray *recipients; /* struct lmtp_recipient */
+    uint64_t announced;          /* octets, by SIZE; 0: not announced */
+    GArray *recipients;          /* struct lmtp_recipient */
+    struct lmtp_recipient asked; /* ASKING: whose account is looked at */
     struct stash *stash;
     struct delivered_sum *sum;   /* of what is in it */
     uint64_t octets;             /* of the message that came, kept or not */
@@ -71,19 +74,44 @@ static void say(struct lmtp_session *session, const char *format, ...)
     g_string_append(session->output, "\r\n");
 }
 
-static void log_text(const struct lmtp_session *session, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void log_text(const struct lmtp_session *session, const char *format, ...)
+static void reply(struct lmtp_session *session, const char *address, enum delivery_result result)
 {
-    va_list arguments;
-    char *text;
+    switch (result) {
+    case DELIVERY_DONE:
+        say(session, "250 2.0.0 <%s> %s Delivered", address, session->id);
+        return;
+    case DELIVERY_AGAIN:
+        say(session, "250 2.0.0 <%s> %s Delivered before", address, session->id);
+        return;
+    case DELIVERY_NO_USER:
+        say(session, "550 5.1.1 <%s> There is no such user here", address);
+        return;
+    case DELIVERY_NO_MAILBOX:
+        say(session, "550 5.2.1 <%s> There is no such mailbox", address);
+        return;
+    case DELIVERY_OVER_QUOTA:
+        say(session,
+            session->settings->over_quota_is_final ? "552 5.2.2 <%s> The mailbox is full"
+                                                   : "452 4.2.2 <%s> The mailbox is full",
+            address);
+        return;
+    case DELIVERY_TOO_BIG:
+        say(session, "552 5.3.4 <%s> The message is too big", address);
+        return;
+    case DELIVERY_NO_SPACE:
+        say(session, "452 4.3.1 <%s> No space left", address);
+        return;
+    case DELIVERY_OPEN:
+    case DELIVERY_TROUBLE:
+    case DELIVERY_RESULT_COUNT:
+        break;
+    }
+    say(session, "451 4.3.0 <%s> It can't be stored now", address);
+}
 
-    va_start(arguments, format);
-    text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    session->host->log(session->host->data, session->id, text);
-    g_free(text);
+static void log_event(const struct lmtp_session *session, const char *event, const char *address)
+{
+    session->host->log(session->host->data, session->id, event, address);
 }
 
 /* --- the state --- */
@@ -93,8 +121,10 @@ static void set_state(struct lmtp_session *session, enum lmtp_state state)
     enum lmtp_state from = session->state;
 
     assert(from != STATE_CLOSED || state == STATE_CLOSED);
-    assert(state != STATE_SENDER || from == STATE_READY);
-    assert(state != STATE_RECIPIENTS || from == STATE_SENDER || from == STATE_RECIPIENTS);
+    assert(state != STATE_SENDER || from == STATE_READY || from == STATE_ASKING);
+    assert(state != STATE_ASKING || from == STATE_SENDER || from == STATE_RECIPIENTS);
+    assert(state != STATE_RECIPIENTS || from == STATE_SENDER || from == STATE_RECIPIENTS ||
+           from == STATE_ASKING);
     assert(state != STATE_MESSAGE || from == STATE_RECIPIENTS);
     assert(state != STATE_DELIVERING || from == STATE_MESSAGE || from == STATE_CHUNK);
     (void)from;
@@ -118,6 +148,7 @@ static void reset(struct lmtp_session *session)
     g_clear_pointer(&session->stash, stash_free);
     g_clear_pointer(&session->sum, delivered_sum_free);
     session->octets = 0;
+    session->announced = 0;
     session->failed = DELIVERY_OPEN;
     session->smtputf8 = false;
     if (session->state != STATE_GREETED && session->state != STATE_CLOSED)
@@ -158,6 +189,7 @@ void lmtp_session_free(struct lmtp_session *session)
     g_byte_array_unref(session->input);
     g_string_free(session->output, TRUE);
     g_array_unref(session->recipients);
+    recipient_clear(&session->asked);
     stash_free(session->stash);
     delivered_sum_free(session->sum);
     g_free(session->sender);
@@ -225,6 +257,69 @@ static enum lmtp_user find_user(const struct lmtp_session *session,
     return user;
 }
 
+/* Takes the recipient. */
+static void accept_recipient(struct lmtp_session *session, const struct lmtp_recipient *recipient)
+{
+    g_array_append_vals(session->recipients, recipient, 1);
+    set_state(session, STATE_RECIPIENTS);
+    say(session, "250 2.1.5 OK");
+}
+
+/* Takes the recipient. */
+static void refuse_full(struct lmtp_session *session, struct lmtp_recipient *recipient)
+{
+    log_event(session, "full-recipient", recipient->address);
+    reply(session, recipient->address, DELIVERY_OVER_QUOTA);
+    recipient_clear(recipient);
+}
+
+static bool has_account(const struct lmtp_session *session, const char *user)
+{
+    for (guint i = 0; i < session->recipients->len; i++)
+        if (strcmp(g_array_index(session->recipients, struct lmtp_recipient, i).user, user) == 0)
+            return true;
+    return false;
+}
+
+/* Takes the recipient. An account that has been looked at for this message is not looked at again.
+ */
+static void check_room(struct lmtp_session *session, struct lmtp_recipient *recipient)
+{
+    const struct lmtp_host *host = session->host;
+    enum lmtp_room room = LMTP_ROOM_GOOD;
+
+    if (!has_account(session, recipient->user))
+        room = host->room(host->data, session, recipient->user, MAX(session->announced, 1));
+    switch (room) {
+    case LMTP_ROOM_GOOD:
+        accept_recipient(session, recipient);
+        break;
+    case LMTP_ROOM_FULL:
+        refuse_full(session, recipient);
+        break;
+    case LMTP_ROOM_ASKED:
+        session->asked = *recipient;
+        set_state(session, STATE_ASKING);
+        break;
+    }
+}
+
+void lmtp_session_room_told(struct lmtp_session *session, bool full)
+{
+    struct lmtp_recipient recipient = session->asked;
+
+    assert(session->state == STATE_ASKING);
+    session->asked = (struct lmtp_recipient){0};
+    /* The client could say nothing meanwhile. */
+    session->active = session->host->now(session->host->data);
+    if (full) {
+        set_state(session, session->recipients->len > 0 ? STATE_RECIPIENTS : STATE_SENDER);
+        refuse_full(session, &recipient);
+    } else {
+        accept_recipient(session, &recipient);
+    }
+}
+
 static void run_rcpt(struct lmtp_session *session, const struct lmtp_command *command)
 {
     struct lmtp_recipient recipient = {0};
@@ -245,7 +340,7 @@ static void run_rcpt(struct lmtp_session *session, const struct lmtp_command *co
     case LMTP_USER_KNOWN:
         break;
     case LMTP_USER_UNKNOWN:
-        log_text(session, "event=unknown-recipient");
+        log_event(session, "unknown-recipient", command->text);
         say(session, "550 5.1.1 <%s> There is no such user here", command->text);
         return;
     case LMTP_USER_TROUBLE:
@@ -253,9 +348,7 @@ static void run_rcpt(struct lmtp_session *session, const struct lmtp_command *co
         return;
     }
     recipient.address = g_strdup(command->text);
-    g_array_append_val(session->recipients, recipient);
-    set_state(session, STATE_RECIPIENTS);
-    say(session, "250 2.1.5 OK");
+    check_room(session, &recipient);
 }
 
 /* --- the message --- */
@@ -326,41 +419,6 @@ static GPtrArray *make_deliveries(struct lmtp_session *session, struct mail *mai
     }
     g_hash_table_unref(users);
     return deliveries;
-}
-
-static void reply(struct lmtp_session *session, const char *address, enum delivery_result result)
-{
-    switch (result) {
-    case DELIVERY_DONE:
-        say(session, "250 2.0.0 <%s> %s Delivered", address, session->id);
-        return;
-    case DELIVERY_AGAIN:
-        say(session, "250 2.0.0 <%s> %s Delivered before", address, session->id);
-        return;
-    case DELIVERY_NO_USER:
-        say(session, "550 5.1.1 <%s> There is no such user here", address);
-        return;
-    case DELIVERY_NO_MAILBOX:
-        say(session, "550 5.2.1 <%s> There is no such mailbox", address);
-        return;
-    case DELIVERY_OVER_QUOTA:
-        say(session,
-            session->settings->over_quota_is_final ? "552 5.2.2 <%s> The mailbox is full"
-                                                   : "452 4.2.2 <%s> The mailbox is full",
-            address);
-        return;
-    case DELIVERY_TOO_BIG:
-        say(session, "552 5.3.4 <%s> The message is too big", address);
-        return;
-    case DELIVERY_NO_SPACE:
-        say(session, "452 4.3.1 <%s> No space left", address);
-        return;
-    case DELIVERY_OPEN:
-    case DELIVERY_TROUBLE:
-    case DELIVERY_RESULT_COUNT:
-        break;
-    }
-    say(session, "451 4.3.0 <%s> It can't be stored now", address);
 }
 
 static void reply_all(struct lmtp_session *session, enum delivery_result result)
@@ -473,11 +531,13 @@ static void run_mail(struct lmtp_session *session, const struct lmtp_command *co
     } else if (session->state != STATE_READY) {
         say(session, "503 5.5.1 There is a sender already");
     } else if (command->is_utf8 && !command->smtputf8) {
-        say(session, "553 5.6.7 This address needs SMTPUTF8");
+        /* RFC 6531 3.5: 550 here, 553 for RCPT. */
+        say(session, "550 5.6.7 This address needs SMTPUTF8");
     } else if (command->has_size && command->size > session->settings->message_limit) {
         say(session, "552 5.3.4 The message is too big");
     } else {
         session->sender = g_strdup(command->text);
+        session->announced = command->has_size ? command->size : 0;
         session->smtputf8 = command->smtputf8;
         session->stash = stash_new(session->settings->directory);
         session->sum = delivered_sum_new();
@@ -606,9 +666,15 @@ static void run_command(struct lmtp_session *session)
 
 /* --- steps --- */
 
+/* The host has something to tell first. */
+static bool is_busy(const struct lmtp_session *session)
+{
+    return session->state == STATE_ASKING || session->state == STATE_DELIVERING;
+}
+
 size_t lmtp_session_room(const struct lmtp_session *session)
 {
-    if (session->state == STATE_CLOSED || session->state == STATE_DELIVERING)
+    if (session->state == STATE_CLOSED || is_busy(session))
         return 0;
     return LMTP_INPUT_MAX - (session->input->len - session->input_used);
 }
@@ -636,8 +702,7 @@ enum lmtp_status lmtp_session_step(struct lmtp_session *session)
 {
     enum lmtp_parsed parsed = LMTP_OCTETS;
 
-    while (parsed != LMTP_MORE && session->state != STATE_DELIVERING &&
-           session->state != STATE_CLOSED) {
+    while (parsed != LMTP_MORE && !is_busy(session) && session->state != STATE_CLOSED) {
         size_t used = 0;
 
         parsed = lmtp_parser_parse(session->parser, session->input->data + session->input_used,
@@ -650,11 +715,11 @@ enum lmtp_status lmtp_session_step(struct lmtp_session *session)
         else if (parsed == LMTP_END)
             take_end(session);
     }
-    if (session->state != STATE_DELIVERING && session->state != STATE_CLOSED)
+    if (!is_busy(session) && session->state != STATE_CLOSED)
         check_time(session);
     if (session->state == STATE_CLOSED)
         return LMTP_STATUS_CLOSED;
-    return session->state == STATE_DELIVERING ? LMTP_STATUS_DELIVERING : LMTP_STATUS_WAITING;
+    return is_busy(session) ? LMTP_STATUS_BUSY : LMTP_STATUS_WAITING;
 }
 
 GBytes *lmtp_session_output(struct lmtp_session *session)
@@ -669,7 +734,7 @@ GBytes *lmtp_session_output(struct lmtp_session *session)
 
 int64_t lmtp_session_deadline(const struct lmtp_session *session)
 {
-    if (session->state == STATE_DELIVERING || session->state == STATE_CLOSED)
+    if (is_busy(session) || session->state == STATE_CLOSED)
         return INT64_MAX;
     return session->active + session->settings->idle_timeout;
 }

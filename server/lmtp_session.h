@@ -3,11 +3,13 @@
  * sockets, no event loop, no store. Who a recipient is, and delivery, are the host's business.
  *
  *     GREETED    --LHLO--> READY --MAIL--> SENDER --RCPT--> RECIPIENTS
+ *     SENDER, RECIPIENTS --RCPT--> ASKING --the host's answer--> RECIPIENTS, or back
  *     RECIPIENTS --DATA--> MESSAGE --CRLF.CRLF--> DELIVERING
  *     RECIPIENTS --BDAT--> CHUNK --> BETWEEN --BDAT--> CHUNK --LAST--> DELIVERING
  *     DELIVERING --a reply for each recipient--> READY
  *
- * While messages are delivered no input is taken. All calls of one session come from one thread.
+ * While the host is asked, and while messages are delivered, no input is taken. All calls of one
+ * session come from one thread.
  */
 #ifndef ANNAL_SERVER_LMTP_SESSION_H
 #define ANNAL_SERVER_LMTP_SESSION_H
@@ -27,18 +29,26 @@ enum {
 
 struct lmtp_session;
 
+/* Of a user's account, for a message. */
+enum lmtp_room { LMTP_ROOM_GOOD, LMTP_ROOM_FULL, LMTP_ROOM_ASKED };
+
 enum lmtp_user { LMTP_USER_KNOWN, LMTP_USER_UNKNOWN, LMTP_USER_TROUBLE };
 
 struct lmtp_host {
     void *data;
     int64_t (*now)(void *data); /* microseconds since the Unix epoch */
     enum lmtp_user (*user)(void *data, const char *name);
+    /* Whether the account has room for a message of so many octets, as far as they are known.
+     * LMTP_ROOM_ASKED: sooner or later, unless the session is freed before, the host calls
+     * lmtp_session_room_told(). What comes of a delivery is another matter. */
+    enum lmtp_room (*room)(void *data, struct lmtp_session *session, const char *user,
+                           uint64_t octets);
     /* Delivers to each account; deliveries is a new array of struct delivery * that becomes the
      * host's. Sooner or later, unless the session is freed before, it calls
      * lmtp_session_delivered(). */
     void (*deliver)(void *data, struct lmtp_session *session, GPtrArray *deliveries);
-    /* One line of key=value pairs. */
-    void (*log)(void *data, const char *session_id, const char *message);
+    /* event: one word; address: a recipient's, as the client gave it. */
+    void (*log)(void *data, const char *session_id, const char *event, const char *address);
 };
 
 struct lmtp_settings {
@@ -62,13 +72,16 @@ size_t lmtp_session_room(const struct lmtp_session *session);
 void lmtp_session_input(struct lmtp_session *session, const void *data, size_t length);
 
 enum lmtp_status {
-    LMTP_STATUS_WAITING,    /* for input, or until the time of lmtp_session_deadline() */
-    LMTP_STATUS_DELIVERING, /* for lmtp_session_delivered() */
-    LMTP_STATUS_CLOSED,     /* send the output and close */
+    LMTP_STATUS_WAITING, /* for input, or until the time of lmtp_session_deadline() */
+    LMTP_STATUS_BUSY,    /* for lmtp_session_room_told() or lmtp_session_delivered() */
+    LMTP_STATUS_CLOSED,  /* send the output and close */
 };
 
 /* Does what can be done with the input. */
 enum lmtp_status lmtp_session_step(struct lmtp_session *session);
+
+/* The answer to the room that was asked for. */
+void lmtp_session_room_told(struct lmtp_session *session, bool full);
 
 /* The host's deliveries have their results; the same ones in the same order, still the host's. */
 void lmtp_session_delivered(struct lmtp_session *session, const GPtrArray *deliveries);

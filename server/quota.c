@@ -59,15 +59,59 @@ bool quota_limits_parse(struct quota_limits *limits, const char *text)
     return true;
 }
 
-bool quota_is_over(const struct quota_limits *limits, struct account *account, uint64_t messages,
-                   uint64_t octets)
+static bool is_limited(const struct quota_limits *limits)
 {
-    struct account_usage usage;
+    return limits->octets > 0 || limits->messages > 0;
+}
+
+static bool is_within(const struct quota_limits *limits, const struct account_usage *usage)
+{
+    return (limits->octets == 0 || usage->octets <= limits->octets) &&
+           (limits->messages == 0 || usage->messages <= limits->messages);
+}
+
+static bool admits(const struct quota_source *source, struct account *account, uint64_t messages,
+                   uint64_t octets, bool comes)
+{
+    struct quota_limits limits;
+    struct account_usage before;
     struct store_error error;
 
-    if ((limits->octets == 0 && limits->messages == 0) ||
-        account_usage(account, limits->count_history, &usage, &error) != 0)
+    quota_limits_of(source, account_user(account), &limits);
+    if (!is_limited(&limits) || account_usage(account, limits.count_history, &before, &error) != 0)
+        return true;
+    struct account_usage after = {before.messages + messages, before.octets + octets};
+    bool good = is_within(&limits, &after);
+
+    if (source->board != NULL)
+        quota_board_note(source->board, account_user(account), good && comes ? &after : &before);
+    return good;
+}
+
+bool quota_admits(const struct quota_source *source, struct account *account, uint64_t messages,
+                  uint64_t octets)
+{
+    return admits(source, account, messages, octets, true);
+}
+
+bool quota_would_admit(const struct quota_source *source, struct account *account,
+                       uint64_t messages, uint64_t octets)
+{
+    return admits(source, account, messages, octets, false);
+}
+
+bool quota_has_room(const struct quota_source *source, const char *user, uint64_t messages,
+                    uint64_t octets)
+{
+    struct quota_limits limits;
+    struct account_usage usage;
+
+    quota_limits_of(source, user, &limits);
+    if (!is_limited(&limits))
+        return true;
+    if (source->board == NULL || !quota_board_find(source->board, user, &usage))
         return false;
-    return (limits->octets > 0 && usage.octets + octets > limits->octets) ||
-           (limits->messages > 0 && usage.messages + messages > limits->messages);
+    usage.messages += messages;
+    usage.octets += octets;
+    return is_within(&limits, &usage);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/quota_board.h"
 #include "store/account.h"
 
 struct quota_limits {
@@ -18,6 +19,7 @@ struct quota_limits {
 struct quota_source {
     void (*limits)(void *data, const char *user, struct quota_limits *out);
     void *data;
+    struct quota_board *board; /* where sums are noted for quota_has_room(); NULL: nowhere */
 };
 
 void quota_limits_of(const struct quota_source *source, const char *user, struct quota_limits *out);
@@ -26,9 +28,18 @@ void quota_limits_of(const struct quota_source *source, const char *user, struct
  * does not name stays, 0 lifts a limit. False if it can't be understood. */
 bool quota_limits_parse(struct quota_limits *limits, const char *text);
 
-/* Whether so many messages with so many octets more would pass a limit. An account whose usage
- * can't be read is not over. */
-bool quota_is_over(const struct quota_limits *limits, struct account *account, uint64_t messages,
-                   uint64_t octets);
+/* Whether so many messages with so many octets more pass no limit of the account's user. The sum is
+ * noted on the board, with them if they do. On the thread of the account. An account whose usage
+ * can't be read has room. */
+bool quota_admits(const struct quota_source *source, struct account *account, uint64_t messages,
+                  uint64_t octets);
+/* The same without what comes being noted: it is a question only. */
+bool quota_would_admit(const struct quota_source *source, struct account *account,
+                       uint64_t messages, uint64_t octets);
+
+/* [any] As far as that can be told without looking at the account: true, it has room; false, ask
+ * quota_would_admit(). */
+bool quota_has_room(const struct quota_source *source, const char *user, uint64_t messages,
+                    uint64_t octets);
 
 #endif

@@ -29,6 +29,6 @@ void quota_users_init(struct quota_users *out, struct users *users, const struct
                 .messages = config->quota_messages,
                 .count_history = config->quota_count_history,
             },
-        .source = {find_limits, out},
+        .source = {.limits = find_limits, .data = out},
     };
 }

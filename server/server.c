@@ -385,6 +385,7 @@ static bool start_lmtp(struct server *server, char **problem)
                 },
             .workers = server->workers,
             .users = server->users,
+            .quota = server->quotas.source,
         },
         problem);
     return server->lmtp_service != NULL;
@@ -541,6 +542,7 @@ static bool start_threads(struct server *server, char **problem)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     quota_users_init(&server->quotas, server->users, server->config);
+    server->quotas.source.board = quota_board_new(NULL);
     server->authenticator = authenticator_new(server->users, problem);
     if (server->authenticator != NULL)
         set_login_delays(server);
@@ -617,6 +619,7 @@ static void stop(struct server *server)
     lmtp_service_stop(server->lmtp_service);
     workers_free(server->workers);
     lmtp_service_free(server->lmtp_service);
+    quota_board_free(server->quotas.source.board);
     maintenance_free(server->maintenance);
     retention_policy_free(server->retention);
     signing_key_free(server->signing_key);

@@ -605,6 +605,15 @@ void workers_deliver(struct workers *workers, struct delivery *delivery, void (*
     link_queue_wake(worker->queue);
 }
 
+void workers_ask(struct workers *workers, struct delivery_question *question,
+                 void (*done)(void *data), void *data)
+{
+    struct worker *worker = member_worker_of(workers, question->user);
+
+    delivery_desk_ask(worker->desk, question, done, data);
+    link_queue_wake(worker->queue);
+}
+
 bool workers_alive(struct workers *workers)
 {
     bool alive = true;

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "server/authenticator.h"
-#include "server/delivery.h"
+#include "server/delivery_desk.h"
 #include "server/link.h"
 #include "server/mime_pool.h"
 #include "server/settle.h"
@@ -53,6 +53,10 @@ void workers_add(struct workers *workers, struct link *link);
 /* [any thread] Brings mail into an account, on the thread of its user: delivery_desk_post(). */
 void workers_deliver(struct workers *workers, struct delivery *delivery, void (*done)(void *data),
                      void *data);
+
+/* [any thread] Asks whether an account has room: delivery_desk_ask(). */
+void workers_ask(struct workers *workers, struct delivery_question *question,
+                 void (*done)(void *data), void *data);
 
 /* For sessions that begin from now on; connections_per_user for every login. The event loop's
  * thread. */

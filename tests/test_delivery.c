@@ -249,7 +249,7 @@ START_TEST(test_delivery__a_full_account_takes_nothing)
 {
     struct quota_limits limits = {.messages = 2};
 
-    settings.quota = (struct quota_source){limit, &limits};
+    settings.quota = (struct quota_source){limit, &limits, NULL};
     ck_assert_int_eq(deliver("x", NULL), DELIVERY_DONE);
     ck_assert_int_eq(deliver("x", "Archive"), DELIVERY_DONE);
     ck_assert_int_eq(deliver("x", NULL), DELIVERY_OVER_QUOTA);
@@ -262,6 +262,52 @@ START_TEST(test_delivery__a_full_account_takes_nothing)
 END_TEST
 
 /* --- the desk --- */
+
+static void answered(void *data)
+{
+    (*(unsigned *)data)++;
+}
+
+/* Asked for at RCPT: by an account that has room, is full, isn't there. */
+START_TEST(test_delivery_desk__tells_who_has_room)
+{
+    struct quota_limits limits = {.messages = 1, .octets = 5000};
+    struct delivery_question small = {(char *)"alice", 10, true};
+    struct delivery_question large = {(char *)"alice", 10000, false};
+    struct delivery_question missing = {(char *)"carl", 10000, true};
+    struct delivery_desk *desk;
+    unsigned done = 0;
+    bool left;
+
+    settings.quota = (struct quota_source){limit, &limits, quota_board_new(NULL)};
+    desk = delivery_desk_new(&settings);
+    ck_assert(!quota_has_room(&settings.quota, "alice", 1, 10));
+    delivery_desk_ask(desk, &small, answered, &done);
+    delivery_desk_ask(desk, &large, answered, &done);
+    delivery_desk_ask(desk, &missing, answered, &done);
+    ck_assert(!delivery_desk_run(desk, fixture.store, 1, &left));
+    ck_assert_uint_eq(done, 3);
+    ck_assert(!small.full);
+    ck_assert(large.full);
+    ck_assert(!missing.full);
+    /* From now on it is known without asking, with what came and comes. */
+    ck_assert(quota_has_room(&settings.quota, "alice", 1, 10));
+    ck_assert_int_eq(deliver("x", NULL), DELIVERY_DONE);
+    ck_assert(!quota_has_room(&settings.quota, "alice", 1, 10));
+    delivery_desk_ask(desk, &small, answered, &done);
+    ck_assert(!delivery_desk_run(desk, fixture.store, 1, &left));
+    ck_assert(small.full);
+    /* One turn answers so many; a desk that goes leaves nobody waiting. */
+    for (unsigned i = 0; i <= DELIVERY_DESK_QUESTIONS; i++)
+        delivery_desk_ask(desk, &small, answered, &done);
+    ck_assert(!delivery_desk_run(desk, fixture.store, 1, &left));
+    ck_assert(left);
+    ck_assert_uint_eq(done, 4 + DELIVERY_DESK_QUESTIONS);
+    delivery_desk_free(desk);
+    ck_assert_uint_eq(done, 5 + DELIVERY_DESK_QUESTIONS);
+    quota_board_free(settings.quota.board);
+}
+END_TEST
 
 static void settled(void *data)
 {
@@ -392,6 +438,7 @@ int main(void)
     tcase_add_test(tcase, test_delivery__what_comes_again_is_known_by_mailbox);
     tcase_add_test(tcase, test_delivery__nothing_is_known_that_did_not_become_durable);
     tcase_add_test(tcase, test_delivery__a_full_account_takes_nothing);
+    tcase_add_test(tcase, test_delivery_desk__tells_who_has_room);
     tcase_add_test(tcase, test_delivery_desk__settles_when_it_is_durable);
     tcase_add_test(tcase, test_delivery_desk__takes_a_bounded_number_at_once_and_makes_accounts);
     tcase_add_test(tcase, test_delivery_desk__takes_few_large_messages_at_once);

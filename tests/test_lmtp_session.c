@@ -16,6 +16,8 @@ struct fixture {
     GPtrArray *held;
     enum delivery_result result;
     GString *delivered; /* what came, as text */
+    GString *asked;     /* for room: "user octets" */
+    enum lmtp_room room;
 };
 
 static int64_t now(void *data)
@@ -32,6 +34,16 @@ static enum lmtp_user find_user(void *data, const char *name)
                    strcmp(name, "a+b") == 0 || strcmp(name, "j\xc3\xb6rg") == 0
                ? LMTP_USER_KNOWN
                : LMTP_USER_UNKNOWN;
+}
+
+static enum lmtp_room find_room(void *data, struct lmtp_session *session, const char *user,
+                                uint64_t octets)
+{
+    struct fixture *fixture = data;
+
+    (void)session;
+    g_string_append_printf(fixture->asked, "%s %d\n", user, (int)octets);
+    return fixture->room;
 }
 
 static void trace_delivery(GString *out, const struct delivery *delivery)
@@ -77,11 +89,12 @@ static void release(struct fixture *fixture)
     g_clear_pointer(&fixture->held, g_ptr_array_unref);
 }
 
-static void write_log(void *data, const char *id, const char *message)
+static void write_log(void *data, const char *id, const char *event, const char *address)
 {
     (void)data;
     (void)id;
-    ck_assert_ptr_null(strchr(message, '\n'));
+    ck_assert_ptr_null(strpbrk(event, " \n"));
+    ck_assert_ptr_null(strpbrk(address, "\r\n"));
 }
 
 static void open_session(struct fixture *fixture)
@@ -92,11 +105,17 @@ static void open_session(struct fixture *fixture)
                      .message_limit = LIMIT,
                      .idle_timeout = TIMEOUT,
                      .delimiter = '+'},
-        .host =
-            {.data = fixture, .now = now, .user = find_user, .deliver = deliver, .log = write_log},
+        .host = {.data = fixture,
+                 .now = now,
+                 .user = find_user,
+                 .room = find_room,
+                 .deliver = deliver,
+                 .log = write_log},
         .now = 1,
         .result = DELIVERY_DONE,
         .delivered = g_string_new(NULL),
+        .asked = g_string_new(NULL),
+        .room = LMTP_ROOM_GOOD,
     };
     fixture->session = lmtp_session_new(&fixture->settings, &fixture->host, "id1", "192.0.2.1");
 }
@@ -105,6 +124,7 @@ static void close_session(struct fixture *fixture)
 {
     lmtp_session_free(fixture->session);
     g_string_free(fixture->delivered, TRUE);
+    g_string_free(fixture->asked, TRUE);
     if (fixture->held != NULL)
         g_ptr_array_unref(fixture->held);
 }
@@ -122,11 +142,26 @@ static void collect(struct fixture *fixture, GString *out)
     g_bytes_unref(said);
 }
 
-/* The first digits of each reply, as "250 354 ..."; the input in pieces of chunk octets. */
+/* The first digits of each reply, as "250 354 ...". */
+static char *codes_of(const char *said)
+{
+    GString *codes = g_string_new(NULL);
+
+    for (const char *line = said; *line != '\0'; line = strstr(line, "\r\n") + 2) {
+        ck_assert_ptr_nonnull(strstr(line, "\r\n"));
+        ck_assert(line[3] == ' ' || line[3] == '-');
+        if (line[3] == ' ' && codes->len > 0)
+            g_string_append_c(codes, ' ');
+        if (line[3] == ' ')
+            g_string_append_len(codes, line, 3);
+    }
+    return g_string_free(codes, FALSE);
+}
+
+/* The codes of what is said; the input in pieces of chunk octets. */
 static char *talk(struct fixture *fixture, const char *input, size_t chunk)
 {
     GString *out = g_string_new(NULL);
-    GString *codes = g_string_new(NULL);
     size_t length = strlen(input);
 
     for (size_t at = 0; at < length; at += chunk) {
@@ -139,16 +174,10 @@ static char *talk(struct fixture *fixture, const char *input, size_t chunk)
         collect(fixture, out);
     }
     collect(fixture, out);
-    for (const char *line = out->str; *line != '\0'; line = strstr(line, "\r\n") + 2) {
-        ck_assert_ptr_nonnull(strstr(line, "\r\n"));
-        ck_assert(line[3] == ' ' || line[3] == '-');
-        if (line[3] == ' ' && codes->len > 0)
-            g_string_append_c(codes, ' ');
-        if (line[3] == ' ')
-            g_string_append_len(codes, line, 3);
-    }
+    char *codes = codes_of(out->str);
+
     g_string_free(out, TRUE);
-    return g_string_free(codes, FALSE);
+    return codes;
 }
 
 #define HELLO    "LHLO c\r\n"
@@ -183,7 +212,7 @@ static const struct {
     {TO_ALICE HELLO "DATA\r\n", "250 250 250 250 503", ""},
     /* RFC 6531 */
     {HELLO "MAIL FROM:<j\xc3\xb6rg@x>\r\nMAIL FROM:<s@x>\r\nRCPT TO:<j\xc3\xb6rg@x>\r\n",
-     "250 553 250 553", ""},
+     "250 550 250 553", ""},
     {HELLO "MAIL FROM:<\xc3\xa4@x> SMTPUTF8\r\nRCPT TO:<j\xc3\xb6rg@x>\r\nDATA\r\n.\r\n",
      "250 250 250 354 250", "j\xc3\xb6rg: j\xc3\xb6rg@x/- from <\xc3\xa4@x> \n"},
     /* Chunks. */
@@ -280,6 +309,69 @@ START_TEST(test_lmtp_session__a_message_over_the_limit_is_refused_at_its_end)
 }
 END_TEST
 
+#define TO_THREE                                                                        \
+    "MAIL FROM:<s@x> SIZE=700\r\nRCPT TO:<alice@x>\r\nRCPT TO:<alice+b@x>\r\n"          \
+    "RCPT TO:<bob@example.org>\r\nRSET\r\nMAIL FROM:<s@x>\r\nRCPT TO:<nobody>\r\nRCPT " \
+    "TO:<alice>\r\n"
+
+static const struct {
+    enum lmtp_room room;
+    bool full; /* where it is asked for */
+    bool final;
+    const char *codes;
+    const char *asked;
+} rooms[] = {
+    {LMTP_ROOM_GOOD, false, false, "220 250 250 250 250 250 250 250 550 250",
+     "alice 700\nbob@example.org 700\nalice 1\n"},
+    {LMTP_ROOM_ASKED, false, false, "220 250 250 250 250 250 250 250 550 250",
+     "alice 700\nbob@example.org 700\nalice 1\n"},
+    {LMTP_ROOM_FULL, false, false, "220 250 250 452 452 452 250 250 550 452",
+     "alice 700\nalice 700\nbob@example.org 700\nalice 1\n"},
+    {LMTP_ROOM_ASKED, true, true, "220 250 250 552 552 552 250 250 550 552",
+     "alice 700\nalice 700\nbob@example.org 700\nalice 1\n"},
+};
+
+/* An answer at once, or later: whatever was pipelined meanwhile waits for it. */
+START_TEST(test_lmtp_session__a_full_account_is_refused_at_rcpt)
+{
+    struct fixture fixture;
+    GString *out = g_string_new(NULL);
+    const char *input = HELLO TO_THREE;
+
+    open_session(&fixture);
+    fixture.room = rooms[_i].room;
+    fixture.settings.over_quota_is_final = rooms[_i].final;
+    lmtp_session_input(fixture.session, input, strlen(input));
+    while (lmtp_session_step(fixture.session) == LMTP_STATUS_BUSY) {
+        ck_assert_uint_eq(lmtp_session_room(fixture.session), 0);
+        ck_assert_int_eq(lmtp_session_deadline(fixture.session), INT64_MAX);
+        lmtp_session_room_told(fixture.session, rooms[_i].full);
+    }
+    collect(&fixture, out);
+    char *codes = codes_of(out->str);
+
+    ck_assert_str_eq(codes, rooms[_i].codes);
+    ck_assert_str_eq(fixture.asked->str, rooms[_i].asked);
+    g_free(codes);
+    g_string_free(out, TRUE);
+    close_session(&fixture);
+}
+END_TEST
+
+/* The host may forget about it. */
+START_TEST(test_lmtp_session__ends_while_it_asks)
+{
+    struct fixture fixture;
+
+    open_session(&fixture);
+    fixture.room = LMTP_ROOM_ASKED;
+    g_free(talk(&fixture, TO_ALICE, SIZE_MAX / 2));
+    lmtp_session_shut_down(fixture.session);
+    ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_BUSY);
+    close_session(&fixture);
+}
+END_TEST
+
 START_TEST(test_lmtp_session__takes_no_input_while_it_delivers)
 {
     struct fixture fixture;
@@ -287,11 +379,11 @@ START_TEST(test_lmtp_session__takes_no_input_while_it_delivers)
     open_session(&fixture);
     fixture.hold = true;
     g_free(talk(&fixture, TO_ALICE "DATA\r\nx\r\n.\r\nQUIT\r\n", SIZE_MAX / 2));
-    ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_DELIVERING);
+    ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_BUSY);
     ck_assert_uint_eq(lmtp_session_room(fixture.session), 0);
     ck_assert_int_eq(lmtp_session_deadline(fixture.session), INT64_MAX);
     lmtp_session_shut_down(fixture.session);
-    ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_DELIVERING);
+    ck_assert_int_eq(lmtp_session_step(fixture.session), LMTP_STATUS_BUSY);
     fixture.now += 2 * TIMEOUT;
     release(&fixture);
     ck_assert_int_eq(lmtp_session_deadline(fixture.session), fixture.now + TIMEOUT);
@@ -362,6 +454,9 @@ int main(void)
     tcase_add_loop_test(tcase, test_lmtp_session__each_recipient_has_its_own_answer, 0,
                         (int)G_N_ELEMENTS(results));
     tcase_add_test(tcase, test_lmtp_session__a_message_over_the_limit_is_refused_at_its_end);
+    tcase_add_loop_test(tcase, test_lmtp_session__a_full_account_is_refused_at_rcpt, 0,
+                        (int)G_N_ELEMENTS(rooms));
+    tcase_add_test(tcase, test_lmtp_session__ends_while_it_asks);
     tcase_add_test(tcase, test_lmtp_session__takes_no_input_while_it_delivers);
     tcase_add_test(tcase, test_lmtp_session__limits);
     tcase_add_test(tcase, test_lmtp_session__sends_the_silent_away);

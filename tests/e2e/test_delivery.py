@@ -260,6 +260,46 @@ class Limits(unittest.TestCase):
         self.assertEqual(self.deliver("alice", 600_000), "452 4.2.2")
         self.assertEqual(self.sandbox.login("bob").getquota('""')[1], [b'"" (MESSAGE 2 2)'])
 
+    def ask(self, recipient, size=None):
+        """What RCPT says."""
+        client = Lmtp(("127.0.0.1", self.sandbox.lmtp))
+        client.command("MAIL FROM:<s@x>" + (f" SIZE={size}" if size else ""))
+        reply = client.command(f"RCPT TO:<{recipient}>")[0]
+        client.close()
+        return reply[:9]
+
+    def test_a_full_account_is_refused_before_the_message_comes(self):
+        self.assertEqual(self.ask("alice", 1_000_000), "250 2.1.5")
+        self.assertEqual(self.ask("alice", 1_100_000), "452 4.2.2")
+        self.assertEqual(self.ask("alice"), "250 2.1.5")
+        for _ in range(2):
+            self.assertEqual(self.ask("bob"), "250 2.1.5")
+            self.deliver("bob")
+        self.assertEqual(self.ask("bob"), "452 4.2.2")
+        self.assertEqual(self.ask("bob+Archive"), "452 4.2.2")
+        # What IMAP takes away, and puts there, is known at once.
+        client = self.sandbox.login("bob")
+        response(client.select("INBOX"))
+        response(client.store("1", "+FLAGS", "(\\Deleted)"))
+        response(client.expunge())
+        self.assertEqual(self.ask("bob"), "250 2.1.5")
+        response(client.append("Archive", None, None, b"Subject: x\r\n\r\n"))
+        self.assertEqual(self.ask("bob"), "452 4.2.2")
+        self.quota("bob", "--messages", "3")
+        self.assertEqual(self.ask("bob"), "250 2.1.5")
+        self.sandbox.restart()
+        self.assertEqual(self.ask("bob"), "250 2.1.5")
+        self.assertEqual(self.deliver("bob"), "250 2.0.0")
+        self.sandbox.restart()
+        self.assertEqual(self.ask("bob"), "452 4.2.2")
+
+    def test_a_full_account_may_be_refused_for_good(self):
+        with open(self.directory / "conf", "a") as file:
+            file.write("quota_reply = permanent\n")
+        self.sandbox.restart()
+        self.assertEqual(self.ask("alice", 1_100_000), "552 5.2.2")
+        self.assertEqual(self.deliver("alice", 1_100_000), "552 5.2.2")
+
     def quota(self, *arguments, ok=True):
         return run(PROGRAM, "quota", *arguments, "--data", self.sandbox.data, "--config",
                    self.directory / "conf", ok=ok)
