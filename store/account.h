@@ -67,6 +67,17 @@ bool account_mailbox_exists(struct account *account, const char *name);
 int account_create_mailbox(struct account *account, const char *name, enum special_use use,
                            const struct origin *origin, struct store_error *error);
 
+/* One of many that are made in one step. */
+struct new_mailbox {
+    const char *name;
+    uint32_t uid_validity; /* that it had on another server (mailbox_take_over()); 0: a new one */
+    bool taken_over; /* out: it has that one; else a new one, as another mailbox has or had it */
+};
+/* Creates all of them or none. STORE_EXISTS if one of them exists or two are the same;
+ * STORE_BAD_NAME, STORE_LIMIT. */
+int account_create_mailboxes(struct account *account, struct new_mailbox *mailboxes, size_t count,
+                             const struct origin *origin, struct store_error *error);
+
 /* RFC 3501 6.3.4. The tip is kept under refs/deleted/. Children stay. STORE_FORBIDDEN for INBOX,
  * STORE_HAS_CHILDREN for a superior that is no mailbox, STORE_NOT_FOUND. The subscription stays,
  * a special use goes. */

@@ -24,9 +24,8 @@ static int random_mailbox_id(const struct account *account, char out[MAILBOX_ID_
     return 0;
 }
 
-/* Gives a builder the identity of a new mailbox. */
-static int new_identity(const struct account *account, struct account_state *state,
-                        struct snapshot_builder *builder, struct store_error *error)
+int account_new_identity(const struct account *account, struct account_state *state,
+                         struct snapshot_builder *builder, struct store_error *error)
 {
     int rc = random_mailbox_id(account, builder->mailbox_id, error);
 
@@ -83,7 +82,7 @@ static int write_new(struct transaction *transaction, const struct name_task *ta
     struct snapshot_builder *builder = snapshot_builder_new(NULL);
     g_autofree char *subject = g_strconcat("CREATE mailbox ", task->name, NULL);
     struct snapshot *snapshot;
-    int rc = new_identity(task->account, state, builder, error);
+    int rc = account_new_identity(task->account, state, builder, error);
 
     if (rc == 0) {
         rc = transaction_write(transaction, builder, NULL, subject, &snapshot, error);
@@ -355,7 +354,7 @@ static int write_inbox_rename(struct transaction *transaction, const struct name
     struct snapshot_builder *moved = snapshot_builder_new(before);
     struct snapshot_builder *emptied = snapshot_builder_new(before);
     struct snapshot *after = NULL;
-    int rc = new_identity(task->account, state, moved, error);
+    int rc = account_new_identity(task->account, state, moved, error);
 
     if (rc == 0) {
         rc = transaction_write(transaction, moved, &before->commit, subject, &after, error);

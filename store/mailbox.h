@@ -82,6 +82,17 @@ struct append {
 int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
                    const struct origin *origin, uint32_t *first_uid, struct store_error *error);
 
+/* Several mailboxes of one account in one step: all that is appended or nothing. */
+struct intake {
+    struct mailbox *mailbox; /* each at most once */
+    const struct append *messages;
+    size_t count;      /* at most STORE_APPEND_MAX; may be 0 */
+    uint32_t uid_next; /* what UIDNEXT is to be at least, after the messages */
+};
+/* Fails as mailbox_append(). A mailbox that nothing would change for has no commit. */
+int mailbox_take_in(const struct intake *intakes, size_t count, const struct origin *origin,
+                    struct store_error *error);
+
 /* Gives an empty mailbox the UIDVALIDITY that it had on another server, and raises UIDNEXT to
  * uid_next if it is lower; HIGHESTMODSEQ becomes higher than any that clients know from there. Does
  * nothing where both are so already; UIDNEXT alone may be raised at any time. STORE_FORBIDDEN:

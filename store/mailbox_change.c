@@ -48,11 +48,10 @@ static int keyword_bits(struct snapshot_builder *builder, const char *const *key
 /* --- append --- */
 
 struct append_task {
-    struct mailbox *mailbox;
-    const struct append *messages;
+    const struct intake *intakes;
     size_t count;
     const struct origin *origin;
-    uint32_t *first_uid;
+    uint32_t *first_uid; /* of the first mailbox; may be NULL */
 };
 
 static int check_append(const struct append *append, struct store_error *error)
@@ -111,68 +110,119 @@ static int append_one(struct transaction *transaction, struct snapshot_builder *
 }
 
 /* UIDs: of those appended. */
-static void append_subject(GString *subject, const struct append_task *task, const uint32_t *uids)
+static void append_subject(GString *subject, const struct intake *intake,
+                           const struct origin *origin, const uint32_t *uids)
 {
     size_t length;
 
-    if (task->count > 1) {
+    if (intake->count == 0) {
+        g_string_printf(subject, "IMPORT mailbox %s (UIDVALIDITY %u, UIDNEXT %u)",
+                        intake->mailbox->name, intake->mailbox->snapshot->uid_validity,
+                        intake->uid_next);
+        return;
+    }
+    if (intake->count > 1) {
         g_string_assign(subject, "APPEND uid ");
-        subject_append_uids(subject, uids, task->count);
+        subject_append_uids(subject, uids, intake->count);
         if (!g_str_has_suffix(subject->str, ")")) {
-            g_string_append_printf(subject, " (%zu messages)", task->count);
+            g_string_append_printf(subject, " (%zu messages)", intake->count);
         }
         return;
     }
     g_string_printf(subject, "%s uid %" G_GUINT32_FORMAT ": ",
-                    task->origin->sender != NULL ? "DELIVER" : "APPEND", uids[0]);
-    const uint8_t *data = spool_head(task->messages[0].spool, &length);
+                    origin->sender != NULL ? "DELIVER" : "APPEND", uids[0]);
+    const uint8_t *data = spool_head(intake->messages[0].spool, &length);
     subject_append_from_message(subject, data, length);
     if (g_str_has_suffix(subject->str, ": ")) {
         g_string_truncate(subject, subject->len - 2);
     }
 }
 
+/* One mailbox's messages. *first_uid is set if there are any. */
+static int take_in(struct transaction *transaction, const struct intake *intake,
+                   uint32_t *first_uid, struct store_error *error)
+{
+    g_autoptr(GString) subject = g_string_new(NULL);
+    g_autofree uint32_t *uids = g_new(uint32_t, intake->count + 1);
+    struct snapshot_builder *builder;
+    int rc = 0;
+
+    if (intake->count == 0 && intake->uid_next <= intake->mailbox->snapshot->uid_next) {
+        return 0;
+    }
+    builder = snapshot_builder_new(intake->mailbox->snapshot);
+    if (snapshot_builder_room(builder) < intake->count) {
+        rc = store_error_set(error, STORE_LIMIT, "the mailbox has no UIDs left");
+    }
+    for (size_t i = 0; rc == 0 && i < intake->count; i++) {
+        rc = append_one(transaction, builder, &intake->messages[i], &uids[i], error);
+    }
+    builder->uid_next = MAX(builder->uid_next, intake->uid_next);
+    if (rc == 0) {
+        append_subject(subject, intake, transaction->origin, uids);
+        rc = transaction_change(transaction, intake->mailbox, builder, subject->str, error);
+    }
+    if (rc == 0 && intake->count > 0) {
+        *first_uid = uids[0];
+    }
+    snapshot_builder_free(builder);
+    return rc;
+}
+
 static int append_attempt(void *data, struct store_error *error)
 {
     struct append_task *task = data;
-    g_autoptr(GString) subject = g_string_new(NULL);
-    g_autofree uint32_t *uids = g_new(uint32_t, task->count);
-    struct snapshot_builder *builder;
     struct transaction transaction;
-    int rc = mailbox_prepare(task->mailbox, error);
+    uint32_t first_uid = 0;
+    int rc = 0;
 
+    for (size_t i = 0; rc == 0 && i < task->count; i++) {
+        rc = mailbox_prepare(task->intakes[i].mailbox, error);
+    }
     if (rc < 0) {
         return rc;
     }
-    builder = snapshot_builder_new(task->mailbox->snapshot);
-    rc = transaction_begin(&transaction, task->mailbox->account, task->origin, error);
-    if (rc == 0 && snapshot_builder_room(builder) < task->count) {
-        rc = store_error_set(error, STORE_LIMIT, "the mailbox has no UIDs left");
-    }
+    rc = transaction_begin(&transaction, task->intakes[0].mailbox->account, task->origin, error);
     for (size_t i = 0; rc == 0 && i < task->count; i++) {
-        rc = append_one(&transaction, builder, &task->messages[i], &uids[i], error);
+        uint32_t uid = 0;
+
+        rc = take_in(&transaction, &task->intakes[i], &uid, error);
+        first_uid = i == 0 ? uid : first_uid;
     }
-    if (rc == 0) {
-        append_subject(subject, task, uids);
-        rc = commit_change(&transaction, task->mailbox, builder, subject->str, error);
+    if (rc == 0 && transaction.changes->len > 0) {
+        rc = transaction_commit(&transaction, error);
     }
-    if (rc == 0) {
-        *task->first_uid = uids[0];
+    if (rc == 0 && task->first_uid != NULL) {
+        *task->first_uid = first_uid;
     }
     transaction_end(&transaction);
-    snapshot_builder_free(builder);
     return rc;
 }
 
 int mailbox_append(struct mailbox *mailbox, const struct append *messages, size_t count,
                    const struct origin *origin, uint32_t *first_uid, struct store_error *error)
 {
-    struct append_task task = {mailbox, messages, count, origin, first_uid};
+    struct intake intake = {mailbox, messages, count, 0};
+    struct append_task task = {&intake, 1, origin, first_uid};
 
     if (count == 0 || count > STORE_APPEND_MAX) {
         return store_error_set(error, STORE_LIMIT, "%zu messages in one append", count);
     }
     return transaction_retry(append_attempt, &task, error);
+}
+
+int mailbox_take_in(const struct intake *intakes, size_t count, const struct origin *origin,
+                    struct store_error *error)
+{
+    struct append_task task = {intakes, count, origin, NULL};
+
+    for (size_t i = 0; i < count; i++) {
+        if (intakes[i].count > STORE_APPEND_MAX) {
+            return store_error_set(error, STORE_LIMIT, "%zu messages in one append",
+                                   intakes[i].count);
+        }
+    }
+    return count > 0 ? transaction_retry(append_attempt, &task, error) : 0;
 }
 
 /* --- flags --- */

@@ -8,6 +8,8 @@
  *   3. the directories are fsynced
  *   4. annal-transaction is removed
  *
+ * Where there are many, the file system is synced once in place of each lock file.
+ *
  * Whoever deletes holds packed-refs.lock all the while, as git does: else `git pack-refs` could
  * read the loose file before it goes and write it down after.
  *
@@ -36,6 +38,7 @@
 #define PACKED_REFS_NEW  "annal-packed-refs"
 
 enum {
+    MANY = 32, /* references whose lock files are not fsynced one by one */
     TRANSACTION_WAIT_MSEC = 2000,
     TRANSACTION_POLL_MSEC = 5,
 };
@@ -56,6 +59,7 @@ struct commit {
     bool packed_locked;
     bool packed_written; /* packed is in a file of its own */
     bool lazy;           /* refs_commit_lazily() */
+    bool many;           /* lock files become durable together */
 };
 
 /* ---- locking and comparing ---- */
@@ -125,7 +129,7 @@ static int close_lock(struct commit *commit, struct move *move)
     return fd < 0 ? 0 : host->close(host->data, fd);
 }
 
-/* The new value, durable, in the lock file. */
+/* The new value, durable (unless that comes later), in the lock file. */
 static int write_value(struct commit *commit, struct move *move)
 {
     const struct host *host = commit->refs->host;
@@ -135,7 +139,7 @@ static int write_value(struct commit *commit, struct move *move)
     object_id_format(&move->update->after, text);
     text[OBJECT_ID_HEX] = '\n';
     int result = host->write(host->data, move->fd, text, sizeof(text));
-    if (result == 0 && !commit->lazy) {
+    if (result == 0 && !commit->lazy && !commit->many) {
         result = host->fsync(host->data, move->fd);
     }
     if (result == 0 && fstat(move->fd, &status) < 0) {
@@ -665,8 +669,14 @@ static int commit_many(struct refs *refs, const struct ref_update *updates, size
     }
     int result = complete_transaction(refs, error);
     commit_init(&commit, refs, updates, count);
+    commit.many = count >= MANY;
     if (result == 0) {
         result = prepare(&commit, error);
+    }
+    if (result == 0 && commit.many) {
+        int synced = refs->host->syncfs(refs->host->data, fd);
+
+        result = synced < 0 ? host_fail(error, synced, "references: sync") : 0;
     }
     /* The values before must not be lost when the record of the change is not: a reference at
      * neither value would be taken for somebody else's. */

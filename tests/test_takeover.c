@@ -217,6 +217,88 @@ START_TEST(test_takeover__is_served_by_whoever_has_the_mailbox_open)
 }
 END_TEST
 
+/* --- many at once --- */
+
+enum { MANY = 60 };
+
+static void name_many(struct new_mailbox *mailboxes, char names[MANY][16])
+{
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof(names[i]), "Many/%u", i);
+        mailboxes[i] = (struct new_mailbox){names[i], 1275660208 + i, false};
+    }
+}
+
+static int create_many(struct new_mailbox *mailboxes, size_t count)
+{
+    struct store_error error = {0};
+
+    return account_create_mailboxes(fixture.account, mailboxes, count, &fixture.origin, &error);
+}
+
+START_TEST(test_takeover__many_new_mailboxes_are_made_and_filled_in_one_step)
+{
+    struct new_mailbox mailboxes[MANY];
+    struct mailbox *opened[MANY];
+    struct intake intakes[MANY];
+    struct append appends[MANY] = {0};
+    struct store_error error = {0};
+    char names[MANY][16];
+
+    name_many(mailboxes, names);
+    ck_assert_int_eq(take_over(inbox, 1275660208 + 7, 0), 0);
+    mailboxes[9].uid_validity = mailboxes[8].uid_validity;
+    mailboxes[10].uid_validity = 0;
+    mailboxes[11].uid_validity = UINT32_MAX;
+    ck_assert_int_eq(create_many(mailboxes, MANY), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        ck_assert_int_eq(mailboxes[i].taken_over, i != 7 && (i < 9 || i > 11));
+        opened[i] = open_mailbox(&fixture, names[i]);
+        if (mailboxes[i].taken_over)
+            ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(opened[i])), 1275660208 + i);
+        appends[i] = (struct append){.spool = spool_of(fixture.account, names[i], 6), .uid = 5 + i};
+        intakes[i] = (struct intake){opened[i], &appends[i], i > 0, 100};
+    }
+    ck_assert_int_eq(mailbox_take_in(intakes, MANY, &fixture.origin, &error), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        ck_assert_uint_eq(snapshot_count(mailbox_snapshot(opened[i])), i > 0);
+        ck_assert_uint_eq(snapshot_uid_next(mailbox_snapshot(opened[i])), 100);
+        ck_assert(i == 0 || has_message(opened[i], 5 + i));
+        appends[i].uid = i == MANY - 1 ? 99 : 200;
+        intakes[i] = (struct intake){opened[i], &appends[i], 1, 0};
+    }
+    ck_assert_int_eq(mailbox_take_in(intakes, MANY, &fixture.origin, &error), STORE_EXISTS);
+    for (unsigned i = 0; i < MANY; i++) {
+        ck_assert_uint_eq(snapshot_uid_next(mailbox_snapshot(opened[i])), 100);
+        mailbox_unref(opened[i]);
+        spool_free(appends[i].spool);
+    }
+    char *log = GIT_OUTPUT(fixture.path, "log", "--format=%s", "Many.0", "--");
+    ck_assert_str_eq(log, "IMPORT mailbox Many/0 (UIDVALIDITY 1275660208, UIDNEXT 100)\n"
+                          "IMPORT mailbox Many/0 (UIDVALIDITY 1275660208, UIDNEXT 1)\n");
+    free(log);
+}
+END_TEST
+
+START_TEST(test_takeover__many_new_mailboxes_are_made_or_none)
+{
+    struct new_mailbox mailboxes[MANY];
+    char names[MANY][16];
+
+    name_many(mailboxes, names);
+    mailboxes[MANY - 1].name = "Drafts";
+    ck_assert_int_eq(create_many(mailboxes, MANY), STORE_EXISTS);
+    mailboxes[MANY - 1].name = mailboxes[0].name;
+    ck_assert_int_eq(create_many(mailboxes, MANY), STORE_EXISTS);
+    mailboxes[MANY - 1].name = "bad//name";
+    ck_assert_int_eq(create_many(mailboxes, MANY), STORE_BAD_NAME);
+    for (unsigned i = 0; i < MANY; i++)
+        ck_assert(!account_mailbox_exists(fixture.account, names[i]));
+    ck_assert_int_eq(create_many(mailboxes, MANY - 1), 0);
+    ck_assert(account_mailbox_exists(fixture.account, names[MANY - 2]));
+}
+END_TEST
+
 /* --- beside a server --- */
 
 /* The same account, as a server has it: with a journal. */
@@ -362,6 +444,8 @@ int main(void)
     tcase_add_test(tests, test_takeover__a_mailbox_that_was_never_used_makes_way);
     tcase_add_test(tests, test_takeover__new_mailboxes_come_above_it);
     tcase_add_test(tests, test_takeover__is_served_by_whoever_has_the_mailbox_open);
+    tcase_add_test(tests, test_takeover__many_new_mailboxes_are_made_and_filled_in_one_step);
+    tcase_add_test(tests, test_takeover__many_new_mailboxes_are_made_or_none);
     tcase_add_test(tests, test_takeover__what_a_server_has_acknowledged_stays_in_the_mailbox);
     tcase_add_test(tests,
                    test_takeover__what_a_server_has_acknowledged_comes_after_what_was_imported);

@@ -100,6 +100,10 @@ int account_next_uid_validity(const struct account *account, struct account_stat
 
 /* --- account_change.c --- */
 
+/* Gives a builder the identity of a new mailbox: id and UIDVALIDITY. */
+int account_new_identity(const struct account *account, struct account_state *state,
+                         struct snapshot_builder *builder, struct store_error *error);
+
 /* A new account's first mailboxes, in one step: INBOX and one for each special use. */
 int account_initialize(struct account *account, const struct origin *origin,
                        struct store_error *error);
