@@ -200,6 +200,17 @@ static void target_release(struct target *target)
     g_free(target->keyword);
 }
 
+/* One delivery under way. */
+struct delivering {
+    const struct delivery *delivery;
+    struct account *account;
+    const struct delivery_context *context;
+    struct target *targets; /* of each recipient */
+    GPtrArray *mailboxes;   /* account_list(); NULL: not needed yet */
+    struct spool *spool;    /* NULL: not needed yet */
+    struct store_error *error;
+};
+
 static bool same_folded(const char *a, const char *b)
 {
     char *x = g_utf8_casefold(a, -1);
@@ -234,20 +245,19 @@ static char *find_mailbox(const GPtrArray *list, const char *name)
     return g_strdup(found);
 }
 
-static char *detail_mailbox(struct account *account, const char *detail)
+static char *detail_mailbox(struct delivering *run, const char *detail)
 {
     struct store_error error;
-    GPtrArray *list = NULL;
-    char *found = NULL;
+    char *found;
 
-    if (account_list(account, &list, &error) == 0) {
+    if (run->mailboxes == NULL && account_list(run->account, &run->mailboxes, &error) != 0)
+        return NULL;
+    found = find_mailbox(run->mailboxes, detail);
+    if (found == NULL) {
         char *below = g_strdup_printf("INBOX/%s", detail);
 
-        found = find_mailbox(list, detail);
-        if (found == NULL)
-            found = find_mailbox(list, below);
+        found = find_mailbox(run->mailboxes, below);
         g_free(below);
-        g_ptr_array_unref(list);
     }
     return found;
 }
@@ -262,9 +272,9 @@ bool delivery_is_keyword(const char *text)
     return length > 0 && length <= KEYWORD_LENGTH_MAX;
 }
 
-static struct target find_target(const struct delivery *delivery, struct account *account,
-                                 const char *detail, enum delivery_detail meaning)
+static struct target find_target(struct delivering *run, const char *detail)
 {
+    const struct delivery *delivery = run->delivery;
     struct target target = {NULL, NULL};
 
     if (delivery->mailbox != NULL) {
@@ -272,9 +282,9 @@ static struct target find_target(const struct delivery *delivery, struct account
         return target;
     }
     if (detail != NULL && *detail != '\0') {
-        switch (meaning) {
+        switch (run->context->settings->detail) {
         case DELIVERY_DETAIL_MAILBOX:
-            target.mailbox = detail_mailbox(account, detail);
+            target.mailbox = detail_mailbox(run, detail);
             break;
         case DELIVERY_DETAIL_KEYWORD:
             target.keyword = delivery_is_keyword(detail) ? g_strdup(detail) : NULL;
@@ -302,89 +312,115 @@ static struct origin origin_of(const struct mail *mail, const char *id)
     };
 }
 
-/* A mailbox keeps its keywords for life, and there is room for MAILBOX_KEYWORDS_MAX: senders can't
- * take all of it. */
-static bool keyword_fits(const struct mailbox *mailbox, const char *keyword)
+/* --- what is done there --- */
+
+static bool has_keyword(const GPtrArray *keywords, const char *keyword)
+{
+    for (guint i = 0; i < keywords->len; i++)
+        if (g_ascii_strcasecmp(g_ptr_array_index(keywords, i), keyword) == 0)
+            return true;
+    return false;
+}
+
+/* What recipients name. A mailbox keeps its keywords for life, and there is room for
+ * MAILBOX_KEYWORDS_MAX: senders can't take all of it. */
+static void add_named(const struct delivering *run, const struct mailbox *mailbox, guint first,
+                      GPtrArray *keywords)
 {
     const struct snapshot *snapshot = mailbox_snapshot(mailbox);
-    size_t index;
+    size_t count = snapshot_keyword_count(snapshot);
 
-    return snapshot_keyword_find(snapshot, keyword, &index) ||
-           snapshot_keyword_count(snapshot) < KEYWORDS_FOR_SENDERS;
+    for (guint i = first; i < run->delivery->recipients->len; i++) {
+        const struct target *target = &run->targets[i];
+        size_t index;
+
+        if (target->keyword == NULL || strcmp(target->mailbox, run->targets[first].mailbox) != 0 ||
+            has_keyword(keywords, target->keyword))
+            continue;
+        if (!snapshot_keyword_find(snapshot, target->keyword, &index)) {
+            if (count >= KEYWORDS_FOR_SENDERS)
+                continue;
+            count++;
+        }
+        g_ptr_array_add(keywords, target->keyword);
+    }
 }
 
-static GPtrArray *all_keywords(const struct delivery *delivery, const struct mailbox *mailbox,
-                               const char *keyword)
+static enum delivery_result append_to(struct delivering *run, struct mailbox *mailbox, guint first)
 {
-    GPtrArray *all = g_ptr_array_new();
-
-    for (size_t i = 0; delivery->keywords != NULL && delivery->keywords[i] != NULL; i++)
-        g_ptr_array_add(all, (gpointer)delivery->keywords[i]);
-    if (keyword != NULL && keyword_fits(mailbox, keyword))
-        g_ptr_array_add(all, (gpointer)keyword);
-    g_ptr_array_add(all, NULL);
-    return all;
-}
-
-static enum delivery_result append_to(const struct delivery *delivery, struct mailbox *mailbox,
-                                      const struct target *target, struct spool *spool,
-                                      struct store_error *error)
-{
+    const struct delivery *delivery = run->delivery;
+    const struct mail *mail = delivery->mail;
+    GPtrArray *keywords = g_ptr_array_new();
     char id[OBJECT_ID_HEX + 1];
-    struct origin origin = origin_of(delivery->mail, id);
-    GPtrArray *keywords = all_keywords(delivery, mailbox, target->keyword);
-    struct append append = {
-        .spool = spool,
-        .keywords = (const char *const *)keywords->pdata,
-        .flags = delivery->flags,
-        .internal_date = delivery->mail->time / G_USEC_PER_SEC,
-        .binary = true,
-    };
+    struct origin origin = origin_of(mail, id);
     uint32_t uid;
 
-    object_id_format(&delivery->mail->id, id);
-    int code = mailbox_append(mailbox, &append, 1, &origin, &uid, error);
+    for (size_t i = 0; delivery->keywords != NULL && delivery->keywords[i] != NULL; i++)
+        g_ptr_array_add(keywords, (gpointer)delivery->keywords[i]);
+    add_named(run, mailbox, first, keywords);
+    g_ptr_array_add(keywords, NULL);
+    struct append append = {
+        .spool = run->spool,
+        .keywords = (const char *const *)keywords->pdata,
+        .flags = delivery->flags,
+        .internal_date = mail->time / G_USEC_PER_SEC,
+        .binary = true,
+    };
+
+    object_id_format(&mail->id, id);
+    int code = mailbox_append(mailbox, &append, 1, &origin, &uid, run->error);
 
     g_ptr_array_unref(keywords);
     return delivery_result_of((enum store_code)code);
 }
 
-static enum delivery_result deliver_to(const struct delivery *delivery, struct account *account,
-                                       const struct target *target, struct spool *spool,
-                                       struct delivery_memory *memory, struct store_error *error)
+/* What is there already takes no room. */
+static enum delivery_result deliver_into(struct delivering *run, struct mailbox *mailbox,
+                                         guint first)
 {
+    const struct delivery *delivery = run->delivery;
     const struct mail *mail = delivery->mail;
-    enum delivery_result result = DELIVERY_AGAIN;
+    struct delivery_memory *memory = mail->has_id ? run->context->memory : NULL;
+    int code = 0;
+
+    if (memory != NULL && delivery_memory_has(memory, delivery->user, mailbox, &mail->id,
+                                              mail->time / G_USEC_PER_SEC))
+        return DELIVERY_AGAIN;
+    if (!quota_admits(&run->context->settings->quota, run->account, 1, stash_size(mail->stash)))
+        return DELIVERY_OVER_QUOTA;
+    if (run->spool == NULL)
+        code = make_spool(&run->spool, delivery, run->account, run->error);
+    if (code != 0)
+        return delivery_result_of((enum store_code)code);
+    enum delivery_result result = append_to(run, mailbox, first);
+
+    if (memory != NULL && result == DELIVERY_DONE)
+        delivery_memory_add(memory, delivery->user, mailbox, &mail->id);
+    return result;
+}
+
+/* Delivers for the recipient, and for those after it that name the same mailbox. */
+static enum delivery_result deliver_for(struct delivering *run, guint first)
+{
     struct mailbox *mailbox = NULL;
-    int code = account_open_mailbox(account, target->mailbox, &mailbox, error);
+    int code =
+        account_open_mailbox(run->account, run->targets[first].mailbox, &mailbox, run->error);
 
     if (code != 0)
         return delivery_result_of((enum store_code)code);
-    if (memory == NULL || !mail->has_id ||
-        !delivery_memory_has(memory, delivery->user, mailbox, &mail->id,
-                             mail->time / G_USEC_PER_SEC))
-        result = append_to(delivery, mailbox, target, spool, error);
-    if (memory != NULL && mail->has_id && result == DELIVERY_DONE)
-        delivery_memory_add(memory, delivery->user, mailbox, &mail->id);
+    enum delivery_result result = deliver_into(run, mailbox, first);
+
     mailbox_unref(mailbox);
     return result;
 }
 
-/* The result for a target that another recipient had before; DELIVERY_OPEN: none had. */
-static enum delivery_result result_before(const struct delivery *delivery,
-                                          const struct target *targets, guint index)
+/* The result for a mailbox that another recipient had before; DELIVERY_OPEN: none had. */
+static enum delivery_result result_before(const struct delivering *run, guint index)
 {
     for (guint i = 0; i < index; i++)
-        if (strcmp(targets[i].mailbox, targets[index].mailbox) == 0 &&
-            g_strcmp0(targets[i].keyword, targets[index].keyword) == 0)
-            return recipient_at(delivery, i)->result;
+        if (strcmp(run->targets[i].mailbox, run->targets[index].mailbox) == 0)
+            return recipient_at(run->delivery, i)->result;
     return DELIVERY_OPEN;
-}
-
-static bool is_over_quota(const struct delivery *delivery, struct account *account,
-                          const struct delivery_settings *settings)
-{
-    return !quota_admits(&settings->quota, account, 1, stash_size(delivery->mail->stash));
 }
 
 void delivery_run(struct delivery *delivery, struct account *account,
@@ -392,28 +428,24 @@ void delivery_run(struct delivery *delivery, struct account *account,
 {
     guint count = delivery->recipients->len;
     struct target *targets = g_new0(struct target, count);
-    struct spool *spool = NULL;
-    bool over = is_over_quota(delivery, account, context->settings);
-    int code = over ? STORE_NO_SPACE : make_spool(&spool, delivery, account, error);
+    struct delivering run = {delivery, account, context, targets, NULL, NULL, error};
     bool stored = false;
 
-    if (code != 0)
-        delivery_fail(delivery,
-                      over ? DELIVERY_OVER_QUOTA : delivery_result_of((enum store_code)code));
-    for (guint i = 0; i < count && code == 0; i++) {
+    for (guint i = 0; i < count; i++)
+        targets[i] = find_target(&run, recipient_at(delivery, i)->detail);
+    for (guint i = 0; i < count; i++) {
         struct delivery_recipient *recipient = recipient_at(delivery, i);
 
-        targets[i] = find_target(delivery, account, recipient->detail, context->settings->detail);
-        recipient->result = result_before(delivery, targets, i);
+        recipient->result = result_before(&run, i);
         if (recipient->result == DELIVERY_OPEN)
-            recipient->result =
-                deliver_to(delivery, account, &targets[i], spool, context->memory, error);
+            recipient->result = deliver_for(&run, i);
         stored = stored || recipient->result == DELIVERY_DONE;
     }
     if (stored)
-        message_summary_delivered(account, spool);
+        message_summary_delivered(account, run.spool);
     for (guint i = 0; i < count; i++)
         target_release(&targets[i]);
     g_free(targets);
-    spool_free(spool);
+    g_clear_pointer(&run.mailboxes, g_ptr_array_unref);
+    spool_free(run.spool);
 }

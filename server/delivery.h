@@ -9,10 +9,10 @@
  *     Delivered-To: recipient             one for each
  *     Received: from ...
  *
- * and is appended, octet for octet as it came, to each mailbox that one of them names, once. The
- * commit is a DELIVER with the sender and the delivery's id in its trailers (FORMAT.md). A message
- * that comes again after its answer was lost is told by that id (delivery_memory.h) and not stored
- * twice.
+ * and is appended, octet for octet as it came, to each mailbox that one of them names, once, with
+ * the keywords that they name. Each of these messages needs room. The commit is a DELIVER with the
+ * sender and the delivery's id in its trailers (FORMAT.md). A message that comes again after its
+ * answer was lost is told by that id (delivery_memory.h) and not stored twice.
  */
 #ifndef ANNAL_SERVER_DELIVERY_H
 #define ANNAL_SERVER_DELIVERY_H

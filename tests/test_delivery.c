@@ -261,6 +261,66 @@ START_TEST(test_delivery__a_full_account_takes_nothing)
 }
 END_TEST
 
+START_TEST(test_delivery__each_mailbox_needs_room)
+{
+    struct quota_limits limits = {.messages = 2};
+    struct delivery *delivery = make_delivery("x");
+    static const struct {
+        const char *detail;
+        enum delivery_result result;
+    } expected[] = {{NULL, DELIVERY_DONE},
+                    {"Archive", DELIVERY_DONE},
+                    {"Junk", DELIVERY_OVER_QUOTA},
+                    {"archive", DELIVERY_DONE},
+                    {"junk", DELIVERY_OVER_QUOTA}};
+
+    settings.quota = (struct quota_source){limit, &limits, NULL};
+    for (size_t i = 0; i < G_N_ELEMENTS(expected); i++)
+        delivery_add(delivery, "alice", expected[i].detail);
+    run(delivery);
+    for (guint i = 0; i < G_N_ELEMENTS(expected); i++)
+        ck_assert_int_eq(g_array_index(delivery->recipients, struct delivery_recipient, i).result,
+                         expected[i].result);
+    ck_assert_uint_eq(count("INBOX") + count("Archive"), 2);
+    ck_assert_uint_eq(count("Junk"), 0);
+    delivery_free(delivery);
+}
+END_TEST
+
+/* Whoever had no answer learns that it is there: it needs no room. */
+START_TEST(test_delivery__what_comes_again_fits_a_full_account)
+{
+    struct quota_limits limits = {.messages = 1};
+
+    settings.quota = (struct quota_source){limit, &limits, NULL};
+    ck_assert_int_eq(deliver("Received: x\r\n\r\n", NULL), DELIVERY_DONE);
+    ck_assert_int_eq(deliver("Received: y\r\n\r\n", NULL), DELIVERY_OVER_QUOTA);
+    ck_assert_int_eq(deliver("Received: x\r\n\r\n", NULL), DELIVERY_AGAIN);
+}
+END_TEST
+
+START_TEST(test_delivery__details_of_one_mailbox_are_one_message)
+{
+    struct delivery *delivery = make_delivery("Received: x\r\n\r\n");
+    static const char *const named[] = {NULL, "a", "b", "A", "no keyword", "b"};
+    struct mailbox *inbox;
+
+    settings.detail = DELIVERY_DETAIL_KEYWORD;
+    for (size_t i = 0; i < G_N_ELEMENTS(named); i++)
+        delivery_add(delivery, "alice", named[i]);
+    ck_assert_int_eq(run(delivery), DELIVERY_DONE);
+    for (guint i = 0; i < G_N_ELEMENTS(named); i++)
+        ck_assert_int_eq(g_array_index(delivery->recipients, struct delivery_recipient, i).result,
+                         DELIVERY_DONE);
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 1);
+    ck_assert_uint_eq(snapshot_keyword_count(mailbox_snapshot(inbox)), 2);
+    ck_assert_uint_eq(message_of(inbox, 1).keywords, 3);
+    mailbox_unref(inbox);
+    delivery_free(delivery);
+}
+END_TEST
+
 /* --- the desk --- */
 
 static void answered(void *data)
@@ -438,6 +498,9 @@ int main(void)
     tcase_add_test(tcase, test_delivery__what_comes_again_is_known_by_mailbox);
     tcase_add_test(tcase, test_delivery__nothing_is_known_that_did_not_become_durable);
     tcase_add_test(tcase, test_delivery__a_full_account_takes_nothing);
+    tcase_add_test(tcase, test_delivery__each_mailbox_needs_room);
+    tcase_add_test(tcase, test_delivery__what_comes_again_fits_a_full_account);
+    tcase_add_test(tcase, test_delivery__details_of_one_mailbox_are_one_message);
     tcase_add_test(tcase, test_delivery_desk__tells_who_has_room);
     tcase_add_test(tcase, test_delivery_desk__settles_when_it_is_durable);
     tcase_add_test(tcase, test_delivery_desk__takes_a_bounded_number_at_once_and_makes_accounts);
