@@ -191,7 +191,7 @@ enum search_key_kind {
     SEARCH_NOT, /* one child */
     SEARCH_ALL,
     SEARCH_SEQUENCE, /* set */
-    SEARCH_UID,      /* set */
+    SEARCH_UID,      /* set; also for "$" */
     SEARCH_FLAG,     /* flag bit in number is set (UNSEEN etc. are NOT of this) */
     SEARCH_RECENT,
     SEARCH_NEW,     /* RECENT UNSEEN */
@@ -231,6 +231,7 @@ enum search_return { /* RFC 4731 */
                      SEARCH_RETURN_MAX = 1 << 1,
                      SEARCH_RETURN_ALL = 1 << 2,
                      SEARCH_RETURN_COUNT = 1 << 3,
+                     SEARCH_RETURN_SAVE = 1 << 4, /* RFC 5182 */
 };
 
 struct search_arguments {

@@ -127,6 +127,8 @@ static bool convert_take_known(struct conversion *conversion, struct argument_cu
 {
     if (!convert_take_set(conversion, cursor, out))
         return false;
+    if (out->saved)
+        return convert_fail(conversion, "A set of message numbers is expected");
     for (guint i = 0; i < out->ranges->len; i++) {
         struct sequence_range range = g_array_index(out->ranges, struct sequence_range, i);
 

@@ -123,7 +123,7 @@ bool convert_take_set(struct conversion *conversion, struct argument_cursor *cur
     const struct argument *argument = argument_next(cursor);
 
     if (argument == NULL || argument->kind != ARGUMENT_ATOM ||
-        !sequence_set_parse(out, argument_text(cursor->tree, argument), argument->length, false))
+        !sequence_set_parse(out, argument_text(cursor->tree, argument), argument->length, true))
         return convert_fail(conversion, "A set of message numbers is expected");
     return true;
 }

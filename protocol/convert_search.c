@@ -277,11 +277,16 @@ static bool open_operator(struct builder *builder, enum search_key_kind kind)
 
 static bool convert_sequence(struct builder *builder, const struct argument *argument)
 {
+    struct search_key *key;
+
     if (!add_key(builder, SEARCH_SEQUENCE))
         return false;
-    if (!sequence_set_parse(&last_key(builder)->set, argument_text(builder->cursor.tree, argument),
-                            argument->length, false))
+    key = last_key(builder);
+    if (!sequence_set_parse(&key->set, argument_text(builder->cursor.tree, argument),
+                            argument->length, true))
         return convert_fail(builder->conversion, "A set of message numbers is expected");
+    if (key->set.saved)
+        key->kind = SEARCH_UID;
     child_is_complete(builder);
     return true;
 }
@@ -301,7 +306,7 @@ static bool convert_key(struct builder *builder)
     if (argument->kind != ARGUMENT_ATOM)
         return convert_fail(builder->conversion, "A search key is expected");
     text = argument_text(tree, argument);
-    if (g_ascii_isdigit(text[0]) || text[0] == '*')
+    if (g_ascii_isdigit(text[0]) || text[0] == '*' || text[0] == '$')
         return convert_sequence(builder, argument);
     if (argument_is_word(tree, argument, "NOT"))
         return open_operator(builder, SEARCH_NOT);
@@ -349,7 +354,8 @@ static bool convert_program(struct builder *builder)
 
 /* --- what stands before the keys --- */
 
-/* search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" */
+/* search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"; "SAVE"
+ * of RFC 5182 */
 static bool convert_return(struct conversion *conversion)
 {
     static const struct {
@@ -358,7 +364,8 @@ static bool convert_return(struct conversion *conversion)
     } options[] = {{"MIN", SEARCH_RETURN_MIN},
                    {"MAX", SEARCH_RETURN_MAX},
                    {"ALL", SEARCH_RETURN_ALL},
-                   {"COUNT", SEARCH_RETURN_COUNT}};
+                   {"COUNT", SEARCH_RETURN_COUNT},
+                   {"SAVE", SEARCH_RETURN_SAVE}};
     struct search_arguments *search = &conversion->command->search;
     struct argument_cursor elements;
     const struct argument *argument;

@@ -139,11 +139,37 @@ static uint64_t search_result_modseq(const struct search_state *state, uint32_t 
     return state->highest_modseq;
 }
 
+/* RFC 5182 2.4: all that was found, unless the client asks for the ends only. */
+static void search_save(struct session *session, const struct run *run,
+                        const struct search_state *state)
+{
+    uint32_t returns = run->command->search.returns;
+    bool all = (returns & (SEARCH_RETURN_MIN | SEARCH_RETURN_MAX)) == 0 ||
+               (returns & (SEARCH_RETURN_ALL | SEARCH_RETURN_COUNT)) != 0;
+    GArray *uids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    guint last = state->found->len - 1;
+
+    for (guint i = 0; i < state->found->len; i++) {
+        uint32_t uid = g_array_index(state->found, uint32_t, i);
+
+        if (!all && !((i == 0 && (returns & SEARCH_RETURN_MIN) != 0) ||
+                      (i == last && (returns & SEARCH_RETURN_MAX) != 0))) {
+            continue;
+        }
+        if (!run->command->uid) {
+            uid = snapshot_message(session->view, uid - 1).uid;
+        }
+        g_array_append_val(uids, uid);
+    }
+    session_save(session, (const uint32_t *)(void *)uids->data, uids->len);
+    g_array_unref(uids);
+}
+
 static void search_write_extended(struct session *session, const struct run *run,
                                   const struct search_state *state)
 {
     GString *out = session_out(session);
-    uint32_t returns = run->command->search.returns;
+    uint32_t returns = run->command->search.returns & ~(uint32_t)SEARCH_RETURN_SAVE;
     const uint32_t *found = (const uint32_t *)(void *)state->found->data;
     size_t count = state->found->len;
 
@@ -209,7 +235,12 @@ enum run_status run_search(struct session *session, struct run *run)
 {
     const struct search_arguments *arguments = &run->command->search;
 
+    bool saves = (arguments->returns & SEARCH_RETURN_SAVE) != 0;
+
     if (arguments->bad_charset) {
+        if (saves) {
+            session_save(session, NULL, 0);
+        }
         return session_finish(session, run, "NO", "BADCHARSET (US-ASCII UTF-8)",
                               "That charset is not known here");
     }
@@ -220,9 +251,12 @@ enum run_status run_search(struct session *session, struct run *run)
     if (!search_judge(session, run, state)) {
         return RUN_AGAIN;
     }
-    if (arguments->extended) {
+    if (saves) {
+        search_save(session, run, state);
+    }
+    if (arguments->extended && arguments->returns != SEARCH_RETURN_SAVE) {
         search_write_extended(session, run, state);
-    } else if (!search_write_plain(session, run, state)) {
+    } else if (!arguments->extended && !search_write_plain(session, run, state)) {
         return RUN_AGAIN;
     }
     if (search_failures(state->search) > 0) {

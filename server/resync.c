@@ -52,9 +52,11 @@ static GArray *intersect(const GArray *known, const GArray *vanished, uint32_t m
 }
 
 /* "*" is the last UID that there ever was: what vanished may be above all that is left. */
-static GArray *resolve_known(const struct session *session, const struct sequence_set *known)
+static GArray *resolve_known(struct session *session, const struct sequence_set *known)
 {
     uint32_t last = snapshot_uid_next(session->view) - 1;
+    if (known != NULL && known->saved)
+        return g_array_ref(session_saved(session));
     if (known != NULL)
         return sequence_set_resolve(known, last);
     GArray *all = g_array_new(FALSE, FALSE, sizeof(struct sequence_range));

@@ -113,7 +113,8 @@ static void prepare_sets(struct search *search)
         if (leaf->ranges == NULL) {
             leaf->ranges = g_array_new(FALSE, FALSE, sizeof(struct sequence_range));
         }
-        g_array_append_vals(leaf->ranges, key->set.ranges->data, key->set.ranges->len);
+        GArray *ranges = key->set.saved ? session_saved(search->session) : key->set.ranges;
+        g_array_append_vals(leaf->ranges, ranges->data, ranges->len);
     }
     for (size_t i = 0; i < search->count; i++) {
         struct search_leaf *leaf = &search->leaves[i];

@@ -271,7 +271,7 @@ void session_write_capabilities(const struct session *session, GString *out)
     }
     g_string_append(out, "IMAP4rev1 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
                          "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
-                         "STATUS=SIZE ESEARCH CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND "
+                         "STATUS=SIZE ESEARCH SEARCHRES CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND "
                          "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE");
     g_string_append_printf(out, " APPENDLIMIT=%" G_GUINT64_FORMAT, session->settings->append_limit);
     if (!session->compressed)

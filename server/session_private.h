@@ -137,6 +137,7 @@ struct session {
     bool modseq_due;         /* HIGHESTMODSEQ belongs into the next tagged response (QRESYNC) */
     uint64_t told_modseq;    /* every change up to this one has been told */
     GArray *recent;          /* struct sequence_range of UIDs, ascending: \Recent here */
+    GArray *saved;           /* the same: "$" (RFC 5182); NULL: empty */
     size_t keywords_told;    /* of the mailbox, in the last FLAGS response */
 };
 
@@ -207,6 +208,10 @@ bool session_is_recent(const struct session *session, const struct message *mess
 void session_tell_keywords(struct session *session, const struct snapshot *snapshot);
 /* "* n FETCH (...)" with the flags of the message at index, and UID and MODSEQ with CONDSTORE. */
 void session_write_fetch(struct session *session, const struct snapshot *snapshot, size_t index);
+/* The result that a SEARCH saved: UIDs, some of which may be gone. Borrowed until the next save. */
+GArray *session_saved(struct session *session);
+/* Saves UIDs, ascending. */
+void session_save(struct session *session, const uint32_t *uids, size_t count);
 /* The messages of a set in the view: a new GArray of uint32_t indexes, ascending. With uid,
  * missing UIDs are skipped; without, a number beyond the last message makes it NULL: BAD. */
 GArray *session_resolve(struct session *session, const struct sequence_set *set, bool uid);

@@ -282,16 +282,41 @@ static void append_indexes(GArray *indexes, size_t first, size_t end)
         g_array_index(indexes, uint32_t, at++) = (uint32_t)index;
 }
 
+GArray *session_saved(struct session *session)
+{
+    if (session->saved == NULL)
+        session->saved = g_array_new(FALSE, FALSE, sizeof(struct sequence_range));
+    return session->saved;
+}
+
+void session_save(struct session *session, const uint32_t *uids, size_t count)
+{
+    GArray *saved = session_saved(session);
+    struct sequence_range *last = NULL;
+    g_array_set_size(saved, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct sequence_range range = {uids[i], uids[i]};
+        if (last != NULL && last->high + 1 == uids[i]) {
+            last->high++;
+            continue;
+        }
+        g_array_append_val(saved, range);
+        last = &g_array_index(saved, struct sequence_range, saved->len - 1);
+    }
+}
+
 GArray *session_resolve(struct session *session, const struct sequence_set *set, bool uid)
 {
     const struct snapshot *view = session->view;
     size_t count = snapshot_count(view);
-    if (set->saved || (!uid && !numbers_exist(set, count)))
+    if (!uid && !set->saved && !numbers_exist(set, count))
         return NULL;
+    uid = uid || set->saved;
     uint32_t largest = (uint32_t)count;
     if (uid)
         largest = count == 0 ? 0 : snapshot_message(view, count - 1).uid;
-    GArray *ranges = sequence_set_resolve(set, largest);
+    GArray *ranges =
+        set->saved ? g_array_ref(session_saved(session)) : sequence_set_resolve(set, largest);
     GArray *indexes = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     for (guint i = 0; i < ranges->len; i++) {
         struct sequence_range range = g_array_index(ranges, struct sequence_range, i);
@@ -320,6 +345,7 @@ void session_unselect(struct session *session)
     if (session->recent != NULL)
         g_array_unref(session->recent);
     session->recent = NULL;
+    g_clear_pointer(&session->saved, g_array_unref);
     session->keywords_told = 0;
     session->read_only = false;
     session->held = false;

@@ -113,7 +113,7 @@ static void add_key(GString *out, const struct search_key *key, size_t index)
     g_string_append_printf(out, " %s", names[key->kind]);
     if (key->skip != index + 1)
         g_string_append_printf(out, ">%u", key->skip);
-    if (key->set.ranges != NULL)
+    if (key->set.ranges != NULL || key->set.saved)
         add_set(out, &key->set);
     if (key->header != NULL)
         g_string_append_printf(out, " <%s>", key->header);

@@ -245,6 +245,9 @@ static const struct form {
      "CONTINUE\na SEARCH AND>2 BODY \"\303\244\303\266\"/4\n"},
     {"a UID SEARCH RETURN (ALL COUNT) CHARSET UTF-8 BODY {1+}\r\nx\r\n",
      "a UID SEARCH return=c AND>2 BODY \"x\"/1\n"},
+    {"a FETCH $ UID\r\n", "a FETCH $ UID\n"},
+    {"a UID SEARCH return (save) $ SEEN UID $\r\n",
+     "a UID SEARCH return=10 AND>4 UID $ FLAG 8 UID $\n"},
     {"a SEARCH CHARSET ISO-8859-15 SUBJECT {5+}\r\nGr\374\337e FROM \"\244\"\r\n",
      "a SEARCH AND>3 HEADER <Subject> \"Gr\303\274\303\237e\"/7 HEADER <From> "
      "\"\342\202\254\"/3\n"},
