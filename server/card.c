@@ -6,6 +6,7 @@
 struct card {
     _Atomic(const char *) tls;
     atomic_uint activity;
+    atomic_int_least64_t touched;
     pthread_mutex_t lock; /* of the strings; their writer reads them without */
     char *user;
     char *client;
@@ -66,6 +67,16 @@ void card_set_tls(struct card *card, const char *version)
 const char *card_tls(const struct card *card)
 {
     return atomic_load_explicit(&card->tls, memory_order_relaxed);
+}
+
+void card_touch(struct card *card, int64_t seconds)
+{
+    atomic_store_explicit(&card->touched, seconds, memory_order_relaxed);
+}
+
+int64_t card_touched(const struct card *card)
+{
+    return atomic_load_explicit(&card->touched, memory_order_relaxed);
 }
 
 enum session_activity card_activity(const struct card *card)

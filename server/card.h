@@ -20,6 +20,10 @@ void card_set_activity(struct card *card, enum session_activity activity);
 void card_set_tls(struct card *card, const char *version);
 const char *card_tls(const struct card *card);
 
+/* [any thread] When something was received last, in seconds since the Unix epoch; 0: never. */
+void card_touch(struct card *card, int64_t seconds);
+int64_t card_touched(const struct card *card);
+
 /* [any thread] A copy, to be cleared. */
 struct card_copy {
     enum session_activity activity;

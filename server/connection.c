@@ -6,7 +6,8 @@
  *         +--refused (no session)---------> CLOSING
  *
  * and from everywhere DEAD: the peer is gone, TLS failed, or the time for the state is over.
- * pump() does what can be done now and derives the events to wait for from the state.
+ * pump() does what can be done now and derives the events to wait for from the state. A connection
+ * in OPEN that is at rest is lent to its session's worker, if that wants it (link.h).
  */
 #include "server/connection.h"
 
@@ -68,8 +69,9 @@ struct connection {
     bool paused; /* did not read all there was */
     bool ended;  /* the peer sends no more */
     bool kicked; /* the timer runs until it is cut off */
+    bool lent;   /* the transport, to the worker: hands off */
+    bool cut;    /* while it was lent: to be dropped when it comes back */
     int64_t since;
-    int64_t active;
 };
 
 static void set_state(struct connection *connection, enum connection_state state)
@@ -162,7 +164,7 @@ static bool read_once(struct connection *connection)
 
     if (length > 0) {
         metrics_count(METRIC_RECEIVED, length);
-        connection->active = seconds_now(connection->of);
+        card_touch(link_card(connection->link), seconds_now(connection->of));
         link_send(connection->link, connection->of->scratch, length);
         explicit_bzero(connection->of->scratch, length);
     }
@@ -306,7 +308,8 @@ static void destroy(struct connection *connection)
     transport_release(&connection->transport);
     if (connection->link != NULL) {
         link_forget_connection(connection->link);
-        link_send_gone(connection->link);
+        if (!connection->lent)
+            link_send_gone(connection->link);
         link_unref(connection->link);
         limits_leave(connection->limits, &connection->address);
     } else {
@@ -353,6 +356,37 @@ static void update_events(struct connection *connection)
     want(&connection->write_event, writes);
 }
 
+static void lend(struct connection *connection)
+{
+    if (connection->state != CONNECTION_OPEN || connection->paused || connection->ended ||
+        connection->kicked || connection->of->shutting_down || connection->transport.wants_write ||
+        unsent(connection) > 0 || connection->link == NULL || !link_wants_loan(connection->link))
+        return;
+    /* From its being lent on, it is the other's. */
+    event_del(&connection->read_event);
+    event_del(&connection->write_event);
+    connection->lent = link_lend(connection->link, &connection->transport);
+    if (!connection->lent)
+        update_events(connection);
+}
+
+static void take_back(struct connection *connection)
+{
+    enum link_return how = link_take_back(connection->link);
+
+    if (how == LINK_RETURN_NOT)
+        return;
+    connection->lent = false;
+    connection->transport.scratch = connection->of->scratch;
+    connection->paused = true; /* nobody watched */
+    if (how == LINK_RETURN_LOST || connection->cut) {
+        set_state(connection, CONNECTION_DEAD);
+    } else if (how == LINK_RETURN_END) {
+        connection->ended = true;
+        link_send_end(connection->link);
+    }
+}
+
 static void advance(struct connection *connection, bool readable)
 {
     connection->transport.wants_write = false;
@@ -375,10 +409,12 @@ static void pump(struct connection *connection, bool readable)
 {
     if (connection->state != CONNECTION_DEAD)
         advance(connection, readable);
-    if (connection->state == CONNECTION_DEAD)
+    if (connection->state == CONNECTION_DEAD) {
         destroy(connection);
-    else
+    } else {
         update_events(connection);
+        lend(connection);
+    }
 }
 
 static void on_socket(evutil_socket_t fd, short events, void *data)
@@ -398,6 +434,11 @@ static void on_timer(evutil_socket_t fd, short events, void *data)
                  connection->state == CONNECTION_HANDSHAKE ? "handshake"
                  : connection->kicked                      ? "kick"
                                                            : "write");
+    if (connection->lent) {
+        connection->cut = true;
+        shutdown(connection->transport.fd, SHUT_RDWR);
+        return;
+    }
     set_state(connection, CONNECTION_DEAD);
     destroy(connection);
 }
@@ -414,7 +455,11 @@ static void on_queue(evutil_socket_t fd, short events, void *data)
 
         if (connection == NULL)
             continue;
-        collect(connection);
+        take_back(connection);
+        if (connection->lent)
+            continue;
+        if (connection->state != CONNECTION_DEAD)
+            collect(connection);
         pump(connection, false);
     }
     if (links != NULL)
@@ -471,18 +516,26 @@ struct connections *connections_new(const struct connections_settings *settings,
 
 void connections_close(struct connections *connections)
 {
+    GList *next;
+
     if (connections == NULL)
         return;
     connections->shutting_down = false;
-    while (connections->all.length > 0)
-        destroy(connections->all.head->data);
+    for (GList *node = connections->all.head; node != NULL; node = next) {
+        struct connection *connection = node->data;
+
+        next = node->next;
+        if (!connection->lent)
+            destroy(connection);
+    }
 }
 
 void connections_free(struct connections *connections)
 {
     if (connections == NULL)
         return;
-    connections_close(connections);
+    while (connections->all.length > 0)
+        destroy(connections->all.head->data);
     event_del(&connections->queue_event);
     link_queue_free(connections->queue);
     g_free(connections);
@@ -497,7 +550,6 @@ static struct connection *connection_new(struct connections *of, int fd,
     connection->address = *address;
     connection->state = CONNECTION_OPEN;
     connection->since = seconds_now(of);
-    connection->active = connection->since;
     transport_init(&connection->transport, fd, of->scratch);
     connection->node.data = connection;
     g_queue_push_tail_link(&of->all, &connection->node);
@@ -644,7 +696,7 @@ void connections_visit(const struct connections *connections,
                 .client = card.client,
                 .mailbox = card.mailbox,
                 .since = connection->since,
-                .active = connection->active,
+                .active = MAX(connection->since, card_touched(link_card(connection->link))),
             },
             data);
         card_copy_clear(&card);

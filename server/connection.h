@@ -43,9 +43,10 @@ struct connections;
 
 /* NULL with *problem (a new string). */
 struct connections *connections_new(const struct connections_settings *settings, char **problem);
-/* Closes all at once. Accepts NULL. */
+/* Closes all at once that are not lent to a worker. Accepts NULL. */
 void connections_close(struct connections *connections);
-/* After connections_close(), and after the workers, which may still put links into its queue.
+/* After connections_close(), and after the workers: they may still put links into its queue, and
+ * what they were lent is closed here.
  * Accepts NULL. */
 void connections_free(struct connections *connections);
 

@@ -49,6 +49,10 @@ struct link {
     size_t unsent; /* with output_octets */
     bool resume;
     enum link_after after;
+
+    bool wants_loan;
+    struct transport *lent; /* on its way to the worker */
+    enum link_return returned;
 };
 
 /* --- the queue --- */
@@ -93,8 +97,8 @@ static void link_drop(void *link)
     link_unref(link);
 }
 
-/* Takes the reference. */
-static void push(struct link_queue *queue, struct link *link)
+/* Takes the reference. Returns the queue if it has to be woken, else NULL. */
+static struct link_queue *push(struct link_queue *queue, struct link *link)
 {
     pthread_mutex_lock(&queue->lock);
     bool first = queue->links == NULL;
@@ -103,8 +107,7 @@ static void push(struct link_queue *queue, struct link *link)
         queue->links = g_ptr_array_new_with_free_func(link_drop);
     g_ptr_array_add(queue->links, link);
     pthread_mutex_unlock(&queue->lock);
-    if (first)
-        link_queue_wake(queue);
+    return first ? queue : NULL;
 }
 
 GPtrArray *link_queue_take(struct link_queue *queue)
@@ -230,22 +233,29 @@ void link_forget_connection(struct link *link)
     link->connection = NULL;
 }
 
-/* With the lock held. */
-static void tell_worker(struct link *link)
+/* With the lock held. These two return the queue to wake, for unlock(). */
+static struct link_queue *tell_worker(struct link *link)
 {
     if (link->at_worker || link->worker == NULL)
-        return;
+        return NULL;
     link->at_worker = true;
-    push(link->worker, link_ref(link));
+    return push(link->worker, link_ref(link));
 }
 
-/* With the lock held. */
-static void tell_event_loop(struct link *link)
+static struct link_queue *tell_event_loop(struct link *link)
 {
     if (link->at_event_loop)
-        return;
+        return NULL;
     link->at_event_loop = true;
-    push(link->event_loop, link_ref(link));
+    return push(link->event_loop, link_ref(link));
+}
+
+/* Whoever is woken wants the lock at once. */
+static void unlock(struct link *link, struct link_queue *woken)
+{
+    pthread_mutex_unlock(&link->lock);
+    if (woken != NULL)
+        link_queue_wake(woken);
 }
 
 /* --- the connection's side --- */
@@ -272,16 +282,14 @@ void link_send(struct link *link, const void *data, size_t length)
         link->input = g_byte_array_sized_new((guint)length);
     assert(link->input->len + length <= SESSION_INPUT_MAX);
     g_byte_array_append(link->input, data, (guint)length);
-    tell_worker(link);
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, tell_worker(link));
 }
 
 static void mark(struct link *link, bool *which)
 {
     pthread_mutex_lock(&link->lock);
     *which = true;
-    tell_worker(link);
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, tell_worker(link));
 }
 
 void link_send_end(struct link *link)
@@ -309,8 +317,7 @@ void link_send_tls_started(struct link *link)
     pthread_mutex_lock(&link->lock);
     drop_input(link);
     link->tls_started = true;
-    tell_worker(link);
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, tell_worker(link));
 }
 
 void link_send_compressed(struct link *link)
@@ -318,19 +325,18 @@ void link_send_compressed(struct link *link)
     pthread_mutex_lock(&link->lock);
     drop_input(link);
     link->compressed = true;
-    tell_worker(link);
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, tell_worker(link));
 }
 
 void link_report_unsent(struct link *link, size_t octets)
 {
     pthread_mutex_lock(&link->lock);
     link->unsent = link->output_octets + octets;
-    if (link->resume && link->unsent < LINK_RESUME_BELOW) {
+    bool resume = link->resume && link->unsent < LINK_RESUME_BELOW;
+
+    if (resume)
         link->resume = false;
-        tell_worker(link);
-    }
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, resume ? tell_worker(link) : NULL);
 }
 
 static void move_pieces(GQueue *to, GQueue *from)
@@ -362,8 +368,7 @@ void link_assign(struct link *link, struct link_queue *worker)
     link->worker = worker;
     /* It may still be queued for the one before, which will find it is no longer its own. */
     link->at_worker = true;
-    push(worker, link_ref(link));
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, push(worker, link_ref(link)));
 }
 
 struct link_queue *link_assigned(struct link *link)
@@ -381,15 +386,18 @@ void link_post_login(struct link *link, enum link_login login, const char *user)
     link->login = login;
     g_free(link->user);
     link->user = g_strdup(user);
-    tell_worker(link);
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, tell_worker(link));
 }
 
 void link_wake(struct link *link)
 {
     pthread_mutex_lock(&link->lock);
-    tell_worker(link);
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, tell_worker(link));
+}
+
+static bool has_output(const struct link *link)
+{
+    return link->output_octets > 0 || link->after != LINK_AFTER_NOTHING;
 }
 
 bool link_is_gone(struct link *link)
@@ -416,6 +424,9 @@ void link_receive(struct link *link, struct link_news *news)
         .unsent = link->unsent,
         .has_input = link->input != NULL,
     };
+    /* Else the connection takes it back, for that output comes first. */
+    if (!has_output(link))
+        news->lent = g_steal_pointer(&link->lent);
     link->at_worker = false;
     link->shut_down = false;
     link->kicked = false;
@@ -436,6 +447,7 @@ static GByteArray *take_front(struct link *link, size_t length)
 
 GByteArray *link_take_input(struct link *link, size_t max)
 {
+    struct link_queue *woken = NULL;
     GByteArray *input = NULL;
 
     pthread_mutex_lock(&link->lock);
@@ -445,9 +457,9 @@ GByteArray *link_take_input(struct link *link, size_t max)
         input = g_steal_pointer(&link->input);
     if (input != NULL && link->wants_room) {
         link->wants_room = false;
-        tell_event_loop(link);
+        woken = tell_event_loop(link);
     }
-    pthread_mutex_unlock(&link->lock);
+    unlock(link, woken);
     return input;
 }
 
@@ -464,6 +476,7 @@ size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, bo
                     bool *has_input)
 {
     size_t octets = count(pieces);
+    struct link_queue *woken = NULL;
 
     pthread_mutex_lock(&link->lock);
     move_pieces(&link->output, pieces);
@@ -473,13 +486,70 @@ size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, bo
     if (after != LINK_AFTER_NOTHING)
         link->after = after;
     if (octets > 0 || after != LINK_AFTER_NOTHING)
-        tell_event_loop(link);
+        woken = tell_event_loop(link);
     size_t unsent = link->unsent;
 
     *has_input = held(link) > 0;
+    unlock(link, woken);
+    return unsent;
+}
+
+/* --- the loan --- */
+
+void link_want_loan(struct link *link, bool wanted)
+{
+    pthread_mutex_lock(&link->lock);
+    link->wants_loan = wanted;
+    unlock(link, wanted ? tell_event_loop(link) : NULL);
+}
+
+bool link_wants_loan(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    bool wanted = link->wants_loan && !has_output(link);
 
     pthread_mutex_unlock(&link->lock);
-    return unsent;
+    return wanted;
+}
+
+bool link_lend(struct link *link, struct transport *transport)
+{
+    struct link_queue *woken = NULL;
+
+    pthread_mutex_lock(&link->lock);
+    bool lent = !has_output(link);
+
+    if (lent) {
+        link->lent = transport;
+        woken = tell_worker(link);
+    }
+    unlock(link, woken);
+    return lent;
+}
+
+void link_give_back(struct link *link, enum link_return how, enum link_after after, size_t unsent,
+                    bool resume)
+{
+    pthread_mutex_lock(&link->lock);
+    link->returned = how;
+    link->after = after;
+    link->unsent = unsent;
+    link->resume = resume && unsent >= LINK_RESUME_BELOW;
+    unlock(link, tell_event_loop(link));
+}
+
+enum link_return link_take_back(struct link *link)
+{
+    pthread_mutex_lock(&link->lock);
+    enum link_return how = link->returned;
+
+    link->returned = LINK_RETURN_NOT;
+    if (link->lent != NULL && has_output(link)) {
+        link->lent = NULL;
+        how = LINK_RETURN_OPEN;
+    }
+    pthread_mutex_unlock(&link->lock);
+    return how;
 }
 
 void link_set_member(struct link *link, void *member)

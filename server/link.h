@@ -22,6 +22,7 @@
 enum { LINK_RESUME_BELOW = SESSION_OUTPUT_HIGH / 2 }; /* octets */
 
 struct link;
+struct transport;
 
 /* --- the queue of links that have something for a thread --- */
 
@@ -111,6 +112,7 @@ struct link_news {
     char *user;            /* its user, owned by the receiver */
     size_t unsent;         /* octets delivered but not sent */
     bool has_input;
+    struct transport *lent; /* the worker has it from now on; NULL: nothing new */
 };
 
 /* [any] The result of a password check. */
@@ -132,6 +134,35 @@ GByteArray *link_take_input(struct link *link, size_t max);
  * unsent; *has_input: there is input that the session has not taken. */
 size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, bool resume,
                     bool *has_input);
+
+/* --- the loan ---
+ *
+ * Between a command and its answer no other thread should have to be woken: once a session has
+ * logged in, the connection lends its transport to the worker, which then reads and writes the
+ * socket itself. It gives the transport back with whatever is not plain going on: output that the
+ * socket does not take at once, a change of the transport, the end of the session or of the peer.
+ * Then all goes through the link, until the connection lends it again. */
+
+/* The worker's: whether it wants the loan, now and whenever it was given back. At first not. */
+void link_want_loan(struct link *link, bool wanted);
+/* The connection's: it is wanted, and no output waits here. */
+bool link_wants_loan(struct link *link);
+/* The connection's. False, and it is not lent: the worker has just put output in here. */
+bool link_lend(struct link *link, struct transport *transport);
+
+enum link_return {
+    LINK_RETURN_NOT,
+    LINK_RETURN_OPEN, /* as it was lent */
+    LINK_RETURN_END,  /* the peer sends no more */
+    LINK_RETURN_LOST, /* of no use any more; a failure to read was logged */
+};
+/* The worker's, which must not touch the transport any more. In it are so many octets unsent;
+ * for after and resume see link_deliver(). */
+void link_give_back(struct link *link, enum link_return how, enum link_after after, size_t unsent,
+                    bool resume);
+/* The connection's, before link_collect(): whether it was given back, or the worker put output in
+ * here before it saw the loan. */
+enum link_return link_take_back(struct link *link);
 
 /* The worker's own, moves with the session. After the session's end the link is over for good,
  * whatever may still come. */

@@ -240,6 +240,7 @@ static void log_in(struct member *member, const char *user)
     } else {
         enter_user(member, user);
         session_authenticated(member->session, worker->store, user);
+        link_want_loan(member->link, true);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "server/delivery_desk.h"
+#include "server/loan.h"
 #include "server/session.h"
 #include "server/worker.h"
 
@@ -30,6 +31,9 @@ struct worker_public {
 struct worker {
     struct workers *all;
     struct link_queue *queue;
+    bool queue_noticed; /* it has something */
+    int epoll;          /* of the queue, the watch, and sockets that are lent */
+    uint8_t *scratch;   /* for these */
     struct store *store;
     struct delivery_desk *desk;
     pthread_t thread;
@@ -73,6 +77,7 @@ struct workers {
 struct member {
     struct worker *worker;
     struct link *link;
+    struct loan loan;
     struct session *session;
     struct session_host host;
     enum session_status status;

@@ -3,18 +3,21 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "server/log.h"
 #include "server/member.h"
 #include "server/metrics.h"
 #include "server/program.h"
 #include "server/ref_watch.h"
+#include "server/transport.h"
 #include "store/store.h"
 
 enum {
+    EVENTS_AT_ONCE = 256,
     TICK = 1000 * 1000, /* microseconds between looks at clocks and outside changes */
     MAINTAIN_EVERY = 5 * 1000 * 1000,
     TROUBLE_EVERY = 60 * 1000 * 1000,
@@ -48,6 +51,9 @@ static void take_news(struct member *member, const struct link_news *news)
         session_shut_down(member->session, shut_down_text);
     if (news->kicked)
         session_shut_down(member->session, kicked_text);
+    if (news->lent != NULL)
+        loan_take(&member->loan, member->link, news->lent, member->worker->epoll, member,
+                  member->worker->scratch);
     member->end = news->end;
     member_make_runnable(member);
 }
@@ -86,6 +92,9 @@ static void feed(struct member *member)
         return;
     GByteArray *input = link_take_input(member->link, room);
 
+    /* What came before it was lent comes first. */
+    if (input == NULL && member->loan.transport != NULL)
+        input = loan_read(&member->loan, member->link, room);
     if (input != NULL)
         session_input_take(member->session, input);
 }
@@ -219,6 +228,20 @@ static bool is_finished(const struct member *member)
            !member->is_runnable;
 }
 
+/* The octets unsent. */
+static size_t send_pieces(struct member *member, GQueue *pieces, enum link_after after,
+                          bool *has_input)
+{
+    struct loan *loan = &member->loan;
+    size_t unsent;
+
+    if (loan->transport == NULL)
+        return link_deliver(member->link, pieces, after, member->high, has_input);
+    *has_input =
+        loan_write(loan, member->link, pieces, after, member->high, &unsent) && loan->readable;
+    return unsent;
+}
+
 /* Hands over the output and decides when the session has its next turn. */
 static void deliver(struct member *member)
 {
@@ -232,7 +255,7 @@ static void deliver(struct member *member)
     member->high = session_output_waiting(member->session) + member->unsent >= SESSION_OUTPUT_HIGH;
     while ((piece = session_output_take(member->session)) != NULL)
         g_queue_push_tail(&pieces, piece);
-    set_unsent(member, link_deliver(member->link, &pieces, after, member->high, &has_input));
+    set_unsent(member, send_pieces(member, &pieces, after, &has_input));
     if (member->high && member->unsent < LINK_RESUME_BELOW)
         member_make_runnable(member);
     else if (member->status == SESSION_RUNNABLE || (has_input && room > 0 && !member->told))
@@ -363,14 +386,24 @@ static int time_to_wait(const struct worker *worker)
 
 static void wait_for_news(struct worker *worker)
 {
-    struct pollfd pollfds[] = {{.fd = link_queue_fd(worker->queue), .events = POLLIN},
-                               {.fd = ref_watch_fd(worker->watch), .events = POLLIN}};
+    struct epoll_event events[EVENTS_AT_ONCE];
     int ready;
 
-    while ((ready = poll(pollfds, G_N_ELEMENTS(pollfds), time_to_wait(worker))) < 0 &&
+    while ((ready = epoll_wait(worker->epoll, events, EVENTS_AT_ONCE, time_to_wait(worker))) < 0 &&
            errno == EINTR)
         ;
-    worker->watch_noticed = ready > 0 && pollfds[1].revents != 0;
+    for (int i = 0; i < ready; i++) {
+        void *owner = events[i].data.ptr;
+
+        if (owner == worker->queue) {
+            worker->queue_noticed = true;
+        } else if (owner == worker->watch) {
+            worker->watch_noticed = true;
+        } else {
+            loan_notice(&((struct member *)owner)->loan, events[i].events);
+            member_make_runnable(owner);
+        }
+    }
 }
 
 /* Clients have their answers all the same, as long as the journal has room. */
@@ -431,7 +464,9 @@ static unsigned index_of(const struct worker *worker)
 static void turn(struct worker *worker)
 {
     set_turn(worker, member_now(NULL));
-    GPtrArray *links = link_queue_take(worker->queue);
+    GPtrArray *links = worker->queue_noticed ? link_queue_take(worker->queue) : NULL;
+
+    worker->queue_noticed = false;
     bool idle = links == NULL && worker->runnable->len == 0;
 
     for (guint i = 0; links != NULL && i < links->len; i++)
@@ -492,6 +527,13 @@ static void drop_members(void *members)
     g_ptr_array_unref(members);
 }
 
+static bool watch_fd(const struct worker *worker, int fd, void *owner)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = owner};
+
+    return fd < 0 || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static bool worker_start(struct workers *all, struct worker *worker, char **problem)
 {
     struct store_error error;
@@ -504,8 +546,12 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
     worker->desk = delivery_desk_new(&all->settings.delivery);
     worker->watch = ref_watch_new();
     worker->queue = link_queue_new();
-    if (worker->queue == NULL) {
-        *problem = g_strdup_printf("eventfd: %s", g_strerror(errno));
+    worker->scratch = g_malloc(TRANSPORT_SCRATCH);
+    worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (worker->queue == NULL || worker->epoll < 0 ||
+        !watch_fd(worker, link_queue_fd(worker->queue), worker->queue) ||
+        !watch_fd(worker, ref_watch_fd(worker->watch), worker->watch)) {
+        *problem = g_strdup_printf("epoll: %s", g_strerror(errno));
         return false;
     }
     if (store_open(&worker->store, all->settings.data, host_system(), &error) != STORE_OK) {
@@ -559,6 +605,9 @@ static void worker_release(struct worker *worker)
     if (worker->members == NULL)
         return;
     drop_arrivals(worker);
+    if (worker->epoll >= 0)
+        close(worker->epoll);
+    g_free(worker->scratch);
     link_queue_free(worker->queue);
     ref_watch_free(worker->watch);
     delivery_desk_free(worker->desk);
