@@ -9,6 +9,8 @@
 #include "protocol/lmtp.h"
 #include "store/delivered.h"
 
+enum { SHOWN_ADDRESS_MAX = 400 }; /* octets of an address that a reply repeats */
+
 enum lmtp_state {
     STATE_GREETED,
     STATE_READY,
@@ -74,39 +76,63 @@ static void say(struct lmtp_session *session, const char *format, ...)
     g_string_append(session->output, "\r\n");
 }
 
-static void reply(struct lmtp_session *session, const char *address, enum delivery_result result)
+/* The code of a failure and what it means; DELIVERY_DONE and DELIVERY_AGAIN are none. */
+static const char *failure(const struct lmtp_session *session, enum delivery_result result,
+                           const char **text)
 {
     switch (result) {
-    case DELIVERY_DONE:
-        say(session, "250 2.0.0 <%s> %s Delivered", address, session->id);
-        return;
-    case DELIVERY_AGAIN:
-        say(session, "250 2.0.0 <%s> %s Delivered before", address, session->id);
-        return;
     case DELIVERY_NO_USER:
-        say(session, "550 5.1.1 <%s> There is no such user here", address);
-        return;
+        *text = "There is no such user here";
+        return "550 5.1.1";
     case DELIVERY_NO_MAILBOX:
-        say(session, "550 5.2.1 <%s> There is no such mailbox", address);
-        return;
+        *text = "There is no such mailbox";
+        return "550 5.2.1";
     case DELIVERY_OVER_QUOTA:
-        say(session,
-            session->settings->over_quota_is_final ? "552 5.2.2 <%s> The mailbox is full"
-                                                   : "452 4.2.2 <%s> The mailbox is full",
-            address);
-        return;
+        *text = "The mailbox is full";
+        return session->settings->over_quota_is_final ? "552 5.2.2" : "452 4.2.2";
     case DELIVERY_TOO_BIG:
-        say(session, "552 5.3.4 <%s> The message is too big", address);
-        return;
+        *text = "The message is too big";
+        return "552 5.3.4";
     case DELIVERY_NO_SPACE:
-        say(session, "452 4.3.1 <%s> No space left", address);
-        return;
+        *text = "No space left";
+        return "452 4.3.1";
     case DELIVERY_OPEN:
+    case DELIVERY_DONE:
+    case DELIVERY_AGAIN:
     case DELIVERY_TROUBLE:
     case DELIVERY_RESULT_COUNT:
         break;
     }
-    say(session, "451 4.3.0 <%s> It can't be stored now", address);
+    *text = "It can't be stored now";
+    return "451 4.3.0";
+}
+
+/* RFC 5321 4.5.3.1.5: a reply line has room for 512 octets; replies stand in the order of the
+ * recipients anyway. */
+static void say_of(struct lmtp_session *session, const char *code, const char *address,
+                   const char *text)
+{
+    if (strlen(address) <= SHOWN_ADDRESS_MAX)
+        say(session, "%s <%s> %s", code, address, text);
+    else
+        say(session, "%s %s", code, text);
+}
+
+static void reply(struct lmtp_session *session, const char *address, enum delivery_result result)
+{
+    const char *text;
+
+    if (result == DELIVERY_DONE || result == DELIVERY_AGAIN) {
+        char *done = g_strdup_printf("%s %s", session->id,
+                                     result == DELIVERY_DONE ? "Delivered" : "Delivered before");
+
+        say_of(session, "250 2.0.0", address, done);
+        g_free(done);
+    } else {
+        const char *code = failure(session, result, &text);
+
+        say_of(session, code, address, text);
+    }
 }
 
 static void log_event(const struct lmtp_session *session, const char *event, const char *address)
@@ -221,12 +247,14 @@ static enum lmtp_user look_up(const struct lmtp_session *session, const char *na
     return user;
 }
 
-/* local@host, or else local alone. */
+/* local@host, or else local alone; but not "bob@example.org"@host for bob@example.org. */
 static enum lmtp_user look_up_both(const struct lmtp_session *session, const char *local,
                                    const char *host, char **found)
 {
     enum lmtp_user user = LMTP_USER_UNKNOWN;
 
+    if (strchr(local, '@') != NULL)
+        return user;
     if (host != NULL) {
         char *address = g_strdup_printf("%s@%s", local, host);
 
@@ -341,10 +369,10 @@ static void run_rcpt(struct lmtp_session *session, const struct lmtp_command *co
         break;
     case LMTP_USER_UNKNOWN:
         log_event(session, "unknown-recipient", command->text);
-        say(session, "550 5.1.1 <%s> There is no such user here", command->text);
+        reply(session, command->text, DELIVERY_NO_USER);
         return;
     case LMTP_USER_TROUBLE:
-        say(session, "451 4.3.0 <%s> The users can't be looked up now", command->text);
+        say_of(session, "451 4.3.0", command->text, "The users can't be looked up now");
         return;
     }
     recipient.address = g_strdup(command->text);
@@ -368,13 +396,25 @@ static void append_date(GString *out, int64_t seconds)
                            tm.tm_min, tm.tm_sec);
 }
 
+/* address-literal, of a client that has an address. */
+static void append_peer(GString *out, const char *peer)
+{
+    if (strchr(peer, ':') != NULL)
+        g_string_append_printf(out, "[IPv6:%s]", peer);
+    else if (g_ascii_isdigit(*peer))
+        g_string_append_printf(out, "[%s]", peer);
+    else
+        g_string_append(out, peer);
+}
+
 /* RFC 5321 4.4; "for" would tell the recipients of each other. */
 static char *received_field(const struct lmtp_session *session, int64_t now)
 {
     GString *field = g_string_new(NULL);
 
-    g_string_append_printf(field, "Received: from %s (%s)\r\n\tby %s with %s id %s;\r\n\t",
-                           session->client, session->peer, session->settings->hostname,
+    g_string_append_printf(field, "Received: from %s (", session->client);
+    append_peer(field, session->peer);
+    g_string_append_printf(field, ")\r\n\tby %s with %s id %s;\r\n\t", session->settings->hostname,
                            session->smtputf8 ? "UTF8LMTP" : "LMTP", session->id);
     append_date(field, now / G_USEC_PER_SEC);
     g_string_append(field, "\r\n");
@@ -484,6 +524,14 @@ static void take_octets(struct lmtp_session *session)
         delivered_sum_add(session->sum, octets, length);
 }
 
+static void say_failure(struct lmtp_session *session, enum delivery_result result)
+{
+    const char *text;
+    const char *code = failure(session, result, &text);
+
+    say(session, "%s %s", code, text);
+}
+
 static void end_chunk(struct lmtp_session *session)
 {
     if (session->discard) {
@@ -494,8 +542,8 @@ static void end_chunk(struct lmtp_session *session)
         deliver(session);
     } else {
         set_state(session, STATE_BETWEEN);
-        if (session->failed == DELIVERY_TOO_BIG)
-            say(session, "552 5.3.4 The message is too big");
+        if (session->failed != DELIVERY_OPEN)
+            say_failure(session, session->failed);
         else
             say(session, "250 2.0.0 %" G_GUINT64_FORMAT " octets", session->octets);
     }
@@ -534,7 +582,7 @@ static void run_mail(struct lmtp_session *session, const struct lmtp_command *co
         /* RFC 6531 3.5: 550 here, 553 for RCPT. */
         say(session, "550 5.6.7 This address needs SMTPUTF8");
     } else if (command->has_size && command->size > session->settings->message_limit) {
-        say(session, "552 5.3.4 The message is too big");
+        say_failure(session, DELIVERY_TOO_BIG);
     } else {
         session->sender = g_strdup(command->text);
         session->announced = command->has_size ? command->size : 0;
@@ -573,7 +621,7 @@ static bool is_malformed(struct lmtp_session *session, const struct lmtp_command
     case LMTP_GOOD:
         return false;
     case LMTP_LONG_LINE:
-        say(session, "500 5.5.6 The line is too long");
+        say(session, "500 5.5.2 The line is too long");
         break;
     case LMTP_BAD_LINE:
         say(session, "500 5.5.2 A line ends with CR LF, and holds no others");
@@ -627,7 +675,7 @@ static void run_good(struct lmtp_session *session, const struct lmtp_command *co
         say(session, "250 2.0.0 OK");
         break;
     case LMTP_VRFY:
-        say(session, "252 2.1.5 Try RCPT");
+        say(session, "252 2.0.0 Try RCPT");
         break;
     case LMTP_HELP:
         say(session, "214 2.0.0 RFC 2033");

@@ -149,6 +149,7 @@ static char *codes_of(const char *said)
 
     for (const char *line = said; *line != '\0'; line = strstr(line, "\r\n") + 2) {
         ck_assert_ptr_nonnull(strstr(line, "\r\n"));
+        ck_assert_int_le(strstr(line, "\r\n") + 2 - line, 512); /* RFC 5321 4.5.3.1.5 */
         ck_assert(line[3] == ' ' || line[3] == '-');
         if (line[3] == ' ' && codes->len > 0)
             g_string_append_c(codes, ' ');
@@ -210,6 +211,15 @@ static const struct {
     {TO_ALICE "RSET\r\nDATA\r\nMAIL FROM:<t@x>\r\nRCPT TO:<alice>\r\nDATA\r\n.\r\n",
      "250 250 250 250 503 250 250 354 250", "alice: alice/- from <t@x> \n"},
     {TO_ALICE HELLO "DATA\r\n", "250 250 250 250 503", ""},
+    /* Forms of addresses. What is quoted is one name, whatever it looks like. */
+    {HELLO "MAIL FROM:<\"a b\"@c>\r\nRCPT TO:<@a,@b:\"alice\"@x>\r\nRCPT TO:<alice+@x>\r\n"
+           "RCPT TO:<ALICE+A+b>\r\nRCPT TO:<+alice>\r\nRCPT TO:<\"\"@x>\r\n"
+           "RCPT TO:<\"bob@example.org\"@x>\r\nRCPT TO:<\"bob@example.org\">\r\n"
+           "RCPT TO:<postmaster>\r\nRCPT TO:<alice@>\r\nRCPT TO: <alice@y>\r\n"
+           "RCPT TO:<alice@[IPv6:::1]>\r\nDATA\r\n.\r\n",
+     "250 250 250 250 250 550 550 550 550 550 501 250 250 354 250 250 250 250 250",
+     "alice: \"alice\"@x/- alice+@x/ ALICE+A+b/A+b alice@y/- alice@[IPv6:::1]/- from <\"a b\"@c> "
+     "\n"},
     /* RFC 6531 */
     {HELLO "MAIL FROM:<j\xc3\xb6rg@x>\r\nMAIL FROM:<s@x>\r\nRCPT TO:<j\xc3\xb6rg@x>\r\n",
      "250 550 250 553", ""},
@@ -221,6 +231,8 @@ static const struct {
     {TO_ALICE "BDAT 1\r\naDATA\r\nRCPT TO:<alice>\r\nMAIL FROM:<>\r\nBDAT 0 LAST\r\n",
      "250 250 250 250 503 503 503 250", "alice: alice@x/- from <s@x> a\n"},
     {TO_ALICE "BDAT 1\r\naRSET\r\nBDAT 4 LAST\r\nRSETNOOP\r\n", "250 250 250 250 250 503 250", ""},
+    {TO_ALICE "BDAT 0 LAST\r\nBDAT 0 LAST\r\nBDAT 1\r\nxNOOP\r\n", "250 250 250 250 503 503 250",
+     "alice: alice@x/- from <s@x> \n"},
     {"BDAT 6\r\nQUIT\r\nNOOP\r\n", "503 250", ""},
     {HELLO "BDAT x\r\nQUIT\r\nNOOP\r\n", "250 501 421", ""},
     /* RFC 1870 */
@@ -372,6 +384,87 @@ START_TEST(test_lmtp_session__ends_while_it_asks)
 }
 END_TEST
 
+START_TEST(test_lmtp_session__tells_at_once_of_a_chunk_too_many)
+{
+    struct fixture fixture;
+    GString *input = g_string_new(TO_ALICE "BDAT 600\r\n");
+
+    open_session(&fixture);
+    for (int i = 0; i < 600; i++)
+        g_string_append_c(input, 'x');
+    g_string_append(input, "BDAT 600\r\n");
+    for (int i = 0; i < 600; i++)
+        g_string_append_c(input, 'x');
+    g_string_append(input, "BDAT 0\r\nRCPT TO:<alice>\r\nBDAT 0 LAST\r\nNOOP\r\n"
+                           "BDAT 99999999999999999999 LAST\r\n");
+    char *codes = talk(&fixture, input->str, 11);
+
+    ck_assert_str_eq(codes, "220 250 250 250 250 552 552 503 552 250");
+    g_free(codes);
+    g_string_truncate(input, 0);
+    for (int i = 0; i <= 4 * LIMIT; i++)
+        g_string_append_c(input, 'x');
+    codes = talk(&fixture, input->str, 100);
+    ck_assert_str_eq(codes, "421");
+    ck_assert_str_eq(fixture.delivered->str, "");
+    g_free(codes);
+    g_string_free(input, TRUE);
+    close_session(&fixture);
+}
+END_TEST
+
+/* codes_of() sees that no reply is too long. */
+START_TEST(test_lmtp_session__answers_to_the_longest_address)
+{
+    struct fixture fixture;
+    GString *input = g_string_new(HELLO "MAIL FROM:<s@x>\r\n");
+
+    open_session(&fixture);
+    for (int i = 0; i < 2; i++) {
+        g_string_append(input, i == 0 ? "RCPT TO:<alice+" : "RCPT TO:<nobody");
+        for (int j = 0; j < 250; j++)
+            g_string_append_c(input, 'l');
+        g_string_append_c(input, '@');
+        for (int j = 0; j < 255; j++)
+            g_string_append_c(input, 'd');
+        g_string_append(input, ">\r\n");
+    }
+    g_string_append(input, "DATA\r\n.\r\n");
+    char *codes = talk(&fixture, input->str, SIZE_MAX / 2);
+
+    ck_assert_str_eq(codes, "220 250 250 250 550 354 250");
+    g_free(codes);
+    g_string_free(input, TRUE);
+    close_session(&fixture);
+}
+END_TEST
+
+static const struct {
+    const char *peer;
+    const char *literal;
+} peers[] = {
+    {"192.0.2.1", "([192.0.2.1])"}, {"2001:db8::1", "([IPv6:2001:db8::1])"}, {"local", "(local)"}};
+
+START_TEST(test_lmtp_session__received_names_the_client)
+{
+    struct fixture fixture;
+    char *expected = g_strdup_printf("Received: from c %s\r\n\tby mx with LMTP id id2;\r\n"
+                                     "\tThu, 1 Jan 1970 00:00:00 +0000\r\n",
+                                     peers[_i].literal);
+
+    open_session(&fixture);
+    fixture.hold = true;
+    lmtp_session_free(fixture.session);
+    fixture.session = lmtp_session_new(&fixture.settings, &fixture.host, "id2", peers[_i].peer);
+    g_free(talk(&fixture, TO_ALICE "DATA\r\n.\r\n", SIZE_MAX / 2));
+    const struct delivery *delivery = g_ptr_array_index(fixture.held, 0);
+
+    ck_assert_str_eq(delivery->mail->received, expected);
+    g_free(expected);
+    close_session(&fixture);
+}
+END_TEST
+
 START_TEST(test_lmtp_session__takes_no_input_while_it_delivers)
 {
     struct fixture fixture;
@@ -457,6 +550,10 @@ int main(void)
     tcase_add_loop_test(tcase, test_lmtp_session__a_full_account_is_refused_at_rcpt, 0,
                         (int)G_N_ELEMENTS(rooms));
     tcase_add_test(tcase, test_lmtp_session__ends_while_it_asks);
+    tcase_add_test(tcase, test_lmtp_session__tells_at_once_of_a_chunk_too_many);
+    tcase_add_test(tcase, test_lmtp_session__answers_to_the_longest_address);
+    tcase_add_loop_test(tcase, test_lmtp_session__received_names_the_client, 0,
+                        (int)G_N_ELEMENTS(peers));
     tcase_add_test(tcase, test_lmtp_session__takes_no_input_while_it_delivers);
     tcase_add_test(tcase, test_lmtp_session__limits);
     tcase_add_test(tcase, test_lmtp_session__sends_the_silent_away);

@@ -53,7 +53,7 @@ class Delivery(Case):
         (his,) = self.mail("bob")
         self.assertRegex(hers, rb"\AReturn-Path: <sender@example\.org>\r\n"
                          rb"Delivered-To: alice@example\.net\r\nDelivered-To: Alice@b\r\n"
-                         rb"Received: from client\.example\.org \(127\.0\.0\.1\)\r\n"
+                         rb"Received: from client\.example\.org \(\[127\.0\.0\.1\]\)\r\n"
                          rb"\tby \S+ with LMTP id \S+;\r\n\t\w+, \d+ \w+ \d{4} [\d:]{8} \+0000\r\n"
                          rb"Subject: four\r\n")
         self.assertIn(b"Delivered-To: bob\r\n", his)
