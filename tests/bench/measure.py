@@ -71,6 +71,10 @@ class Bench:
         self.failed = False  # Annal refused something
         self.latency = {}   # server title: [(clients, p50, p99)]
 
+    def tool(self, name):
+        """The path of another program of the benchmark."""
+        return os.path.join(os.path.dirname(self.generator), name)
+
     # --- operations ---
 
     def operation(self, name, unit, *targets):
