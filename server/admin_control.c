@@ -44,7 +44,7 @@ GPtrArray *admin_control_ask(const struct admin_control_options *options, const 
 
         if (result == CONTROL_ABSENT)
             admin_complain("%s; is annal serve running with this data directory?", problem);
-        else if (result == CONTROL_FAILED)
+        else if (result != CONTROL_DONE)
             admin_complain("%s", problem);
         g_free(problem);
         g_free(request);

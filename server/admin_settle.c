@@ -51,7 +51,7 @@ int admin_settle_within(const struct config *config, const char *user, unsigned 
 
     if (answer == CONTROL_DONE)
         return 0;
-    if (answer == CONTROL_FAILED && config->relaxed_flags)
+    if (answer != CONTROL_ABSENT && config->relaxed_flags)
         sleep(RELAXED_SECONDS);
     return wait_for_git(config, user, seconds, error);
 }

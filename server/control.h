@@ -47,6 +47,7 @@ void control_free(struct control *control); /* accepts NULL; removes the socket 
 enum control_result {
     CONTROL_DONE,
     CONTROL_ABSENT, /* no server listens there */
+    CONTROL_SILENT, /* one listens, but does not answer within CONTROL_SECONDS */
     CONTROL_FAILED,
 };
 

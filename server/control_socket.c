@@ -232,10 +232,15 @@ enum control_result control_ask(const char *path, const char *request, GPtrArray
     GString *answer = g_string_new(NULL);
     enum control_result result = CONTROL_FAILED;
 
-    if (send_all(fd, line, strlen(line)) && receive_all(fd, answer))
+    if (send_all(fd, line, strlen(line)) && receive_all(fd, answer)) {
         result = split(answer->str, lines, problem);
-    else
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        *problem = g_strdup_printf("%s: the server does not answer within %d seconds", path,
+                                   CONTROL_SECONDS);
+        result = CONTROL_SILENT;
+    } else {
         *problem = g_strdup_printf("%s: %s", path, g_strerror(errno));
+    }
     close(fd);
     g_free(line);
     g_string_free(answer, TRUE);

@@ -97,6 +97,11 @@ void doctor_look_at_server(struct doctor *doctor)
     case CONTROL_ABSENT:
         doctor_note(doctor, "server", DOCTOR_GOOD, NULL, "is not running");
         break;
+    case CONTROL_SILENT:
+        doctor->running = true;
+        doctor_note(doctor, "server", DOCTOR_BAD,
+                    "its log may tell why; restart it: systemctl restart annal", "%s", problem);
+        break;
     case CONTROL_FAILED:
         doctor_note(doctor, "server", DOCTOR_WARNING,
                     "run annal doctor as the server's user or as root", "can't be asked: %s",

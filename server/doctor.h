@@ -15,6 +15,7 @@ enum {
     DOCTOR_CERTIFICATE_DAYS = 21,     /* less is a warning */
     DOCTOR_SYNC_MILLISECONDS = 20,    /* a synced write that takes longer is a warning */
     DOCTOR_LOCK_SECONDS = 3600,       /* an older lock has no owner any more */
+    DOCTOR_PACK_SECONDS = 3600,       /* an older pack without an index is nobody's */
     DOCTOR_CLOCK_SECONDS = 60,        /* files that are newer come from the future */
     DOCTOR_DESCRIPTORS_BESIDE = 1000, /* that the server has open beside connections */
 };

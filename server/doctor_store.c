@@ -22,6 +22,7 @@ enum {
 struct told {
     unsigned locks;
     unsigned references;
+    unsigned packs;
 };
 
 /* --- repositories --- */
@@ -49,20 +50,31 @@ static bool has_suffix_file(const char *path, const char *name, size_t stem, con
     return there;
 }
 
-/* A pack has its index, an index its pack. A server that merges packs takes away the index first,
- * so that both may be gone a moment later. */
-static void look_at_pack(struct doctor *doctor, const char *path, const char *name)
+/* An index has its pack. */
+static void look_at_index(struct doctor *doctor, const char *path, const char *name,
+                          struct told *told)
 {
-    bool is_pack = g_str_has_suffix(name, ".pack");
-    size_t stem = strlen(name) - (is_pack ? strlen(".pack") : strlen(".idx"));
+    size_t stem = strlen(name) - strlen(".idx");
 
-    if (has_suffix_file(path, name, stem, is_pack ? ".idx" : ".pack") ||
-        !has_suffix_file(path, name, stem, is_pack ? ".pack" : ".idx"))
+    if (has_suffix_file(path, name, stem, ".pack") || !has_suffix_file(path, name, stem, ".idx") ||
+        told->packs++ >= TOLD_MAX)
         return;
-    doctor_note(doctor, "store", is_pack ? DOCTOR_WARNING : DOCTOR_BAD,
-                is_pack ? "git index-pack makes it; if nothing needs the pack, annal gc removes it"
-                        : "annal verify tells what is lost; restore it from a backup",
-                "%s/%s has no %s", path, name, is_pack ? "index" : "pack");
+    doctor_note(doctor, "store", DOCTOR_BAD,
+                "annal verify tells what is lost; restore it from a backup", "%s/%s has no pack",
+                path, name);
+}
+
+/* Merging takes away a pack's index, and the pack itself some minutes later: when whoever was
+ * reading it is done, or when the server next works on the account. */
+static bool is_left_over(const char *path, const char *name)
+{
+    size_t stem = strlen(name) - strlen(".pack");
+    char *file = g_strdup_printf("%s/%s", path, name);
+    struct stat status;
+    bool old = lstat(file, &status) == 0 && time(NULL) - status.st_mtime >= DOCTOR_PACK_SECONDS;
+
+    g_free(file);
+    return old && !has_suffix_file(path, name, stem, ".idx");
 }
 
 static void look_at_packs(struct doctor *doctor, const char *repository)
@@ -70,17 +82,27 @@ static void look_at_packs(struct doctor *doctor, const char *repository)
     char *path = g_strdup_printf("%s/objects/pack", repository);
     DIR *directory = opendir(path);
     const struct dirent *entry;
+    struct told told = {0};
+    unsigned left_over = 0;
 
     if (directory == NULL)
         doctor_note(doctor, "store", DOCTOR_BAD, "annal verify tells more", "%s: %s", path,
                     g_strerror(errno));
     while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        if (g_str_has_prefix(entry->d_name, "pack-") &&
-            (g_str_has_suffix(entry->d_name, ".pack") || g_str_has_suffix(entry->d_name, ".idx")))
-            look_at_pack(doctor, path, entry->d_name);
+        if (!g_str_has_prefix(entry->d_name, "pack-"))
+            continue;
+        if (g_str_has_suffix(entry->d_name, ".idx"))
+            look_at_index(doctor, path, entry->d_name, &told);
+        else if (g_str_has_suffix(entry->d_name, ".pack"))
+            left_over += is_left_over(path, entry->d_name);
     }
     if (directory != NULL)
         closedir(directory);
+    if (left_over > 0)
+        doctor_note(doctor, "store", DOCTOR_WARNING,
+                    "annal gc removes them; a pack that somebody put there needs git index-pack",
+                    "%s has %u pack%s without an index", path, left_over,
+                    left_over == 1 ? "" : "s");
     g_free(path);
 }
 

@@ -269,6 +269,27 @@ class Doctor(unittest.TestCase):
         self.assertEqual(list(self.data.glob(".doctor*")), [])
         self.sandbox.start()
 
+    def test_a_server_that_hangs_is_named(self):
+        self.sandbox.process.send_signal(signal.SIGSTOP)
+        try:
+            told = self.found("server", "bad")
+        finally:
+            self.sandbox.process.send_signal(signal.SIGCONT)
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("does not answer within 10 seconds", told[0])
+
+    def test_packs_that_were_merged_may_wait(self):
+        """They lose their index first; only what nobody takes away is worth a word."""
+        self.sandbox.in_git("alice", "INBOX")
+        pack = next(pathlib.Path(self.sandbox.repositories["alice"]).glob("objects/pack/*.pack"))
+        merged = pack.with_name(f"pack-{'1' * 40}.pack")
+        shutil.copyfile(pack, merged)
+        self.assertEqual(self.found("store", "warning"), [])
+        os.utime(merged, (time.time() - 7200,) * 2)
+        told = self.found("store", "warning")
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("has 1 pack without an index", told[0])
+
     def test_what_is_wrong_is_named(self):
         client = self.sandbox.login()
         response(client.append("INBOX", "", None, b"Subject: x\r\n\r\nx\r\n"))
