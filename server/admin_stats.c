@@ -1,6 +1,7 @@
 /* annal stats: the numbers of a running server */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/admin.h"
@@ -164,12 +165,25 @@ static char *format_seconds(double seconds)
     return g_strdup_printf("%.1f s", seconds);
 }
 
+static char *format_time(double seconds)
+{
+    time_t time = (time_t)seconds;
+    char text[40] = "?";
+    struct tm tm;
+
+    if (gmtime_r(&time, &tm) != NULL)
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm);
+    return g_strdup(text);
+}
+
 static char *format_value(const struct sample *sample)
 {
     double value = g_ascii_strtod(sample->value, NULL);
 
+    if (strcmp(sample->name, "annal_healthy") == 0)
+        return g_strdup(value > 0 ? "yes" : "no");
     if (strstr(sample->name, "_timestamp_") != NULL)
-        return g_strdup(sample->value);
+        return format_time(value);
     if (strstr(sample->name, "_bytes") != NULL)
         return format_octets(value);
     if (strstr(sample->name, "_seconds") != NULL)
@@ -177,14 +191,17 @@ static char *format_value(const struct sample *sample)
     return g_strdup(sample->value);
 }
 
-/* "annal_commands_total" and its labels: "commands FETCH ok" */
-static char *title(const struct sample *sample, const char *suffix)
+/* "annal_commands_total" and its labels: "commands FETCH ok". The value tells its unit. */
+static char *title(const struct sample *sample)
 {
+    static const char *const suffixes[] = {"_bucket", "_total", "_seconds", "_bytes", "_timestamp"};
     const char *name =
         g_str_has_prefix(sample->name, "annal_") ? sample->name + strlen("annal_") : sample->name;
-    size_t length = strlen(name) - (g_str_has_suffix(name, suffix) ? strlen(suffix) : 0);
-    GString *out = g_string_new_len(name, (gssize)length);
+    GString *out = g_string_new(name);
 
+    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++)
+        if (g_str_has_suffix(out->str, suffixes[i]))
+            g_string_truncate(out, out->len - strlen(suffixes[i]));
     g_strdelimit(out->str, "_", ' ');
     for (guint i = 0; i + 1 < sample->labels->len; i += 2) {
         const char *key = g_ptr_array_index(sample->labels, i);
@@ -232,7 +249,7 @@ static guint write_histogram(GString *out, const GPtrArray *samples, guint i)
             : 0;
 
     if (count > 0) {
-        char *name = title(first, "_seconds_bucket");
+        char *name = title(first);
         char *mean = format_seconds(sum / count);
         char *half = quantile(samples, i, last, 0.5);
         char *most = quantile(samples, i, last, 0.99);
@@ -247,6 +264,12 @@ static guint write_histogram(GString *out, const GPtrArray *samples, guint i)
     return last + 3;
 }
 
+static bool is_shown(const struct sample *sample)
+{
+    return strspn(sample->value, "0.") != strlen(sample->value) ||
+           strcmp(sample->name, "annal_healthy") == 0;
+}
+
 static void write_text(GString *out, const GPtrArray *samples)
 {
     guint i = 0;
@@ -258,8 +281,8 @@ static void write_text(GString *out, const GPtrArray *samples)
             i = write_histogram(out, samples, i);
             continue;
         }
-        if (strspn(sample->value, "0.") != strlen(sample->value)) {
-            char *name = title(sample, "_total");
+        if (is_shown(sample)) {
+            char *name = title(sample);
             char *value = format_value(sample);
 
             g_string_append_printf(out, "%-40s %s\n", name, value);

@@ -207,6 +207,9 @@ class Control(Case):
         text = self.annal("stats").stdout.decode()
         self.assertRegex(text, r"(?m)^logins ok +1$")
         self.assertRegex(text, r"(?m)^command LOGIN +1, mean .*s, half <= .*s, 99% <= .*s$")
+        self.assertRegex(text, r"(?m)^healthy +yes$")
+        self.assertRegex(text, r"(?m)^certificate expiry +20..-..-.. ..:..:.. UTC$")
+        self.assertRegex(text, r"(?m)^process resident memory +[0-9.]+ MiB$")
         self.assertNotRegex(text, r"(?m) 0$")
         client.logout()
 
