@@ -1,13 +1,13 @@
 /* annal gc USER...: puts repositories in order */
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_observer.h"
 #include "server/admin_settle.h"
 #include "server/commands.h"
+#include "server/interrupt.h"
 #include "store/collect.h"
 #include "store/retention.h"
 
@@ -22,14 +22,6 @@ static const char USAGE[] =
     "              instead of later: whoever is cloning may have to begin anew\n"
     "  --compress  deflates the messages: takes time, and a little more to read them\n";
 
-enum { PROGRESS_NANOSECONDS = 200 * 1000 * 1000 };
-
-struct progress {
-    const char *user;
-    bool shown;
-    struct timespec last;
-};
-
 static const char *size_text(char text[32], uint64_t octets)
 {
     static const char *const units[] = {"kB", "MB", "GB", "TB"};
@@ -40,33 +32,6 @@ static const char *size_text(char text[32], uint64_t octets)
         number /= 1000;
     snprintf(text, 32, "%.1f %s", number, units[unit]);
     return text;
-}
-
-static void clear_progress(struct progress *progress)
-{
-    if (progress->shown)
-        fputs("\r\033[K", stderr);
-    progress->shown = false;
-}
-
-static void show_progress(enum collect_stage stage, uint64_t done, uint64_t total, void *data)
-{
-    struct progress *progress = data;
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec == progress->last.tv_sec &&
-        now.tv_nsec - progress->last.tv_nsec < PROGRESS_NANOSECONDS)
-        return;
-    progress->last = now;
-    clear_progress(progress);
-    if (stage == COLLECT_WALKING)
-        fprintf(stderr, "%s: looked at %" PRIu64 " objects", progress->user, done);
-    else
-        fprintf(stderr, "%s: copying, %u %%", progress->user,
-                total > 0 ? (unsigned)(done >= total ? 99 : done * 100 / total) : 0);
-    progress->shown = true;
-    fflush(stderr);
 }
 
 static void print_result(const char *user, const struct collect_result *result)
@@ -140,20 +105,18 @@ static bool cut_history(const struct config *config, const char *user, const cha
 
 static bool collect(const struct config *config, const char *user, void *options)
 {
-    struct progress progress = {.user = user};
+    struct admin_observer *observer;
     struct collect_settings settings = *(const struct collect_settings *)options;
     struct collect_result result;
     struct store_error error = {0};
     char *repository;
     int code;
 
+    if (interrupted())
+        return false;
     if (!store_user_name_valid(user)) {
         admin_complain("%s can't be a user's name", user);
         return false;
-    }
-    if (isatty(STDERR_FILENO)) {
-        settings.progress = show_progress;
-        settings.data = &progress;
     }
     admin_settle(config, user);
     repository = admin_repository(config, user);
@@ -161,9 +124,15 @@ static bool collect(const struct config *config, const char *user, void *options
         g_free(repository);
         return false;
     }
+    observer = admin_observer_new(user);
+    settings.observer = admin_observer_of(observer);
     code = collect_repository(repository, host_system(), &settings, &result, &error);
     g_free(repository);
-    clear_progress(&progress);
+    admin_observer_free(observer);
+    if (code != 0 && interrupted()) {
+        admin_complain("%s: interrupted; its packs are as they were", user);
+        return false;
+    }
     if (code != 0) {
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
         return false;

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_observer.h"
 #include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/control.h"
+#include "server/interrupt.h"
 #include "server/log.h"
 #include "server/stand.h"
 #include "store/purge.h"
@@ -277,9 +279,18 @@ static int finish(const char *user, int code, const struct purge_result *result,
                   const struct purge_options *options, const struct store_error *error)
 {
     if (code != 0) {
-        admin_complain("%s: %s", user, error->detail);
+        if (interrupted())
+            admin_complain("%s: interrupted", user);
+        else
+            admin_complain("%s: %s", user, error->detail);
         if (code == STORE_FORBIDDEN)
             admin_complain("annal hold %s --release ends the hold", user);
+        if (result->moved)
+            admin_complain("no mailbox and no history has it any more, but packs on the disk still "
+                           "do: run annal gc %s to finish it",
+                           user);
+        else
+            admin_complain("nothing was purged");
         return ADMIN_FAILED;
     }
     print_result(result, options->dry_run);
@@ -318,8 +329,12 @@ static int purge(const struct config *config, const char *user, const char *mail
     standing.store = admin_open_store(config);
     if (standing.store != NULL) {
         admin_settle(config, user);
+        struct admin_observer *observer = admin_observer_new(user);
+
+        request.observer = admin_observer_of(observer);
         int code = purge_run(repository, cache, host_system(), &request, &result, &error);
 
+        admin_observer_free(observer);
         status = finish(user, code, &result, options, &error);
         purge_result_release(&result);
     }

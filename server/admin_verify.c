@@ -6,8 +6,10 @@
 #include <time.h>
 
 #include "server/admin.h"
+#include "server/admin_observer.h"
 #include "server/admin_settle.h"
 #include "server/commands.h"
+#include "server/interrupt.h"
 #include "store/hold.h"
 #include "store/signing.h"
 #include "store/verify.h"
@@ -31,11 +33,18 @@ static void print_hold(const char *user, const char *repository)
         printf("%s: on hold: nothing of its past goes\n", user);
 }
 
+struct finding_place {
+    const char *user;
+    struct admin_observer *observer; /* NULL: none */
+};
+
 static void print_finding(const char *finding, void *data)
 {
-    const char *user = data;
+    const struct finding_place *place = data;
 
-    printf("%s: %s\n", user, finding);
+    if (place->observer != NULL)
+        admin_observer_pause(place->observer);
+    printf("%s: %s\n", place->user, finding);
 }
 
 /* --- signatures --- */
@@ -105,12 +114,13 @@ static void print_checkpoints(const char *user, const struct checkpoint_report *
 
 static bool verify_signatures(const char *user, const char *repository, const GPtrArray *keys)
 {
+    struct finding_place place = {.user = user};
     struct checkpoint_report report;
     struct store_error error = {0};
     size_t findings = 0;
 
-    if (checkpoints_verify(repository, keys, print_finding, (void *)(uintptr_t)user, &report,
-                           &findings, &error) != 0) {
+    if (checkpoints_verify(repository, keys, print_finding, &place, &report, &findings, &error) !=
+        0) {
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
         return false;
     }
@@ -125,18 +135,28 @@ static bool verify_signatures(const char *user, const char *repository, const GP
 /* keys: NULL without --signatures. */
 static bool verify(const struct config *config, const char *user, void *keys)
 {
+    struct finding_place place = {.user = user};
     struct store_error error = {0};
     size_t findings = 0;
     char *repository;
     bool good = false;
+    int code;
 
+    if (interrupted())
+        return false;
     if (!store_user_name_valid(user)) {
         admin_complain("%s can't be a user's name", user);
         return false;
     }
     admin_settle(config, user);
     repository = admin_repository(config, user);
-    if (verify_repository(repository, print_finding, (void *)user, &findings, &error) != 0)
+    place.observer = admin_observer_new(user);
+    code = verify_observed(repository, print_finding, &place, admin_observer_of(place.observer),
+                           &findings, &error);
+    admin_observer_free(place.observer);
+    if (code != 0 && interrupted())
+        admin_complain("%s: interrupted; %zu findings so far", user, findings);
+    else if (code != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
     else if (findings > 0)
         printf("%s: %zu findings\n", user, findings);
@@ -144,7 +164,7 @@ static bool verify(const struct config *config, const char *user, void *keys)
         printf("%s: good\n", user);
         good = true;
     }
-    if (keys != NULL)
+    if (keys != NULL && !interrupted())
         good = verify_signatures(user, repository, keys) && good;
     print_hold(user, repository);
     g_free(repository);

@@ -74,6 +74,13 @@ void progress_free(struct progress *progress)
     g_free(progress);
 }
 
+void progress_stage(struct progress *progress, const char *what, const char *unit)
+{
+    progress->state = (struct progress_state){.what = what, .unit = unit};
+    progress->measured = milliseconds();
+    progress->measured_done = 0;
+}
+
 void progress_total(struct progress *progress, uint64_t total, const char *unit)
 {
     progress->state.total = total;

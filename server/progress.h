@@ -33,6 +33,8 @@ struct progress *progress_new(FILE *stream, enum progress_mode mode, const char 
                               const char *unit);
 void progress_free(struct progress *progress); /* wipes the line; accepts NULL */
 
+/* Something else is done from now on, of which nothing is known yet; what and unit as above. */
+void progress_stage(struct progress *progress, const char *what, const char *unit);
 /* How much there is; 0: unknown. May change. */
 void progress_total(struct progress *progress, uint64_t total, const char *unit);
 /* How much is done. Cheap: to be called for each item. done may be less than before. */

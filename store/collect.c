@@ -42,6 +42,7 @@ struct collect {
     struct collect_result *result;
     struct upkeep *upkeep;
     struct refs *refs;
+    uint64_t expected; /* objects, about */
     struct id_set wanted;
     struct id_set seen;     /* in any pack that is copied */
     struct id_set purge;    /* blobs that must be in no pack */
@@ -66,25 +67,15 @@ static int64_t grace(const struct collect *collect)
     return collect->settings->now ? COLLECT_GRACE_SECONDS_NOW : COLLECT_GRACE_SECONDS;
 }
 
-static void report(const struct collect *collect, enum collect_stage stage, uint64_t done,
-                   uint64_t total)
-{
-    if (collect->settings->progress != NULL) {
-        collect->settings->progress(stage, done, total, collect->settings->data);
-    }
-}
-
 /* ---- what is wanted ---- */
-
-static bool go_on(const struct collect *collect)
-{
-    return collect->settings->go_on == NULL || collect->settings->go_on(collect->settings->data);
-}
 
 static bool report_walk(uint64_t seen, void *data)
 {
-    report(data, COLLECT_WALKING, seen, 0);
-    return go_on(data);
+    const struct collect *collect = data;
+    struct store_error ignored;
+
+    return observer_tell(collect->settings->observer, OBSERVER_OBJECTS, seen, collect->expected,
+                         &ignored) == 0;
 }
 
 static bool is_young(const struct collect *collect, int64_t mtime)
@@ -435,12 +426,15 @@ static int copy_sources(struct collect *collect, struct pack_copy **out, struct 
 
         *out = copy;
         if (result == 0) {
+            result = observer_tell(collect->settings->observer, OBSERVER_COPY, 0, total, error);
+        }
+        if (result == 0) {
             result = pack_copy_begin(copy, error);
         }
         collect->result->objects = result == 0 ? pack_copy_objects(copy) : all;
         while (result == 0 && (result = pack_copy_step(copy, STEP, error)) == 1) {
-            report(collect, COLLECT_COPYING, pack_copy_written(copy), total);
-            result = go_on(collect) ? 0 : store_error_set(error, STORE_CONFLICT, "given up");
+            result = observer_tell(collect->settings->observer, OBSERVER_COPY,
+                                   pack_copy_written(copy), total, error);
         }
         const char *culprit = pack_copy_culprit(copy);
         guint index;
@@ -705,11 +699,17 @@ static int collect_all(struct collect *collect, struct store_error *error)
 {
     struct store_error ignored;
 
-    for (unsigned i = 0; i < collect->settings->settle_seconds * SETTLE_STEPS; i++) {
-        if (!go_on(collect)) {
-            return store_error_set(error, STORE_CONFLICT, "given up");
+    collect->expected = observer_objects(collect->path);
+    for (unsigned i = 0; i <= collect->settings->settle_seconds * SETTLE_STEPS; i++) {
+        int given_up = observer_tell(collect->settings->observer, OBSERVER_OBJECTS, 0,
+                                     collect->expected, error);
+
+        if (given_up < 0) {
+            return given_up;
         }
-        g_usleep(MICROSECONDS / SETTLE_STEPS);
+        if (i > 0) {
+            g_usleep(MICROSECONDS / SETTLE_STEPS);
+        }
     }
     remove_git_leftovers(collect);
     collect->packs = upkeep_packs(collect->upkeep);

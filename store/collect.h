@@ -10,14 +10,13 @@
 
 #include "store/error.h"
 #include "store/host.h"
+#include "store/observer.h"
 
 enum {
     COLLECT_GRACE_SECONDS = 14 * 24 * 3600, /* what nothing refers to stays for so long */
     COLLECT_GRACE_SECONDS_NOW = 600,        /* no operation takes longer */
     COLLECT_SETTLE_SECONDS = 2,
 };
-
-enum collect_stage { COLLECT_WALKING, COLLECT_COPYING };
 
 struct collect_settings {
     bool now;      /* the shorter grace, and replaced packs go at once: a running clone may fail */
@@ -29,11 +28,7 @@ struct collect_settings {
     /* To wait for operations that began before gc.pid was there: COLLECT_SETTLE_SECONDS; 0 where
      * nobody else is at work. */
     unsigned settle_seconds;
-    /* Called now and then; total is 0 while it is not known. May be NULL. */
-    void (*progress)(enum collect_stage stage, uint64_t done, uint64_t total, void *data);
-    /* Asked at the same times: false gives up, STORE_CONFLICT. May be NULL. */
-    bool (*go_on)(void *data);
-    void *data;
+    const struct observer *observer; /* may be NULL */
 };
 
 struct collect_result {
@@ -59,8 +54,9 @@ struct collect_result {
  * Merges everything into one pack (but for packs with a .keep), drops what no reference, HEAD or
  * reflog reaches and is older than the grace (of what retention let go: whatever its age), removes
  * leftovers of crashes, packs references. Holds git's gc.pid meanwhile. STORE_CONFLICT when
- * somebody else does (a `git gc` is running); STORE_NOT_FOUND, STORE_UNSUPPORTED, STORE_LIMIT,
- * STORE_NO_SPACE, STORE_IO; after a failure everything is there as before. Blocks for long. */
+ * somebody else does (a `git gc` is running), or the observer gives up; STORE_NOT_FOUND,
+ * STORE_UNSUPPORTED, STORE_LIMIT, STORE_NO_SPACE, STORE_IO; after a failure everything is there as
+ * before. Blocks for long. */
 int collect_repository(const char *path, const struct host *host,
                        const struct collect_settings *settings, struct collect_result *result,
                        struct store_error *error);

@@ -294,8 +294,9 @@ static bool attend_others(void *data)
 /* What fails here (somebody else is at it) is tried again the next day. */
 static void retain(struct maintenance *maintenance, const char *path)
 {
-    struct collect_settings settings = {
-        .settle_seconds = COLLECT_SETTLE_SECONDS, .go_on = attend_others, .data = maintenance};
+    struct observer observer = {.go_on = attend_others, .data = maintenance};
+    struct collect_settings settings = {.settle_seconds = COLLECT_SETTLE_SECONDS,
+                                        .observer = &observer};
     struct retention_result cut;
     struct collect_result collected;
     struct store_error error;

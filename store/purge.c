@@ -466,6 +466,7 @@ static int move(struct purge *purge, struct store_error *error)
         rc = move_once(purge, error);
     }
     if (rc == 0) {
+        purge->result->moved = true;
         remove_derived(purge);
     }
     if (request->go_on != NULL) {
@@ -477,7 +478,8 @@ static int move(struct purge *purge, struct store_error *error)
 static int drop(struct purge *purge, struct store_error *error)
 {
     struct collect_settings settings = {.locked = true,
-                                        .settle_seconds = purge->request->settle_seconds};
+                                        .settle_seconds = purge->request->settle_seconds,
+                                        .observer = purge->request->observer};
 
     return collect_repository(purge->path, purge->host, &settings, &purge->result->collected,
                               error);
@@ -502,11 +504,16 @@ static int forget(struct purge *purge, struct store_error *error)
 static int run(struct purge *purge, struct store_error *error)
 {
     const struct purge_request *request = purge->request;
+    uint64_t total = 0;
     int rc = check(purge, error);
 
+    if (rc == 0 && request->observer != NULL) {
+        rc = purge_count_commits(&total, purge->path, purge->objects, purge->refs, error);
+    }
     if (rc == 0) {
         rc = purge_find(&purge->blobs, purge->words, purge->path, purge->objects, purge->refs,
-                        request->mailbox, request->uids, request->count, error);
+                        request->mailbox, request->uids, request->count, request->observer, total,
+                        error);
     }
     purge->result->messages = purge->blobs.count;
     if (rc == 0) {
@@ -515,10 +522,14 @@ static int run(struct purge *purge, struct store_error *error)
     }
     /* What takes long is done before anybody has to wait. */
     if (rc == 0) {
+        rewrite_observe(purge->rewrite, request->observer, total);
         rc = plan(purge, error);
     }
     if (rc == 0 && !request->dry_run) {
         rc = rewrite_flush(purge->rewrite, error);
+    }
+    if (rc == 0) {
+        rewrite_observe(purge->rewrite, NULL, 0);
     }
     return rc == 0 && !request->dry_run ? move(purge, error) : rc;
 }
@@ -558,10 +569,13 @@ int purge_run(const char *path, const char *cache, const struct host *host,
         /* Its packs are protected for as long as it is open. */
         purge_close(&purge);
         if (rc == 0 && !request->dry_run) {
+            struct store_error one;
+
             rc = drop(&purge, error);
-        }
-        if (rc == 0 && !request->dry_run) {
-            rc = forget(&purge, error);
+            if (forget(&purge, &one) < 0 && rc == 0) {
+                *error = one;
+                rc = one.code;
+            }
         }
         gc_unlock(path, host);
     }

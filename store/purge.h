@@ -30,6 +30,7 @@
 #include "store/error.h"
 #include "store/host.h"
 #include "store/mailbox.h"
+#include "store/observer.h"
 
 enum { PURGE_REASON_MAX = 200 }; /* octets; longer ones are cut */
 
@@ -48,6 +49,7 @@ struct purge_request {
     int (*stand)(void *data, struct store_error *error);
     void (*go_on)(void *data);
     void *data;
+    const struct observer *observer; /* may be NULL; not asked during step 2 */
 };
 
 /* A reference that held one of the messages. */
@@ -62,15 +64,16 @@ struct purge_result {
     size_t messages;   /* different ones */
     GPtrArray *places; /* struct purge_place *, by reference */
     size_t commits;    /* written anew */
+    bool moved; /* also after a failure: the history is without them, 3 and 4 are to be done */
     struct collect_result collected;
 };
 void purge_result_release(struct purge_result *result);
 
 /* path: the repository; cache: its directory of derived state. *result is to be released in any
  * case. STORE_NOT_FOUND: no such message, nor was there one; STORE_FORBIDDEN: the account is on
- * hold; STORE_CONFLICT: a gc is running, or somebody moved a reference again and again;
- * STORE_UNSUPPORTED: the repository borrows objects from another, or HEAD is no branch;
- * STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. Blocks for long. */
+ * hold; STORE_CONFLICT: a gc is running, somebody moved a reference again and again, or the
+ * observer gives up; STORE_UNSUPPORTED: the repository borrows objects from another, or HEAD is no
+ * branch; STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. Blocks for long. */
 int purge_run(const char *path, const char *cache, const struct host *host,
               const struct purge_request *request, struct purge_result *result,
               struct store_error *error);

@@ -18,6 +18,9 @@ struct search {
     GHashTable *seen;      /* struct directory: looked at */
     char *mailbox_id;      /* of the state that it began with */
     uint32_t uid_validity;
+    const struct observer *observer;
+    uint64_t looked; /* at commits */
+    uint64_t total;  /* of them, at most */
 };
 
 static guint directory_hash(const void *key)
@@ -150,6 +153,10 @@ static int look_at_branch(struct search *search, const struct object_id *tip,
         if (id_set_add(&search->commits, &id)) {
             rc = look_at_commit(search, &id, stack, error);
         }
+        if (rc == 0) {
+            rc = observer_tell(search->observer, OBSERVER_SEARCH, ++search->looked, search->total,
+                               error);
+        }
     }
     return rc;
 }
@@ -209,11 +216,76 @@ static int add_words(const struct search *search, GPtrArray *words, struct store
     return rc;
 }
 
+/* Pushes the parents of a commit; what is none has nothing to push. */
+static int push_parents(GArray *stack, struct objects *objects, const struct object_id *id,
+                        uint64_t *count, struct store_error *error)
+{
+    struct object_data data;
+    int rc = objects_read(objects, id, OBJECT_COMMIT, &data, error);
+
+    if (rc == 0) {
+        commit_append_parents(stack, data.data, data.length);
+        object_data_release(&data);
+        ++*count;
+    }
+    return rc == STORE_CORRUPT || rc == STORE_NOT_FOUND ? 0 : rc;
+}
+
+static int count_from(GArray *stack, const struct id_set *boundary, struct objects *objects,
+                      uint64_t *count, struct store_error *error)
+{
+    struct id_set seen;
+    int rc = 0;
+
+    id_set_init(&seen);
+    while (rc == 0 && stack->len > 0) {
+        struct object_id id = g_array_index(stack, struct object_id, stack->len - 1);
+
+        g_array_set_size(stack, stack->len - 1);
+        if (id_set_has(boundary, &id)) {
+            *count += id_set_add(&seen, &id);
+        } else if (id_set_add(&seen, &id)) {
+            rc = push_parents(stack, objects, &id, count, error);
+        }
+    }
+    id_set_release(&seen);
+    return rc;
+}
+
+int purge_count_commits(uint64_t *out, const char *path, struct objects *objects, struct refs *refs,
+                        struct store_error *error)
+{
+    g_autoptr(GArray) stack = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    g_autoptr(GPtrArray) all = NULL;
+    struct id_set boundary;
+    int rc;
+
+    *out = 0;
+    id_set_init(&boundary);
+    rc = shallow_read(&boundary, path, error);
+    if (rc == 0) {
+        rc = refs_list(refs, "refs/", &all, error);
+    }
+    if (rc == 0) {
+        for (guint i = 0; i < all->len; i++) {
+            g_array_append_val(stack, ((const struct ref_entry *)all->pdata[i])->id);
+        }
+        rc = count_from(stack, &boundary, objects, out, error);
+    }
+    id_set_release(&boundary);
+    return rc;
+}
+
 int purge_find(struct id_set *blobs, GPtrArray *words, const char *path, struct objects *objects,
                struct refs *refs, const char *mailbox, const struct uid_range *uids, size_t count,
-               struct store_error *error)
+               const struct observer *observer, uint64_t total, struct store_error *error)
 {
-    struct search search = {.objects = objects, .uids = uids, .count = count, .blobs = blobs};
+    struct search search = {.objects = objects,
+                            .uids = uids,
+                            .count = count,
+                            .blobs = blobs,
+                            .observer = observer,
+                            .total = total};
     int rc;
 
     search.seen = g_hash_table_new_full(directory_hash, directory_equal, g_free, NULL);

@@ -40,6 +40,8 @@ struct rewrite {
     struct object_batch *batch;
     size_t pending; /* commits in batch */
     size_t count;
+    const struct observer *observer;
+    uint64_t total; /* of commits, about */
     bool dry;
 };
 
@@ -87,6 +89,12 @@ void rewrite_free(struct rewrite *rewrite)
     g_array_unref(rewrite->new_boundary);
     id_set_release(&rewrite->boundary);
     g_free(rewrite);
+}
+
+void rewrite_observe(struct rewrite *rewrite, const struct observer *observer, uint64_t total)
+{
+    rewrite->observer = observer;
+    rewrite->total = total;
 }
 
 struct object_batch *rewrite_batch(struct rewrite *rewrite)
@@ -531,6 +539,10 @@ static int rewrite_commits(struct rewrite *rewrite, const struct object_id *tip,
         }
         if (push_parents(rewrite, stack, &id, &data) == 0) {
             rc = rewrite_commit(rewrite, &id, &data, error);
+        }
+        if (rc == 0) {
+            rc = observer_tell(rewrite->observer, OBSERVER_REWRITE,
+                               g_hash_table_size(rewrite->commits), rewrite->total, error);
         }
         object_data_release(&data);
         if (rc == 0 && rewrite->pending >= REWRITE_BATCH) {

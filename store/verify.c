@@ -21,6 +21,10 @@ struct verifier {
     GHashTable *mailboxes;  /* mailbox id -> branch */
     uint32_t uid_validity;  /* the highest of any mailbox */
     struct id_set boundary; /* commits whose parents need not be there */
+    const struct observer *observer;
+    uint64_t expected; /* objects, about */
+    uint64_t commits;  /* seen as objects */
+    uint64_t changes;  /* of them, whose states were looked at */
 };
 
 /* --- git's integrity: everything reachable is there and hashes to its name --- */
@@ -104,6 +108,7 @@ static void check_object(struct verifier *verifier, GArray *stack, const struct 
         }
         size = pending->type == OBJECT_BLOB ? data.length : 0;
         if (pending->type == OBJECT_COMMIT) {
+            verifier->commits++;
             push_commit(verifier, stack, &pending->id, &data);
         } else if (pending->type == OBJECT_TREE) {
             push_tree(verifier, stack, &pending->id, &data);
@@ -114,21 +119,26 @@ static void check_object(struct verifier *verifier, GArray *stack, const struct 
                         GSIZE_TO_POINTER(size + 1));
 }
 
-static void check_reachable(struct verifier *verifier, const GPtrArray *refs)
+static int check_reachable(struct verifier *verifier, const GPtrArray *refs,
+                           struct store_error *error)
 {
     g_autoptr(GArray) stack = g_array_new(FALSE, FALSE, sizeof(struct pending));
+    int rc = 0;
 
     for (guint i = 0; i < refs->len; i++) {
         const struct ref_entry *ref = g_ptr_array_index(refs, i);
 
         push(verifier, stack, &ref->id, OBJECT_COMMIT);
-        while (stack->len > 0) {
+        while (rc == 0 && stack->len > 0) {
             struct pending pending = g_array_index(stack, struct pending, stack->len - 1);
 
             g_array_set_size(stack, stack->len - 1);
             check_object(verifier, stack, &pending);
+            rc = observer_tell(verifier->observer, OBSERVER_OBJECTS,
+                               g_hash_table_size(verifier->sizes), verifier->expected, error);
         }
     }
+    return rc;
 }
 
 /* --- our own rules --- */
@@ -280,20 +290,22 @@ static int read_commit(struct verifier *verifier, const struct object_id *id,
     return rc;
 }
 
-static void check_chain(struct verifier *verifier, const char *branch, const struct object_id *tip)
+static int check_chain(struct verifier *verifier, const char *branch, const struct object_id *tip,
+                       struct store_error *error)
 {
     struct bounds bounds = {UINT32_MAX, MODSEQ_MAX};
     struct object_id next = *tip;
     bool first = true;
+    int rc = 0;
 
-    while (!object_id_is_zero(&next)) {
+    while (rc == 0 && !object_id_is_zero(&next)) {
         struct object_data data;
         struct commit commit;
         char hex[OBJECT_ID_HEX + 1];
         g_autofree char *where = NULL;
 
         if (read_commit(verifier, &next, &data, &commit) < 0) {
-            return;
+            return 0;
         }
         object_id_format(&next, hex);
         where = g_strdup_printf("%s at %.10s", branch, hex);
@@ -304,7 +316,10 @@ static void check_chain(struct verifier *verifier, const char *branch, const str
         next = commit.parent;
         first = false;
         object_data_release(&data);
+        rc = observer_tell(verifier->observer, OBSERVER_CHANGES, ++verifier->changes,
+                           verifier->commits, error);
     }
+    return rc;
 }
 
 /* What holds for a mailbox as a whole; whether it can be read at all. */
@@ -353,11 +368,10 @@ static int check_branches(struct verifier *verifier, const char *prefix, bool li
     g_autoptr(GPtrArray) refs = NULL;
     int rc = refs_list(verifier->refs, prefix, &refs, error);
 
-    if (rc < 0) {
-        return rc;
+    if (rc == 0) {
+        rc = check_reachable(verifier, refs, error);
     }
-    check_reachable(verifier, refs);
-    for (guint i = 0; i < refs->len; i++) {
+    for (guint i = 0; rc == 0 && i < refs->len; i++) {
         const struct ref_entry *ref = g_ptr_array_index(refs, i);
         const char *branch = ref->name + strlen(prefix);
 
@@ -367,9 +381,9 @@ static int check_branches(struct verifier *verifier, const char *prefix, bool li
             continue;
         }
         check_tip(verifier, ref->name, &ref->id, live);
-        check_chain(verifier, ref->name, &ref->id);
+        rc = check_chain(verifier, ref->name, &ref->id, error);
     }
-    return 0;
+    return rc;
 }
 
 /* They are tags; what they sign is for checkpoints_verify(). */
@@ -411,7 +425,10 @@ static int check_account(struct verifier *verifier, struct store_error *error)
             g_ptr_array_remove_index(refs, i);
         }
     }
-    check_reachable(verifier, refs);
+    rc = check_reachable(verifier, refs, error);
+    if (rc < 0) {
+        return rc;
+    }
     rc = refs_read(verifier->refs, ACCOUNT_REF, &tip, &detail);
     if (rc == 0) {
         rc = account_state_load(&state, verifier->objects, &tip, &detail);
@@ -450,16 +467,17 @@ static int check_all(struct verifier *verifier, const char *path, struct store_e
     return rc;
 }
 
-int verify_repository(const char *path, verify_report report, void *data, size_t *findings,
-                      struct store_error *error)
+int verify_observed(const char *path, verify_report report, void *data,
+                    const struct observer *observer, size_t *findings, struct store_error *error)
 {
-    struct verifier verifier = {.findings = {report, data, 0}};
+    struct verifier verifier = {.findings = {report, data, 0}, .observer = observer};
     int rc;
 
     verifier.sizes = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL);
     verifier.checked = g_hash_table_new_full(checked_hash, checked_equal, g_free, NULL);
     verifier.mailboxes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     id_set_init(&verifier.boundary);
+    verifier.expected = observer != NULL ? observer_objects(path) : 0;
     rc = check_all(&verifier, path, error);
     *findings = verifier.findings.count;
     refs_close(verifier.refs);
@@ -469,4 +487,10 @@ int verify_repository(const char *path, verify_report report, void *data, size_t
     g_hash_table_unref(verifier.mailboxes);
     id_set_release(&verifier.boundary);
     return rc;
+}
+
+int verify_repository(const char *path, verify_report report, void *data, size_t *findings,
+                      struct store_error *error)
+{
+    return verify_observed(path, report, data, NULL, findings, error);
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "store/error.h"
+#include "store/observer.h"
 
 /* Called once for each finding with one line of printable text. */
 typedef void (*verify_report)(const char *finding, void *data);
@@ -17,5 +18,9 @@ typedef void (*verify_report)(const char *finding, void *data);
  * negative if it could not look. */
 int verify_repository(const char *path, verify_report report, void *data, size_t *findings,
                       struct store_error *error);
+/* The same, and observer (may be NULL) is told of each object and each change of the history:
+ * STORE_CONFLICT when he gives up. */
+int verify_observed(const char *path, verify_report report, void *data,
+                    const struct observer *observer, size_t *findings, struct store_error *error);
 
 #endif

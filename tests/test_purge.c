@@ -495,6 +495,87 @@ START_TEST(test_purge__keeps_a_server_that_starts_from_building_on_the_old_histo
 }
 END_TEST
 
+/* An admin who has enough of it at a stage. */
+struct impatient {
+    enum observer_stage stage;
+    bool told[OBSERVER_STAGE_COUNT];
+    uint64_t seen[OBSERVER_STAGE_COUNT]; /* the most that was done */
+    bool beyond;                         /* more was done than there is */
+    bool over;
+};
+
+static void watch(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    struct impatient *impatient = data;
+
+    impatient->told[stage] = true;
+    impatient->seen[stage] = MAX(impatient->seen[stage], done);
+    impatient->beyond = impatient->beyond || done > total;
+    impatient->over = impatient->over || stage == impatient->stage;
+}
+
+static bool has_patience(void *data)
+{
+    return !((const struct impatient *)data)->over;
+}
+
+static const struct {
+    enum observer_stage stage;
+    bool moved;
+} stages[] = {
+    {OBSERVER_SEARCH, false},
+    {OBSERVER_REWRITE, false},
+    {OBSERVER_OBJECTS, true},
+    {OBSERVER_COPY, true},
+};
+
+START_TEST(test_purge__given_up_does_nothing_or_is_finished_by_the_next_collection)
+{
+    struct impatient impatient = {.stage = stages[_i].stage};
+    struct observer observer = {.progress = watch, .go_on = has_patience, .data = &impatient};
+    struct purge_request request = {.observer = &observer};
+    struct collect_settings settings = {.observer = NULL};
+    struct collect_result collected;
+
+    live();
+    g_autofree char *before = GIT_OUTPUT(fixture.path, "for-each-ref");
+    close_all();
+    ck_assert_int_eq(purge_with(host_system(), "INBOX", secret, &request), STORE_CONFLICT);
+    ck_assert_str_eq(error.detail, "given up");
+    ck_assert_int_eq(result.moved, stages[_i].moved);
+    check_repository(fixture.path);
+    g_autofree char *after = GIT_OUTPUT(fixture.path, "for-each-ref");
+    ck_assert_int_eq(strcmp(before, after) == 0, !stages[_i].moved);
+    if (!stages[_i].moved) {
+        purge("INBOX", secret);
+    } else {
+        ck_assert_int_eq(
+            collect_repository(fixture.path, host_system(), &settings, &collected, &error), 0);
+    }
+    check_gone();
+    open_all();
+}
+END_TEST
+
+START_TEST(test_purge__tells_how_far_it_is)
+{
+    struct impatient impatient = {.stage = OBSERVER_STAGE_COUNT};
+    struct observer observer = {.progress = watch, .go_on = has_patience, .data = &impatient};
+    struct purge_request request = {.observer = &observer};
+
+    live();
+    g_autofree char *inbox_changes = GIT_OUTPUT(fixture.path, "rev-list", "--count", "INBOX");
+    g_autofree char *all = GIT_OUTPUT(fixture.path, "rev-list", "--count", "--all");
+    close_all();
+    ck_assert_int_eq(purge_with(host_system(), "INBOX", secret, &request), 0);
+    ck_assert_uint_eq(impatient.seen[OBSERVER_SEARCH], strtoul(inbox_changes, NULL, 10));
+    ck_assert_uint_eq(impatient.seen[OBSERVER_REWRITE], strtoul(all, NULL, 10));
+    ck_assert(impatient.told[OBSERVER_OBJECTS] && impatient.told[OBSERVER_COPY]);
+    ck_assert(!impatient.beyond);
+    open_all();
+}
+END_TEST
+
 static struct store *open_with_journal(void)
 {
     struct store_journal journal = {.size = STORE_JOURNAL_SIZE_MIN};
@@ -730,6 +811,10 @@ static Suite *suite(void)
     tcase_add_test(tests, test_purge__takes_along_what_came_meanwhile);
     tcase_add_test(tests, test_purge__is_not_undone_by_what_is_on_its_way);
     tcase_add_test(tests, test_purge__keeps_a_server_that_starts_from_building_on_the_old_history);
+    tcase_add_loop_test(tests,
+                        test_purge__given_up_does_nothing_or_is_finished_by_the_next_collection, 0,
+                        G_N_ELEMENTS(stages));
+    tcase_add_test(tests, test_purge__tells_how_far_it_is);
     tcase_add_test(tests, test_purge__overwrites_journals_that_no_server_has_any_more);
     tcase_add_test(tests, test_purge__says_what_is_protected_and_finishes_later);
     tcase_add_test(tests, test_purge__works_on_a_history_that_was_cut);

@@ -256,6 +256,48 @@ START_TEST(test_verify__says_when_it_can_not_look)
 }
 END_TEST
 
+struct impatient {
+    enum observer_stage stage;
+    uint64_t seen[OBSERVER_STAGE_COUNT];
+    bool over;
+};
+
+static void watch(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    struct impatient *impatient = data;
+
+    ck_assert_uint_le(done, total);
+    impatient->seen[stage] = done;
+    impatient->over = impatient->over || stage == impatient->stage;
+}
+
+static bool has_patience(void *data)
+{
+    return !((const struct impatient *)data)->over;
+}
+
+/* _i: the stage at which somebody has enough of it. */
+START_TEST(test_verify__tells_how_far_it_is_and_can_be_given_up)
+{
+    static const enum observer_stage stages[] = {OBSERVER_OBJECTS, OBSERVER_CHANGES,
+                                                 OBSERVER_STAGE_COUNT};
+    struct impatient impatient = {.stage = stages[_i]};
+    struct observer observer = {.progress = watch, .go_on = has_patience, .data = &impatient};
+    bool done = stages[_i] == OBSERVER_STAGE_COUNT;
+    struct store_error error;
+    size_t findings;
+
+    ck_assert_int_eq(verify_observed(fixture.path, ignore, NULL, &observer, &findings, &error),
+                     done ? 0 : STORE_CONFLICT);
+    if (done) {
+        g_autofree char *commits = GIT_OUTPUT(fixture.path, "rev-list", "--count", "--branches");
+
+        ck_assert_uint_eq(impatient.seen[OBSERVER_CHANGES], strtoul(commits, NULL, 10));
+        ck_assert_uint_gt(impatient.seen[OBSERVER_OBJECTS], impatient.seen[OBSERVER_CHANGES]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("verify");
@@ -265,6 +307,7 @@ int main(void)
 
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 60);
+    tcase_add_loop_test(cases, test_verify__tells_how_far_it_is_and_can_be_given_up, 0, 3);
     tcase_add_loop_test(cases, test_verify__finds_broken_rules, 0, G_N_ELEMENTS(RULES));
     tcase_add_test(cases, test_verify__finds_broken_rules_in_the_past);
     tcase_add_test(cases, test_verify__finds_a_message_without_a_line);

@@ -20,6 +20,7 @@
 #include "store/error.h"
 #include "store/internal/objects.h"
 #include "store/internal/reachable.h"
+#include "store/observer.h"
 
 enum {
     REWRITE_DEPTH_MAX = 128, /* trees one in another */
@@ -36,9 +37,14 @@ int rewrite_new(struct rewrite **out, const char *path, struct objects *objects,
                 struct store_error *error);
 void rewrite_free(struct rewrite *rewrite); /* accepts NULL */
 
+/* From now on each commit is told: OBSERVER_REWRITE, of so many. observer is borrowed; NULL: to
+ * nobody. */
+void rewrite_observe(struct rewrite *rewrite, const struct observer *observer, uint64_t total);
+
 /* *out: what takes the object's place; the same id: it stays; zero: nothing is left of it. The
  * second call for an object (or for one above it) costs only what is new. STORE_CORRUPT when
- * something is missing, STORE_LIMIT for trees too deep; STORE_NO_SPACE, STORE_IO. */
+ * something is missing, STORE_LIMIT for trees too deep; STORE_CONFLICT when the observer gives up;
+ * STORE_NO_SPACE, STORE_IO. */
 int rewrite_object(struct rewrite *rewrite, const struct object_id *id, struct object_id *out,
                    struct store_error *error);
 
