@@ -20,17 +20,20 @@ static const char USAGE[] =
     "usage: annal deliver USER [--mailbox NAME] [--flag FLAG]... [--sender ADDRESS]\n"
     "                     [--recipient ADDRESS] [--keep-bytes] [--data DIR] [--config FILE]\n"
     "Stores the message on standard input in the user's mail: in INBOX, or in NAME (UTF-8, '/'\n"
-    "between levels), or where the recipient's extension says (lmtp_detail). FLAG is \\Seen,\n"
-    "\\Flagged, \\Answered, \\Draft or a keyword. Unless they are given, the sender is $SENDER or\n"
-    "whoever runs this, the recipient $RECIPIENT or USER. A From_ line in front is left out, bare "
-    "LF\n"
-    "line ends become CRLF; --keep-bytes stores the octets as they are. A server may be running.\n"
+    "between levels), or where the recipient's extension says (lmtp_detail). USER is found as by\n"
+    "LMTP: alice@example.org is the user of that name, or else alice. FLAG is \\Seen, \\Flagged,\n"
+    "\\Answered, \\Draft or a keyword. Unless they are given, the sender is $SENDER or whoever "
+    "runs\n"
+    "this, the recipient $RECIPIENT or USER. A From_ line in front is left out, bare LF line ends\n"
+    "become CRLF; --keep-bytes stores the octets as they are. A server may be running.\n"
     "Ends with 0 when the message is on the disk; otherwise as sysexits.h has it, which a mail\n"
-    "transfer agent understands: 75 try again, 67 no such user, 73 no such mailbox or no room, 65 "
-    "too\n"
-    "big, 64 wrong usage.\n";
+    "transfer agent understands: 75 try again, 67 no such user, 73 no such mailbox or no room for\n"
+    "good, 65 too big, 64 wrong usage.\n";
 
-enum { FLAGS_MAX = 32 };
+enum {
+    FLAGS_MAX = 32,
+    PIECE = 64 * 1024, /* octets read at a time */
+};
 
 struct deliver {
     const char *config_path;
@@ -62,30 +65,51 @@ static bool add(struct deliver *deliver, const char *octets, size_t length)
     return stash_add(deliver->stash, octets, length);
 }
 
-/* One line with its end, if it has one. */
-static bool add_line(struct deliver *deliver, const char *line, size_t length)
+/* Adds octets, a CR before each LF that has none; *cr: the octet before them is a CR, kept. */
+static bool add_lines(struct deliver *deliver, const char *octets, size_t length, bool *cr)
 {
-    bool bare = length > 0 && line[length - 1] == '\n' && (length < 2 || line[length - 2] != '\r');
+    while (length > 0) {
+        const char *lf = memchr(octets, '\n', length);
+        size_t line = lf != NULL ? (size_t)(lf - octets) : length;
+        bool bare = lf != NULL && !(line > 0 ? octets[line - 1] == '\r' : *cr);
 
-    if (!bare || deliver->keep_bytes)
-        return add(deliver, line, length);
-    return add(deliver, line, length - 1) && add(deliver, "\r\n", 2);
+        if (!add(deliver, octets, line) ||
+            (lf != NULL && !add(deliver, bare ? "\r\n" : "\n", bare ? 2 : 1)))
+            return false;
+        *cr = lf == NULL && octets[line - 1] == '\r';
+        octets += line + (lf != NULL ? 1 : 0);
+        length -= line + (lf != NULL ? 1 : 0);
+    }
+    return true;
 }
 
+/* What stands before the message: a From_ line, which is left out, or its first octets. */
+static bool read_beginning(struct deliver *deliver, bool *cr)
+{
+    static const char from[] = "From ";
+    char first[sizeof from - 1];
+    size_t got = fread(first, 1, sizeof first, stdin);
+    int octet;
+
+    if (got < sizeof first || memcmp(first, from, sizeof first) != 0)
+        return add_lines(deliver, first, got, cr);
+    do
+        octet = getc(stdin);
+    while (octet != EOF && octet != '\n');
+    return true;
+}
+
+/* In pieces: a line may be of any length. */
 static bool read_message(struct deliver *deliver)
 {
-    bool good = true;
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t length;
+    char *piece = g_malloc(PIECE);
+    bool cr = false;
+    bool good = deliver->keep_bytes || read_beginning(deliver, &cr);
+    size_t got;
 
-    for (bool first = true; good && (length = getline(&line, &room, stdin)) > 0; first = false) {
-        bool is_envelope = first && !deliver->keep_bytes && g_str_has_prefix(line, "From ");
-
-        if (!is_envelope)
-            good = add_line(deliver, line, (size_t)length);
-    }
-    free(line);
+    while (good && (got = fread(piece, 1, PIECE, stdin)) > 0)
+        good = deliver->keep_bytes ? add(deliver, piece, got) : add_lines(deliver, piece, got, &cr);
+    g_free(piece);
     return good && !ferror(stdin);
 }
 
@@ -120,9 +144,37 @@ static int fail(const char *what, const struct store_error *error)
     return EX_TEMPFAIL;
 }
 
+/* The user of this name, or with it in lower case; a new string, NULL if there is none. */
+static char *find_name(struct users *users, const char *name)
+{
+    char *lower = g_ascii_strdown(name, -1);
+
+    if (users_exists(users, name)) {
+        g_free(lower);
+        return g_strdup(name);
+    }
+    if (!users_exists(users, lower))
+        g_clear_pointer(&lower, g_free);
+    return lower;
+}
+
+/* As LMTP finds the user of an address: local@domain, or else local. */
+static char *find_user(struct users *users, const char *name)
+{
+    const char *at = strrchr(name, '@');
+    char *user = find_name(users, name);
+
+    if (user == NULL && at != NULL) {
+        char *local = g_strndup(name, (size_t)(at - name));
+
+        user = find_name(users, local);
+        g_free(local);
+    }
+    return user;
+}
+
 /* EX_OK with the caller's *out, or the exit status. */
-static int open_account(const struct deliver *deliver, struct store *store, struct users *users,
-                        struct account **out)
+static int open_account(const struct deliver *deliver, struct store *store, struct account **out)
 {
     struct store_error error = {STORE_OK, ""};
     struct origin origin = admin_origin("deliver");
@@ -130,12 +182,6 @@ static int open_account(const struct deliver *deliver, struct store *store, stru
 
     admin_settle(&deliver->config, deliver->user);
     code = store_open_account(store, deliver->user, out, &error);
-    if (code == 0)
-        return EX_OK;
-    if (code == STORE_NOT_FOUND && !users_exists(users, deliver->user)) {
-        admin_complain("there is no user %s", deliver->user);
-        return EX_NOUSER;
-    }
     if (code == STORE_NOT_FOUND) {
         code = store_create_account(store, deliver->user, &origin, &error);
         if (code == 0 || code == STORE_EXISTS)
@@ -179,7 +225,7 @@ static int run(const struct deliver *deliver, struct store *store, struct accoun
     enum delivery_result result =
         g_array_index(delivery->recipients, struct delivery_recipient, 0).result;
 
-    if (error.code == STORE_OK && store_sync(store, &error) != 0)
+    if (status_of(deliver, result) == EX_OK && store_sync(store, &error) != 0)
         result = DELIVERY_TROUBLE;
     if (error.code != STORE_OK)
         fail(deliver->user, &error);
@@ -202,12 +248,11 @@ static struct mail *make_mail(struct deliver *deliver)
     return mail;
 }
 
-static int deliver_message(struct deliver *deliver)
+static int deliver_to_user(struct deliver *deliver, struct users *users)
 {
-    struct users *users = admin_open_users(&deliver->config);
-    struct store *store = users != NULL ? admin_open_store(&deliver->config) : NULL;
+    struct store *store = admin_open_store(&deliver->config);
     struct account *account = NULL;
-    int status = store != NULL ? open_account(deliver, store, users, &account) : EX_TEMPFAIL;
+    int status = store != NULL ? open_account(deliver, store, &account) : EX_TEMPFAIL;
 
     if (status == EX_OK) {
         struct mail *mail = make_mail(deliver);
@@ -217,6 +262,23 @@ static int deliver_message(struct deliver *deliver)
     }
     account_unref(account);
     store_close(store);
+    return status;
+}
+
+static int deliver_message(struct deliver *deliver)
+{
+    struct users *users = admin_open_users(&deliver->config);
+    char *user = users != NULL ? find_user(users, deliver->user) : NULL;
+    int status = EX_TEMPFAIL;
+
+    if (user != NULL) {
+        deliver->user = user;
+        status = deliver_to_user(deliver, users);
+    } else if (users != NULL) {
+        admin_complain("there is no user %s", deliver->user);
+        status = EX_NOUSER;
+    }
+    g_free(user);
     users_free(users);
     return status;
 }

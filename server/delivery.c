@@ -346,7 +346,8 @@ static void add_named(const struct delivering *run, const struct mailbox *mailbo
     }
 }
 
-static enum delivery_result append_to(struct delivering *run, struct mailbox *mailbox, guint first)
+static enum delivery_result append_to(const struct delivering *run, struct mailbox *mailbox,
+                                      guint first, struct store_error *error)
 {
     const struct delivery *delivery = run->delivery;
     const struct mail *mail = delivery->mail;
@@ -368,7 +369,7 @@ static enum delivery_result append_to(struct delivering *run, struct mailbox *ma
     };
 
     object_id_format(&mail->id, id);
-    int code = mailbox_append(mailbox, &append, 1, &origin, &uid, run->error);
+    int code = mailbox_append(mailbox, &append, 1, &origin, &uid, error);
 
     g_ptr_array_unref(keywords);
     return delivery_result_of((enum store_code)code);
@@ -376,7 +377,7 @@ static enum delivery_result append_to(struct delivering *run, struct mailbox *ma
 
 /* What is there already takes no room. */
 static enum delivery_result deliver_into(struct delivering *run, struct mailbox *mailbox,
-                                         guint first)
+                                         guint first, struct store_error *error)
 {
     const struct delivery *delivery = run->delivery;
     const struct mail *mail = delivery->mail;
@@ -389,10 +390,10 @@ static enum delivery_result deliver_into(struct delivering *run, struct mailbox 
     if (!quota_admits(&run->context->settings->quota, run->account, 1, stash_size(mail->stash)))
         return DELIVERY_OVER_QUOTA;
     if (run->spool == NULL)
-        code = make_spool(&run->spool, delivery, run->account, run->error);
+        code = make_spool(&run->spool, delivery, run->account, error);
     if (code != 0)
         return delivery_result_of((enum store_code)code);
-    enum delivery_result result = append_to(run, mailbox, first);
+    enum delivery_result result = append_to(run, mailbox, first, error);
 
     if (memory != NULL && result == DELIVERY_DONE)
         delivery_memory_add(memory, delivery->user, mailbox, &mail->id);
@@ -403,14 +404,16 @@ static enum delivery_result deliver_into(struct delivering *run, struct mailbox 
 static enum delivery_result deliver_for(struct delivering *run, guint first)
 {
     struct mailbox *mailbox = NULL;
-    int code =
-        account_open_mailbox(run->account, run->targets[first].mailbox, &mailbox, run->error);
+    struct store_error error = {STORE_OK, ""};
+    int code = account_open_mailbox(run->account, run->targets[first].mailbox, &mailbox, &error);
+    enum delivery_result result = delivery_result_of((enum store_code)code);
 
-    if (code != 0)
-        return delivery_result_of((enum store_code)code);
-    enum delivery_result result = deliver_into(run, mailbox, first);
-
+    if (code == 0)
+        result = deliver_into(run, mailbox, first, &error);
     mailbox_unref(mailbox);
+    /* What the store tried again is no failure. */
+    if (result != DELIVERY_DONE && result != DELIVERY_AGAIN && error.code != STORE_OK)
+        *run->error = error;
     return result;
 }
 

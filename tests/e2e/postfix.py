@@ -32,10 +32,11 @@ alias_database =
 local_recipient_maps =
 in_flow_delay = 0
 smtpd_client_connection_count_limit = 0
-# A dead server is tried again at once: a test can't wait for five minutes.
+# A dead server is tried again soon: a test can't wait for five minutes. Not within the same second:
+# who is tried again while the agent that failed has it still open waits for a minute.
 queue_run_delay = 1s
-minimal_backoff_time = 1s
-maximal_backoff_time = 1s
+minimal_backoff_time = 2s
+maximal_backoff_time = 2s
 transport_retry_time = 1s
 bounce_queue_lifetime = 1h
 smtp_tls_security_level = none
@@ -47,7 +48,8 @@ MASTER = """
 127.0.0.1:{port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+# The wakeup is what looks at those that waited so, which are in the incoming queue.
+qmgr unix n - n 2 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce

@@ -11,8 +11,10 @@ import random
 import re
 import shutil
 import smtplib
+import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import warnings
 
@@ -183,6 +185,72 @@ class Delivery(Case):
         for _ in range(2):
             self.assertEqual(self.pipe("alice", message=stamped), (0, ""))
         self.assertEqual(len(self.mail()), 1)
+
+    def test_a_pipe_reads_what_has_no_lines(self):
+        for message, stored in ((b"", b""), (b"\n", b"\r\n"), (b"a\r", b"a\r"), (b"From", b"From"),
+                                (b"From \n", b""), (b"From x", b""), (b"\r\n\n\r\r\n", b"\r\n\r\n\r\r\n"),
+                                (b"x" * 65530 + b"\r\n" * 9 + b"\n", b"x" * 65530 + b"\r\n" * 10),
+                                (b"x" * 65540 + b"\n" * 9, b"x" * 65540 + b"\r\n" * 9)):
+            self.assertEqual(self.pipe("alice", "--sender", "", message=message), (0, ""))
+            self.assertEqual(self.mail()[-1],
+                             b"Return-Path: <>\r\nDelivered-To: alice\r\n" + stored)
+        # One line without an end: it is too big as soon as that can be told.
+        with open("/dev/zero", "rb") as endless:
+            done = subprocess.run([PROGRAM, "deliver", "alice", "--data", self.sandbox.data],
+                                  stdin=endless, capture_output=True, timeout=120)
+        self.assertEqual((done.returncode, done.stderr),
+                         (65, b"annal: the message is too big (append_limit_mib)\n"))
+
+    def test_a_pipe_finds_the_user_as_lmtp_does(self):
+        for name in ("Alice", "alice@example.net", "ALICE@Example.net"):
+            self.assertEqual(self.pipe(name), (0, ""))
+        self.assertEqual(len(self.mail()), 3)
+        # Whoever may not log in any more gets no mail either, though the mail is still there.
+        run(PROGRAM, "user", "del", "bob", "--data", self.sandbox.data)
+        self.assertEqual(self.pipe("bob"), (67, "annal: there is no user bob\n"))
+        self.assertEqual(self.connect().deliver(["bob"], b"x\r\n")[0][:9], "550 5.1.1")
+        run(PROGRAM, "user", "add", "bob", "--password-stdin", "--data", self.sandbox.data,
+            input=b"bob\n")
+
+    def test_a_pipe_needs_no_server(self):
+        """Nor one that ended well: what it had acknowledged is there before and after."""
+        for i in range(30):
+            self.connect().deliver(["alice"], b"lmtp %d\r\n" % i)
+        self.sandbox.kill()
+        for i in range(3):
+            self.assertEqual(self.pipe("alice", message=b"pipe %d\n" % i), (0, ""))
+        self.sandbox.start()
+        for i in range(3, 6):
+            self.assertEqual(self.pipe("alice", message=b"pipe %d\n" % i), (0, ""))
+        self.sandbox.stop()
+        self.assertEqual(self.pipe("alice", message=b"pipe 6\n"), (0, ""))
+        self.sandbox.start()
+        expected = {b"lmtp %d" % i for i in range(30)} | {b"pipe %d" % i for i in range(7)}
+        stored = [message.splitlines()[-1] for message in self.mail()]
+        self.assertEqual(sorted(stored), sorted(expected))
+
+    def test_pipes_and_a_server_deliver_at_once(self):
+        answers = []
+
+        def pipe(number):
+            answers.extend(self.pipe("alice", message=b"pipe %d %d\n" % (number, i))
+                           for i in range(4))
+
+        pipes = [threading.Thread(target=pipe, args=(number,)) for number in range(3)]
+        for thread in pipes:
+            thread.start()
+        client = self.connect()
+        sent = 0
+        while any(thread.is_alive() for thread in pipes):
+            self.assertEqual(client.deliver(["alice"], b"lmtp %d\r\n" % sent)[0][:3], "250")
+            sent += 1
+        for thread in pipes:
+            thread.join()
+        self.assertEqual(answers, [(0, "")] * 12)
+        expected = [b"lmtp %d" % i for i in range(sent)]
+        expected += [b"pipe %d %d" % (number, i) for number in range(3) for i in range(4)]
+        self.assertEqual(sorted(message.splitlines()[-1] for message in self.mail()),
+                         sorted(expected))
 
     def kill_and_start(self):
         self.sandbox.kill()
