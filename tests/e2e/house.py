@@ -8,19 +8,16 @@ import ctypes
 import fcntl
 import os
 import pathlib
-import pty
-import select
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import tempfile
-import time
 
 from annal import PROGRAM, run
+from readme import SOURCE, SUDO
+from terminal import on_terminal
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
 NEW_MOUNTS, NEW_NETWORK = 0x00020000, 0x40000000  # CLONE_NEWNS, CLONE_NEWNET
 READ_FLAGS, WRITE_FLAGS, UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
 COPIED = ("/etc", "/usr", "/var", "/home", "/srv")  # may be written to
@@ -84,7 +81,7 @@ def _furnish():
     """As after an installation."""
     shutil.copy(PROGRAM, "/usr/bin/annal")
     sudo = pathlib.Path("/usr/bin/sudo")
-    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.write_text(SUDO)
     sudo.chmod(0o755)
     pathlib.Path("/etc/annal").mkdir(exist_ok=True)
     shutil.copy(SOURCE / "scripts/system/annal.conf", "/etc/annal")
@@ -107,38 +104,6 @@ def shell(text, directory=None, ok=True, **options):
     return done.stdout.decode() if ok else done
 
 
-def on_terminal(text, answers=(), directory=None, limit=120):
-    """Runs commands on a terminal and types each answer when its question stands there: pairs of
-    the question's end and the answer. What the terminal showed."""
-    child, terminal = pty.fork()
-    if child == 0:
-        try:
-            os.chdir(directory or ENVIRONMENT["HOME"])
-            os.execvpe("bash", ["bash", "-euc", text], dict(os.environ, **ENVIRONMENT))
-        finally:
-            os._exit(127)
-    answers = list(answers)
-    shown = b""
-    seen = 0
-    ends = time.monotonic() + limit
-    while True:
-        ready, _, _ = select.select([terminal], [], [], max(0, ends - time.monotonic()))
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            break
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-        while answers and answers[0][0].encode() in shown[seen:]:
-            question, answer = answers.pop(0)
-            seen = shown.index(question.encode(), seen) + len(question)
-            os.write(terminal, answer.encode())
-    os.close(terminal)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status != 0 or answers:
-        raise AssertionError(f"{text}\nended with {status}, unasked: {answers}\n{shown.decode()}")
-    return shown.decode()
+def terminal(text, answers=()):
+    """The same on a terminal, for what asks; see on_terminal()."""
+    return on_terminal(["bash", "-euc", text], answers, ENVIRONMENT["HOME"], ENVIRONMENT)

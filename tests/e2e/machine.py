@@ -68,6 +68,10 @@ def missing():
     return None
 
 
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+               "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
+
+
 class Machine:
     def __init__(self):
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="annal-machine-", dir="/var/tmp"))
@@ -99,14 +103,15 @@ class Machine:
         self.output.seek(0)
         return self.output.read().decode(errors="replace")
 
+    def inside(self):
+        """What stands in front of a command that is to run in it."""
+        return ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--uts", "--ipc", "--net",
+                "--cgroup", "--wdns=/root"]
+
     def run(self, *command, ok=True, timeout=120, **options):
-        done = subprocess.run(
-            ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--uts", "--ipc", "--net",
-             "--cgroup", "--wdns=/root", *map(str, command)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False,
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                 "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"},
-            **options)
+        done = subprocess.run([*self.inside(), *map(str, command)], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=timeout, check=False,
+                              env=ENVIRONMENT, **options)
         if ok and done.returncode != 0:
             raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout.decode()}\n"
                                  f"{done.stderr.decode()}\n{self.journal()}")

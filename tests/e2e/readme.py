@@ -10,6 +10,15 @@ import shlex
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 README = SOURCE / "README.md"
+# For root there is not much to it.
+SUDO = """#!/bin/sh
+[ "$1" = -u ] || exec "$@"
+user=$2
+shift 2
+HOME=$(getent passwd "$user" | cut -d : -f 6)
+export HOME
+exec runuser -u "$user" -- "$@"
+"""
 RUN_BY = {
     "Two commands": "test_readme.py",
     "Connecting a mail program": "test_readme.py",
@@ -17,11 +26,13 @@ RUN_BY = {
     "Looking back": "test_readme.py",
     "History tour": "test_readme.py",
     "Install": "test_package.py",
-    "From the sources": "test_package.py",
+    "From the sources": "test_readme.py",
     "Running it": "test_readme.py",
-    "Behind Postfix": "test_postfix.py",
+    "Behind Postfix": "test_package.py",
+    "A socket of the server's own": "test_postfix.py",
+    "Through a pipe": "test_package.py",
     "Watching it": "test_readme.py",
-    "fail2ban": "test_package.py",
+    "The log, and fail2ban": "test_readme.py",
     "Move from Dovecot, mbox, Gmail": "test_readme.py",
     "Backup and restore drill": "test_readme.py",
     "Pushing back": "test_readme.py",
@@ -30,7 +41,6 @@ RUN_BY = {
     "Troubleshooting": "test_readme.py",
     "A server for your tests": "test_readme.py",
     "Measuring": "test_readme.py",
-    "The code": "test_documentation.py",
 }
 
 
@@ -41,7 +51,7 @@ class Block:
 
     def commands(self):
         """The commands of a block that shows what they print: (command, output) each."""
-        found = re.findall(r"(?m)^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", self.text)
+        found = re.findall(r"(?m)^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", self.text)
         if not found or not self.text.startswith("$ "):
             raise AssertionError(f"no commands: {self.text}")
         return [(command, output.rstrip("\n")) for command, output in found]

@@ -277,27 +277,5 @@ class Control(Case):
         self.sandbox.start()
 
 
-class Readme(Case):
-    def test_each_command_of_tuning_and_troubleshooting_works(self):
-        readme = (EXAMPLES.parents[1] / "README.md").read_text()
-        client = self.sandbox.login()
-        response(client.append("INBOX", "", None, b"Subject: x\r\n\r\nx\r\n"))
-        commands = 0
-        for name in ("Tuning", "Troubleshooting"):
-            section = re.search(rf"## {name}\n(.*?)\n## ", readme, re.DOTALL).group(1)
-            lines = [line.strip() for line in re.findall(r"^    annal (.*)$", section, re.MULTILINE)]
-            # In the table's text, too: but not what needs a backup.
-            lines += re.findall(r"`annal ((?:gc|quota|verify|log) [^`]+)`", section)
-            for line in lines:
-                words = line.split("#")[0].split()
-                done = run(PROGRAM, *words, "--data", self.sandbox.data, ok=False)
-                # The machine of a test has no time service, say: doctor may find something.
-                self.assertIn(done.returncode, (0, 1) if words == ["doctor"] else (0,),
-                              (words, done.stderr))
-                commands += 1
-        self.assertGreaterEqual(commands, 12)
-        client.logout()
-
-
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -354,52 +354,6 @@ class History(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"writing failed", done.stderr)
 
-    # --- as the README has it
-
-    def take_the_tour(self):
-        """What the README's account has been through; its commits in INBOX, the oldest first."""
-        run(PROGRAM, "import", "demo", "mbox", ROOT / "tests" / "data" / "sample.mbox", "--data",
-            self.sandbox.data)
-        client = self.sandbox.login("demo")
-        response(client.xatom("ID", '("name" "Thunderbird" "version" "128.4")'))
-        response(client.select())
-        response(client.uid("STORE", "5", "+FLAGS", "(\\Seen)"))
-        response(client.uid("STORE", "6", "+FLAGS", "(\\Flagged)"))
-        response(client._simple_command("MOVE", "3", "Archive"))
-        response(client.append("INBOX", "(\\Seen)", None,
-                               b"From: demo@localhost\r\nSubject: Re: lunch?\r\n\r\nYes.\r\n"))
-        client.logout()
-        self.sandbox.in_git("demo", "INBOX")
-        return git(self.sandbox.repositories["demo"], "rev-list", "--reverse",
-                   "INBOX").decode().split()[1:]
-
-    def test_the_tour_of_the_readme_is_true(self):
-        ours = [commit[:7] for commit in self.take_the_tour()]
-        readme = (ROOT / "README.md").read_text()
-        section = readme.split("\n## History tour\n")[1].split("\n## ")[0]
-        theirs = ["8509c18", "54c97ef", "1ea6110", "f3c41f8", "a17bc4c"]
-        self.assertEqual(len(ours), len(theirs))
-
-        def plain(text, commits):
-            for number, commit in enumerate(commits):
-                text = re.sub(commit + "[0-9a-f]{5}", f"commit {number}", text)
-            text = re.sub(r"[-0-9]{10} [:0-9]{8}", "TIME", text)
-            return re.sub(r"session \S+", "session S", text).strip()
-
-        blocks = re.findall(r"(?m)^    \$ (annal .*)\n((?:    (?!\$).*\n)*)", section)
-        self.assertGreater(len(blocks), 9)
-        for command, output in blocks:
-            for their, our in zip(theirs, ours):
-                command = command.replace(their, our)
-            command = command.replace("2026-11-22 20:57", time.strftime(
-                "%Y-%m-%d %H:%M", time.gmtime(time.time() + 60)))
-            with self.subTest(command=command), tempfile.TemporaryDirectory() as directory:
-                done = run("bash", "-c", 'annal() { "$ANNAL" "$@" --data "$DATA"; }; ' + command,
-                           cwd=directory, env=dict(os.environ, DATA=str(self.sandbox.data)))
-                if output:
-                    self.assertEqual(plain(done.stdout.decode(), ours),
-                                     plain(re.sub("(?m)^    ", "", output), theirs))
-
     # --- on a terminal
 
     def on_terminal(self, *arguments, **variables):

@@ -8,6 +8,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
+import readme
 from annal import PROGRAM, run
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -37,6 +38,62 @@ def sections(page):
     return dict(zip(parts[1::2], parts[2::2]))
 
 
+def known_options():
+    """Of the configuration."""
+    return set(re.findall(r'CFG_\w+\("(\w+)"', (SOURCE / "server/config.c").read_text()))
+
+
+class GuideTest(unittest.TestCase):
+    """What README.md shows is run by tests; what it mentions is there."""
+
+    def test_every_block_belongs_to_a_test(self):
+        headings = {block.heading for block in readme.blocks()}
+        self.assertEqual(headings, set(readme.RUN_BY))
+        listed = (SOURCE / "tests/meson.build").read_text()
+        for heading, file in readme.RUN_BY.items():
+            # It takes the section; that it leaves no block of it is seen when it runs.
+            test = (SOURCE / "tests/e2e" / file).read_text()
+            self.assertTrue(f'"{heading}"' in test, f"{heading}: not in {file}")
+            self.assertIn(f"['{file[len('test_'):-len('.py')]}', ", listed)
+
+    def test_a_block_that_nobody_takes_is_a_failure(self):
+        with self.assertRaisesRegex(AssertionError, "no test runs this"):
+            with readme.Section("Behind Postfix") as section:
+                section.take("virtual_mailbox_domains")
+        with self.assertRaisesRegex(AssertionError, "no block begins with"):
+            readme.Section("Behind Postfix").take("no such thing")
+
+    def test_commands_in_the_text_are_there(self):
+        text = re.sub(r"(?m)^    .*\n", "", readme.README.read_text())
+        codes = {re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", text)}
+        seen = 0
+        for code in codes:
+            words = code.removeprefix("sudo ").split(" ")
+            if words[0] == "annal" and words[1:] and words[1] != "...":
+                known = options(words[1]) | COMMON
+                self.assertEqual({word for word in words if word.startswith("--")} - known, set(),
+                                 code)
+                seen += 1
+            elif words[0] == "man":
+                self.assertTrue(list(MANUALS.glob(f"{words[-1]}.[1-8]")), code)
+            elif re.fullmatch(r"annal-\w+\.socket", code):
+                self.assertTrue((SYSTEM / code).exists(), code)
+            elif code.startswith(("scripts/", "store/", "server/", "protocol/", "tests/")):
+                self.assertTrue((SOURCE / code).exists(), code)
+            elif re.fullmatch(r"[a-z]+(_[a-z]+)+( = .*)?", code):
+                name = code.split(" = ")[0]
+                if not name.startswith("annal_") and name not in self.postfix_options():
+                    self.assertIn(name, known_options(), code)
+                    seen += 1
+        self.assertGreater(seen, 30)
+
+    @staticmethod
+    def postfix_options():
+        """What the guide names of Postfix's."""
+        return set(re.findall(r"\w+_\w+", readme.Section("Behind Postfix").take(
+            "virtual_mailbox_domains").text))
+
+
 class ManualTest(unittest.TestCase):
     def test_every_command_and_option_is_described(self):
         described = sections("annal.1")
@@ -47,7 +104,7 @@ class ManualTest(unittest.TestCase):
             self.assertEqual(written - options(command), set(), command)
 
     def test_every_option_of_the_configuration_is_described(self):
-        read = set(re.findall(r'CFG_\w+\("(\w+)"', (SOURCE / "server/config.c").read_text()))
+        read = known_options()
         reloaded = dict(re.findall(r'OPTION\("(\w+)", \w+, \w+, (true|false)\)',
                                    (SOURCE / "server/reload.c").read_text()))
         described = dict(re.findall(r"^\.It Ic (\w+)( No \*)?$",

@@ -13,6 +13,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(__file__))
 import machine
 from annal import run, wait_until
+from readme import SUDO, Section, prose
+from terminal import on_terminal
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 # Runs in the machine: a session over TLS that needs all parts of the server.
@@ -37,11 +39,17 @@ print(count)
 
 
 def build(directory):
-    """Without what may be set for sanitizers."""
+    """In a copy of the sources, as one who has just got them; without what may be set for
+    sanitizers. The package's path."""
     environment = {name: value for name, value in os.environ.items()
                    if name not in ("CC", "CFLAGS", "LDFLAGS", "DESTDIR")}
-    return pathlib.Path(run(SOURCE / "scripts" / "package", directory, env=environment,
-                            timeout=500).stdout.decode().strip())
+    command, _ = Section("Install").take("scripts/package").lines()
+    copy = directory / "annal"
+    shutil.copytree(SOURCE, copy, symlinks=True, ignore=lambda parent, names: [
+        name for name in names if name == ".git" or
+        parent == str(SOURCE) and name.startswith("build")])
+    told = run(*command.split(), cwd=copy, env=environment, timeout=500).stdout.decode()
+    return pathlib.Path(told.strip())
 
 
 @functools.lru_cache(maxsize=1)
@@ -152,6 +160,11 @@ class InstallationTest(unittest.TestCase):
     def session(self):
         return int(self.machine.text("python3", "-c", SESSION))
 
+    def shell(self, text, **variables):
+        """Commands of the guide, as they stand there."""
+        settings = [f"{name}={value}" for name, value in variables.items()]
+        return self.machine.text("env", "--chdir=/root/annal", *settings, "bash", "-euc", text)
+
     def install(self):
         inside = self.machine.path("/root/annal.deb")
         shutil.copyfile(self.package, inside)
@@ -159,13 +172,25 @@ class InstallationTest(unittest.TestCase):
         self.machine.run("dpkg", "--no-triggers", "--install", "/root/annal.deb")
 
     def test_from_the_first_installation_to_the_last(self):
-        for step in (self.installed, self.made_a_user, self.started_by_a_connection,
-                     self.confined, self.reloaded, self.ended_when_idle, self.killed,
-                     self.upgraded, self.removed):
+        with Section("Install") as self.guide:
+            for step in (self.installed, self.made_a_user, self.started_by_a_connection,
+                         self.confined, self.opened_to_others, self.reloaded):
+                step()
+        for step in (self.ended_when_idle, self.killed, self.behind_postfix, self.upgraded,
+                     self.removed):
             step()
 
     def installed(self):
-        self.install()
+        sudo = self.machine.path("/usr/local/bin/sudo")
+        sudo.write_text(SUDO)
+        sudo.chmod(0o755)
+        # As in install().
+        self.machine.path("/etc/apt/apt.conf.d/no-triggers").write_text(
+            'DPkg::Options {"--no-triggers";};\n')
+        there = self.machine.path("/root/annal/build-package")
+        there.mkdir(parents=True)
+        shutil.copyfile(self.package, there / self.package.name)
+        self.shell(self.guide.take("scripts/package").lines()[1].replace("'", ""))
         self.assertEqual(self.machine.text("annal", "--version"),
                          "annal " + run("dpkg-deb", "--field", self.package,
                                         "Version").stdout.decode().strip())
@@ -178,18 +203,23 @@ class InstallationTest(unittest.TestCase):
 
     def made_a_user(self):
         """As root, for a server that is somebody else."""
-        self.machine.run("annal", "user", "add", "alice", "--password-stdin", input=b"secret\n")
+        self.terminal(self.guide.take("sudo annal user add").text,
+                      [("Password: ", "secret\n"), ("Again: ", "secret\n")])
         self.assert_all_is_the_servers()
+
+    def terminal(self, text, answers):
+        return on_terminal([*self.machine.inside(), "bash", "-euc", text], answers,
+                           environment=machine.ENVIRONMENT)
 
     def assert_all_is_the_servers(self):
         self.assertEqual(self.machine.text("find", "/var/lib/annal", "!", "-user", "annal"), "")
 
     def started_by_a_connection(self):
         # The certificate is made at the first start, which this first connection causes.
-        self.machine.run("python3", "-c", "import socket; s = socket.create_connection("
-                         "('localhost', 993)); s.close()")
-        wait_until(lambda: self.state("annal.service") == "active", 60,
-                   "it is not started")
+        look, doctor = self.guide.take("curl").lines()
+        self.assertIn('"/" INBOX', self.terminal(look, [("'alice':", "secret\n")]))
+        self.assertEqual(self.state("annal.service"), "active")
+        self.assertRegex(self.shell(doctor), "(?m)^good +server +runs")
         self.assertEqual(self.session(), 1)
         self.assertEqual(self.session(), 2)
         self.assertEqual(self.state("annal.service", "NRestarts"), "0")
@@ -218,13 +248,28 @@ class InstallationTest(unittest.TestCase):
         self.assertLessEqual(float(exposure.group(1)), 1.5)
         self.assertNotIn("Operation not permitted", self.journal())
 
+    def opened_to_others(self):
+        drop_in = self.machine.path("/root/drop-in")
+        drop_in.write_text(self.guide.take("[Socket]").text)
+        editor = self.machine.path("/root/editor")
+        editor.write_text('#!/bin/sh\nsed -i "2r /root/drop-in" "$1"\n')
+        editor.chmod(0o755)
+        self.shell(self.guide.take("sudo systemctl edit").text, SYSTEMD_EDITOR="/root/editor")
+        self.shell(self.guide.take("sudo systemctl stop").text)
+        listens = self.machine.text("systemctl", "show", "--property=Listen", "annal.socket")
+        self.assertEqual(listens, "Listen=[::]:993 (Stream)")
+        self.session()
+        read = re.search(r"`(sudo -u annal git [^`]+)`", prose("Install")).group(1)
+        self.assertIn("APPEND uid 1:", self.shell(read))
+        self.assertIn("(`systemd-analyze security annal` says 1.2)", prose("Install"))
+
     def reloaded(self):
         pid = self.state("annal.service", "MainPID")
         with self.staying_session() as client:
             self.assertIn("alice", self.machine.text("annal", "who"))
             configuration = self.machine.path("/etc/annal/annal.conf")
             configuration.write_text(configuration.read_text() + "log_debug = true\n")
-            self.machine.run("systemctl", "reload", "annal.service")
+            self.shell(self.guide.take("annal serve --check-config").text)
             wait_until(lambda: "event=reload option=log_debug value=new" in self.journal(), 30,
                        "no reload")
             wait_until(lambda: self.state("annal.service") == "active", 30, "it still reloads")
@@ -233,8 +278,8 @@ class InstallationTest(unittest.TestCase):
 
     def staying_session(self):
         client = subprocess.Popen(
-            ["nsenter", "--target", str(self.machine.pid), "--mount", "--pid", "--net",
-             "--wdns=/root", "/usr/bin/python3", "-c", SESSION, "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            [*self.machine.inside(), "/usr/bin/python3", "-c", SESSION, "stay"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(client.kill)
         self.assertEqual(client.stdout.readline(), b"logged in\n")
         return client
@@ -262,6 +307,40 @@ class InstallationTest(unittest.TestCase):
         self.machine.run("systemctl", "kill", "--signal=KILL", "annal.service")
         wait_until(lambda: self.state("annal.service", "NRestarts") == "1", 60, "no restart")
         self.assertEqual(self.session(), before + 1)
+
+    def behind_postfix(self):
+        """Debian's Postfix, with what the guide adds to it."""
+        main, master = (self.machine.path(f"/etc/postfix/{name}.cf") for name in ("main", "master"))
+        if not main.exists() or not master.exists():
+            self.skipTest("Postfix is not installed")
+        # Names of hosts can't be looked up here.
+        main.write_text("compatibility_level = 3.6\nmyhostname = mx.example.org\nmydestination =\n"
+                        "smtpd_peername_lookup = no\nalias_maps =\nalias_database =\n"
+                        "maillog_file = /dev/stdout\n")
+        self.machine.run("systemctl", "start", "postfix.service")
+        with Section("Behind Postfix") as guide:
+            self.shell(guide.take("sudo systemctl stop").text)
+            with open(main, "a", encoding="utf-8") as file:
+                file.write(guide.take("virtual_mailbox_domains").text)
+            self.shell(guide.take("sudo postfix check").text)
+        self.assertEqual(self.state("annal.service"), "inactive")
+        self.deliver("by LMTP")
+        self.assertEqual(self.state("annal.service"), "active")
+        with Section("Through a pipe") as guide:
+            with open(master, "a", encoding="utf-8") as file:
+                file.write(guide.take("annal unix").text)
+            self.assertIn("`virtual_transport = annal`", prose("Through a pipe"))
+            self.shell("postconf virtual_transport=annal; systemctl reload postfix")
+        self.deliver("by a pipe")
+
+    def deliver(self, subject):
+        self.machine.run("python3", "-c", "import smtplib, sys\n"
+                         "with smtplib.SMTP('127.0.0.1', 25, timeout=60) as client:\n"
+                         "    client.sendmail('', ['alice@example.org'],\n"
+                         "                    'Subject: ' + sys.argv[1] + '\\r\\n\\r\\nx\\r\\n')",
+                         subject)
+        wait_until(lambda: subject in self.machine.text("annal", "log", "alice", "INBOX", "-n1"),
+                   60, f"nothing is delivered {subject}")
 
     def upgraded(self):
         self.session()

@@ -289,62 +289,6 @@ class Backup(Restore):
                          ["alice.git", "bob.git"])
 
 
-class Readme(Restore):
-    """The commands of the README's section, as they stand there."""
-
-    def blocks(self):
-        readme = (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text()
-        section = re.search(r"## Backup and restore drill\n(.*?)\n## ", readme, re.DOTALL).group(1)
-        for block in re.findall(r"(?:^    \S.*\n)+", section, re.MULTILINE):
-            yield [line.split(" # ")[0].strip() for line in block.splitlines()]
-
-    def shell(self, text, **options):
-        environment = {"PATH": f"{self.sandbox.root}/bin:/usr/bin:/bin", "HOME": "/nonexistent",
-                       "GIT_AUTHOR_NAME": "admin", "GIT_AUTHOR_EMAIL": "admin@example.org",
-                       "GIT_COMMITTER_NAME": "admin", "GIT_COMMITTER_EMAIL": "admin@example.org"}
-        return run("sh", "-ec", text, cwd=self.sandbox.root, env=environment, **options)
-
-    def test_each_command_works(self):
-        root = self.sandbox.root
-        (root / "bin").mkdir()
-        wrapper = root / "bin" / "annal"
-        wrapper.write_text(f'#!/bin/sh\nexec "{PROGRAM}" "$@" --data "{self.sandbox.data}"\n')
-        wrapper.chmod(0o755)
-        response(self.client.create("Work"))
-        self.fill(1, 3, "Work")
-        self.sandbox.in_git("alice", "Work")
-        time.sleep(1.1)
-        then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        time.sleep(1.1)
-        self.expunge(2, 3)
-        response(self.client.delete("Work"))
-        seen = 0
-        for block in self.blocks():
-            block = [line.replace('"2 hours ago"', then).replace("yesterday", then)
-                     .replace("/tmp/annal-drill", str(root / "drill"))
-                     .replace("DATA", str(self.sandbox.data)) for line in block]
-            seen += len(block)
-            if any(line.startswith("git clone") and "&&" in line for line in block):
-                self.shell("\n".join(block))
-                continue
-            for line in block:
-                if line.startswith("annal user add"):
-                    self.shell("annal user del alice")
-                    self.shell(line + " --password-stdin", input=b"alice\n")
-                elif "--from" in line and "--as" not in line and "--replace" not in line and (
-                        "--subject" not in line):
-                    self.client.logout()
-                    self.sandbox.stop()
-                    shutil.rmtree(self.repository)
-                    self.shell(line)
-                    self.sandbox.start()
-                    self.client = self.sandbox.login()
-                else:
-                    self.shell(line)
-        self.assertGreater(seen, 20)
-        self.assertEqual(len(bodies(self.client, "Work")), 2)
-
-
 class Drill(Restore):
     """With a client that keeps a copy of everything."""
 

@@ -180,32 +180,6 @@ class Retention(Case):
         self.assertIn(b"which is not in the history", changed.stdout)
         self.sandbox.start()
 
-    def test_the_commands_of_the_readme(self):
-        self.fill().logout()
-        self.sandbox.in_git("alice", "INBOX")
-        root = self.sandbox.root
-        (root / "bin").mkdir()
-        config = root / "annal.conf"
-        config.write_text(f'data = "{self.sandbox.data}"\nsigning_key = "{root}/signing"\n')
-        wrapper = root / "bin" / "annal"
-        wrapper.write_text(f'#!/bin/sh\nexec "{PROGRAM}" "$@" --config "{config}"\n')
-        wrapper.chmod(0o755)
-        readme = (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text()
-        section = re.search(r"## Retention, erasure, proof\n(.*?)\n## ", readme, re.DOTALL).group(1)
-        lines = [line.replace("4711", "6").replace("/etc/annal", str(root))
-                 .replace("/var/lib/annal", str(self.sandbox.data))
-                 for line in re.findall(r"^    (\S.*|    \S.*)$", section, re.MULTILINE)]
-        self.assertGreater(len(lines), 8)
-        script = "\n".join(lines).replace("git -c gpg", "annal checkpoint alice\ngit -c gpg")
-        # A history without anything old is left as it is.
-        environment = {"PATH": f"{root}/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
-        told = run("sh", "-ec", script, cwd=root, env=environment).stdout.decode()
-        self.assertIn("would purge 1 message", told)
-        self.assertIn("purged 1 message", told)
-        self.assertIn("the hold is released", told)
-        self.assertIn("alice: 1 checkpoints", told)
-        self.assert_forgotten()
-
     def age(self, days):
         """Writes all history anew as if it were so much older."""
         seconds = days * 86400
