@@ -214,6 +214,9 @@ enum run_status run_append(struct session *session, struct run *run)
     const struct store_error *failed = first_error(run->command->append.messages);
     if (failed != NULL)
         return session_fail(session, run, failed, false);
+    /* Others may have filled the account while the octets came. */
+    if (is_over_quota(session, run->command))
+        return session_finish(session, run, "NO", "OVERQUOTA", "The account is full");
     struct store_error error = {STORE_OK, ""};
     struct mailbox *mailbox = NULL;
     if (account_open_mailbox(session->account, run->command->append.mailbox, &mailbox, &error) != 0)

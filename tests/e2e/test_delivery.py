@@ -368,6 +368,42 @@ class Limits(unittest.TestCase):
         self.assertEqual(self.ask("alice", 1_100_000), "552 5.2.2")
         self.assertEqual(self.deliver("alice", 1_100_000), "552 5.2.2")
 
+    def test_imap_tells_what_the_quota_is(self):
+        client = self.sandbox.login("bob")
+        response(client.append("INBOX", None, None, b"Subject: x\r\n\r\n"))
+        # A mailbox that isn't there would belong to the root, too (RFC 9208 4.1.2).
+        for name in (b"INBOX", b"nowhere/at all", b"&AOQ-"):
+            self.assertEqual(client.getquotaroot(b'"' + name + b'"'),
+                             ("OK", [[b'%s ""' % (b'"%s"' % name if b" " in name else name)],
+                                     [b'"" (MESSAGE 1 2)']]))
+        self.assertNotIn("QUOTASET", client.capability()[1][0].decode().split())
+        for root in ("INBOX", "bob", "User quota"):
+            answer = client.getquota(f'"{root}"')
+            self.assertEqual((answer[0], answer[1][0][:13]), ("NO", b"[NONEXISTENT]"))
+        answer = client.setquota('""', "(STORAGE 9999)")
+        self.assertEqual((answer[0], answer[1][0][:8]), ("NO", b"[NOPERM]"))
+        self.quota("bob", "--messages", "0")
+        self.assertEqual(client.getquotaroot("INBOX"), ("OK", [[b"INBOX"], [None]]))
+        self.assertEqual(client.getquota('""')[0], "NO")
+        client.logout()
+
+    def test_two_clients_have_the_room_of_one(self):
+        """Both may begin to send, as there is room for each."""
+        clients = [self.sandbox.login("bob") for _ in range(2)]
+        response(clients[0].append("INBOX", None, None, b"Subject: x\r\n\r\n"))
+        for client in clients:
+            client.send(b"a APPEND INBOX {4}\r\n")
+            self.assertTrue(client.readline().startswith(b"+ "))
+        answers = []
+        for client in clients:
+            client.send(b"a:\r\n\r\n")
+            while not (line := client.readline()).startswith(b"a "):
+                pass
+            answers.append(line.split(b"] ")[0][:15])
+        self.assertEqual([answers[0][:15], answers[1]], [b"a OK [APPENDUID", b"a NO [OVERQUOTA"])
+        for client in clients:
+            client.logout()
+
     def quota(self, *arguments, ok=True):
         return run(PROGRAM, "quota", *arguments, "--data", self.sandbox.data, "--config",
                    self.directory / "conf", ok=ok)
