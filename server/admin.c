@@ -67,6 +67,16 @@ struct users *admin_open_users(const struct config *config)
 
 struct store *admin_open_store(const struct config *config)
 {
+    if (access(config->data, F_OK) != 0 && errno == ENOENT) {
+        admin_complain("%s: there is no such data directory: is --data or --config right?",
+                       config->data);
+        return NULL;
+    }
+    return admin_make_store(config);
+}
+
+struct store *admin_make_store(const struct config *config)
+{
     struct store_error error = {0};
     struct store *store = NULL;
 

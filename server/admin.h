@@ -33,8 +33,10 @@ bool admin_read_config(struct config *config, const char *path, const char *data
 /* The configured password file; NULL when the problem has been told. */
 struct users *admin_open_users(const struct config *config);
 
-/* The configured store; NULL when the problem has been told. */
+/* The configured store; NULL when the problem has been told, also that its directory is missing. */
 struct store *admin_open_store(const struct config *config);
+/* The same for what may be the first to use the directory: makes it. */
+struct store *admin_make_store(const struct config *config);
 
 /* Who changes something: this program, run by the admin, now. */
 struct origin admin_origin(const char *command);

@@ -10,7 +10,8 @@ bool admin_account_open(struct admin_account *opened, const char *config, const 
     *opened = (struct admin_account){.store = NULL};
     if (!admin_read_config(&opened->config, config, data))
         return false;
-    opened->store = admin_open_store(&opened->config);
+    opened->store =
+        user != NULL ? admin_open_store(&opened->config) : admin_make_store(&opened->config);
     return opened->store != NULL && (user == NULL || admin_account_follow(opened, user));
 }
 

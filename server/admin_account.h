@@ -13,9 +13,9 @@ struct admin_account {
     struct account *account;
 };
 
-/* Reads the configuration, opens the store and, unless user is NULL, the user's account; waits
- * until git has what a server had acknowledged (admin_settle.h). False when the problem has been
- * told; to be closed then, too. */
+/* Reads the configuration, opens the store (with user NULL: makes it where it is missing) and,
+ * unless user is NULL, the user's account; waits until git has what a server had acknowledged
+ * (admin_settle.h). False when the problem has been told; to be closed then, too. */
 bool admin_account_open(struct admin_account *opened, const char *config, const char *data,
                         const char *user);
 /* The second half of that. */

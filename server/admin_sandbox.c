@@ -156,7 +156,7 @@ static bool provide_users(const struct sandbox *sandbox, struct users *users)
 /* Repositories exist before the first login, so that a test can look at them at once. */
 static bool provide_repositories(const struct config *config, struct users *users)
 {
-    struct store *store = admin_open_store(config);
+    struct store *store = admin_make_store(config);
     GPtrArray *names = users_list(users);
     struct origin origin = admin_origin("sandbox");
     struct store_error error = {0};
@@ -331,7 +331,7 @@ static int serve(struct sandbox *sandbox)
     bool ready;
 
     log_open_stderr(sandbox->debug);
-    store = admin_open_store(config);
+    store = admin_make_store(config);
     if (store == NULL)
         return ADMIN_FAILED;
     store_close(store);

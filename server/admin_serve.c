@@ -182,7 +182,7 @@ static bool provide_certificate(const struct config *config)
 
 static bool provide_data_directory(const struct config *config)
 {
-    struct store *store = admin_open_store(config);
+    struct store *store = admin_make_store(config);
 
     store_close(store);
     return store != NULL;

@@ -23,7 +23,7 @@ struct user_options {
 /* The repository is made with the user, so that mail can be imported before the first login. */
 static int make_account(const struct config *config, const char *user)
 {
-    struct store *store = admin_open_store(config);
+    struct store *store = admin_make_store(config);
     struct origin origin = admin_origin("user add");
     struct store_error error = {0};
     int result;

@@ -182,10 +182,19 @@ class Settle(Case):
 
     def test_where_there_is_nothing_nothing_is_made(self):
         nowhere = self.sandbox.root / "nowhere"
-        for command in ("log", "verify"):
-            done = run(PROGRAM, command, "alice", "--data", nowhere, ok=False)
-            self.assertEqual(done.returncode, 1)
+        file = self.sandbox.root / "file"
+        for command in (("log", "alice"), ("show", "alice", "INBOX", "--uid", "1"),
+                        ("quota", "alice"), ("verify", "--all"), ("gc", "--all"),
+                        ("hold", "alice"), ("undelete", "alice"),
+                        ("backup", "alice", file), ("backup", "--all", self.sandbox.root),
+                        ("export", "alice", "--mbox", file), ("import", "alice", "mbox", "/dev/null"),
+                        ("deliver", "alice"), ("user", "del", "alice"),
+                        ("purge", "alice", "INBOX", "--uid", "1", "--dry-run")):
+            done = run(PROGRAM, *command, "--data", nowhere, ok=False, input=b"Subject: x\n\n")
             self.assertFalse(nowhere.exists(), command)
+            self.assertFalse(file.exists(), command)
+            self.assertNotEqual(done.returncode, 0, command)
+            self.assertTrue(done.stderr, command)
 
 
 class RelaxedFlags(unittest.TestCase):
