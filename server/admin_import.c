@@ -31,7 +31,10 @@ static const char USAGE[] =
     "  --uids fresh        gives new UIDs to all\n"
     "  --keep-bytes        octets as they are; else bare LF line ends become CRLF, as mail has\n"
     "                      them on the wire, and an mbox's own fields (Status, ...) go\n"
-    "  --duplicates        adds also what is there already with the same octets and date\n"
+    "  --duplicates        adds also what is there already with the same octets and date, or was\n"
+    "                      deleted since\n"
+    "  --delete-gone       when it is not the first import: removes messages that came with their\n"
+    "                      UIDs from this source, are gone there and were not changed here\n"
     "  --quoting MODE      of \"From \" in an mbox: mboxrd (the default), mboxo or none\n"
     "  --labels mailboxes  of Takeout: a message is in the mailbox of each of its labels "
     "(default)\n"
@@ -79,11 +82,11 @@ static bool on_mailbox(void *data, const struct import_mailbox *mailbox)
     return !interrupted() && import_target_mailbox(import->target, mailbox);
 }
 
-static enum import_wish on_wish(void *data, uint32_t uid, int64_t date)
+static enum import_wish on_wish(void *data, const struct import_message *message)
 {
     struct import *import = data;
 
-    return import_target_wish(import->target, uid, date);
+    return import_target_wish(import->target, message);
 }
 
 static bool on_message(void *data, const struct import_message *message)
@@ -123,11 +126,22 @@ struct import_options {
     struct import_mbox_options mbox;
 };
 
+static void print_count(const char *what, uint64_t count)
+{
+    if (count > 0)
+        printf("%s: %" G_GUINT64_FORMAT "\n", what, count);
+}
+
 static void print_counts(const struct import_counts *counts)
 {
     printf("%" G_GUINT64_FORMAT " messages, %" G_GUINT64_FORMAT
            " octets into %u mailboxes; %" G_GUINT64_FORMAT " there already, %u skipped\n",
            counts->messages, counts->octets, counts->mailboxes, counts->there, counts->skipped);
+    print_count("got the flags that they have in the source now", counts->place.flags);
+    print_count("flags were changed here since, left as they are", counts->place.changed);
+    print_count("deleted or moved here since, left out", counts->deleted);
+    print_count("gone in the source, removed", counts->place.removed);
+    print_count("gone in the source, left (--delete-gone removes them)", counts->place.gone);
 }
 
 static bool run_import(struct import *import, const struct import_options *options)
@@ -266,6 +280,9 @@ static bool take_option(struct import_options *options, int letter, const char *
     case 'D':
         options->target.duplicates = true;
         return true;
+    case 'g':
+        options->target.delete_gone = true;
+        return true;
     case 'u':
         return parse_uids(&options->target.uids, value);
     case 'p':
@@ -291,14 +308,20 @@ static bool take_format(struct import_options *options, const char *format)
 
 int command_import(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"config", required_argument, NULL, 'c'},   {"data", required_argument, NULL, 'd'},
-        {"mailbox", required_argument, NULL, 'm'},  {"keep-bytes", no_argument, NULL, 'k'},
-        {"duplicates", no_argument, NULL, 'D'},     {"uids", required_argument, NULL, 'u'},
-        {"progress", required_argument, NULL, 'p'}, {"quoting", required_argument, NULL, 'q'},
-        {"labels", required_argument, NULL, 'l'},   {"label", required_argument, NULL, 'L'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
-    struct import_options options = {.target = {.root = "INBOX", .command = "import"}};
+    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+                                                 {"data", required_argument, NULL, 'd'},
+                                                 {"mailbox", required_argument, NULL, 'm'},
+                                                 {"keep-bytes", no_argument, NULL, 'k'},
+                                                 {"duplicates", no_argument, NULL, 'D'},
+                                                 {"delete-gone", no_argument, NULL, 'g'},
+                                                 {"uids", required_argument, NULL, 'u'},
+                                                 {"progress", required_argument, NULL, 'p'},
+                                                 {"quoting", required_argument, NULL, 'q'},
+                                                 {"labels", required_argument, NULL, 'l'},
+                                                 {"label", required_argument, NULL, 'L'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    struct import_options options = {.target = {.root = "INBOX"}};
     int letter;
 
     int status = ADMIN_USAGE;

@@ -47,8 +47,9 @@ struct import_sink {
     /* The mailbox exists in the source, though perhaps without messages. Those that follow are of
      * this mailbox unless they come under names that were never entered. */
     bool (*mailbox)(void *data, const struct import_mailbox *mailbox);
-    /* Asked before a message of the mailbox that was entered is read. */
-    enum import_wish (*wish)(void *data, uint32_t uid, int64_t date);
+    /* Asked before a message of the mailbox that was entered, with a UID, is read: data and length
+     * are not set. */
+    enum import_wish (*wish)(void *data, const struct import_message *message);
     /* Messages with UIDs come first, ascending. Everything in message is valid during the call
      * only. */
     bool (*message)(void *data, const struct import_message *message);

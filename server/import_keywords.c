@@ -13,7 +13,7 @@ struct import_keywords *import_keywords_new(const struct snapshot *snapshot)
     struct import_keywords *keywords = g_new0(struct import_keywords, 1);
 
     keywords->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (size_t i = 0; i < snapshot_keyword_count(snapshot); i++)
+    for (size_t i = 0; snapshot != NULL && i < snapshot_keyword_count(snapshot); i++)
         g_hash_table_add(keywords->names, g_ascii_strdown(snapshot_keyword(snapshot, i), -1));
     return keywords;
 }

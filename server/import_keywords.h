@@ -8,6 +8,7 @@
 
 struct import_keywords;
 
+/* snapshot NULL: of a new mailbox. */
 struct import_keywords *import_keywords_new(const struct snapshot *snapshot);
 void import_keywords_free(struct import_keywords *keywords); /* accepts NULL */
 

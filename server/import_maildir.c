@@ -95,6 +95,23 @@ static void add_folder(GPtrArray *folders, const char *path, const char *wire,
     folder_free(folder);
 }
 
+static bool is_part(const char *name)
+{
+    return strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0;
+}
+
+/* A link to what might be a folder: it may lead anywhere, even back. */
+static bool is_link_to_folder(const char *path)
+{
+    struct stat status;
+    char *cur = g_strdup_printf("%s/cur", path);
+    bool is = lstat(path, &status) == 0 && S_ISLNK(status.st_mode) && stat(cur, &status) == 0 &&
+              S_ISDIR(status.st_mode);
+
+    g_free(cur);
+    return is;
+}
+
 /* The Maildirs in and below a directory. */
 static void find_folders(GPtrArray *folders, const char *path, const char *wire, unsigned depth,
                          const struct import_sink *sink)
@@ -104,24 +121,31 @@ static void find_folders(GPtrArray *folders, const char *path, const char *wire,
     if (has_cur(path))
         add_folder(folders, path, wire, sink);
     names = depth < MAILBOX_DEPTH_MAX ? read_names(path) : NULL;
-    for (unsigned i = 0; names != NULL && i < names->len; i++) {
+    if (names == NULL) {
+        if (depth < MAILBOX_DEPTH_MAX)
+            import_skip(sink, path, strerror(errno));
+        return;
+    }
+    for (unsigned i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         char *below = g_strdup_printf("%s/%s", path, name);
 
-        if (strcmp(name, "cur") != 0 && strcmp(name, "new") != 0 && strcmp(name, "tmp") != 0 &&
-            is_directory(below)) {
+        if (!is_part(name) && is_directory(below)) {
             char *inner = folder_name_below(wire, name);
 
             find_folders(folders, below, inner, depth + 1, sink);
             g_free(inner);
+        } else if (!is_part(name) && is_link_to_folder(below)) {
+            import_skip(sink, below, "symbolic links are not followed");
         }
         g_free(below);
     }
-    if (names != NULL)
-        g_ptr_array_unref(names);
+    g_ptr_array_unref(names);
 }
 
 /* --- messages --- */
+
+enum { RENAMES_MAX = 5 }; /* of a file while it is read */
 
 struct entry {
     char *name;
@@ -150,7 +174,45 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(left->name, right->name);
 }
 
-static void add_entries(GArray *entries, const struct uidlist *list, const char *folder,
+/* The files of a folder. */
+struct listing {
+    GArray *entries;     /* struct entry */
+    GHashTable *by_base; /* name without flags -> its place in entries, by GUINT_TO_POINTER() */
+};
+
+/* What of a file's name stays when its flags change. */
+static char *base_of(const char *name)
+{
+    const char *info = strchr(name, ':');
+
+    return info != NULL ? g_strndup(name, (size_t)(info - name)) : g_strdup(name);
+}
+
+static void add_entry(struct listing *listing, const struct uidlist *list, const char *part,
+                      const char *name)
+{
+    struct entry entry = {.part = part, .time = g_ascii_strtoull(name, NULL, 10)};
+    char *base = base_of(name);
+    void *place;
+
+    if (g_hash_table_lookup_extended(listing->by_base, base, NULL, &place)) {
+        struct entry *known =
+            &g_array_index(listing->entries, struct entry, GPOINTER_TO_UINT(place));
+
+        g_free(known->name);
+        known->name = g_strdup(name);
+        known->part = part;
+        g_free(base);
+        return;
+    }
+    entry.name = g_strdup(name);
+    entry.uid = list->uids != NULL ? uidlist_find(list, name) : 0;
+    g_hash_table_insert(listing->by_base, base, GUINT_TO_POINTER(listing->entries->len));
+    g_array_append_val(listing->entries, entry);
+}
+
+/* False with errno. */
+static bool add_entries(struct listing *listing, const struct uidlist *list, const char *folder,
                         const char *part)
 {
     char *path = g_strdup_printf("%s/%s", folder, part);
@@ -158,17 +220,72 @@ static void add_entries(GArray *entries, const struct uidlist *list, const char 
 
     for (unsigned i = 0; names != NULL && i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
-        struct entry entry = {.part = part, .time = g_ascii_strtoull(name, NULL, 10)};
 
-        if (name[0] == '.')
-            continue;
-        entry.name = g_strdup(name);
-        entry.uid = list->uids != NULL ? uidlist_find(list, name) : 0;
-        g_array_append_val(entries, entry);
+        if (name[0] != '.')
+            add_entry(listing, list, part, name);
     }
-    if (names != NULL)
-        g_ptr_array_unref(names);
     g_free(path);
+    if (names == NULL)
+        return false;
+    g_ptr_array_unref(names);
+    return true;
+}
+
+/* Reads new before cur: a server that runs moves files only that way. It also renames them, and
+ * one that is renamed meanwhile may not be found: where the list says that there are more files
+ * they are looked for once more. */
+static void list_files(struct listing *listing, const struct uidlist *list, const char *folder,
+                       const struct import_sink *sink)
+{
+    static const char *const parts[] = {"new", "cur"};
+    unsigned wanted = list->uids != NULL ? g_hash_table_size(list->uids) : 0;
+    unsigned found = 0;
+
+    for (unsigned pass = 0; pass == 0 || (pass == 1 && found < wanted); pass++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+            if (!add_entries(listing, list, folder, parts[i]) && pass == 0 &&
+                (errno != ENOENT || i == 1)) {
+                char *path = g_strdup_printf("%s/%s", folder, parts[i]);
+
+                import_skip(sink, path, strerror(errno));
+                g_free(path);
+            }
+        }
+        found = 0;
+        for (unsigned i = 0; i < listing->entries->len; i++)
+            found += g_array_index(listing->entries, struct entry, i).uid != 0;
+    }
+}
+
+/* A file that is not where it was: a server that runs has changed its flags. */
+static bool find_again(struct entry *entry, const char *folder)
+{
+    static const char *const parts[] = {"new", "cur"};
+    char *base = base_of(entry->name);
+    bool found = false;
+
+    for (size_t p = 0; p < G_N_ELEMENTS(parts); p++) {
+        char *path = g_strdup_printf("%s/%s", folder, parts[p]);
+        GPtrArray *names = read_names(path);
+
+        for (unsigned i = 0; names != NULL && i < names->len; i++) {
+            const char *name = g_ptr_array_index(names, i);
+            size_t length = strlen(base);
+
+            if (strncmp(name, base, length) == 0 && (name[length] == '\0' || name[length] == ':')) {
+                g_free(entry->name);
+                entry->name = g_strdup(name);
+                entry->part = parts[p];
+                found = true;
+                break;
+            }
+        }
+        if (names != NULL)
+            g_ptr_array_unref(names);
+        g_free(path);
+    }
+    g_free(base);
+    return found;
 }
 
 /* A Maildir being read. */
@@ -180,10 +297,12 @@ struct reading {
     uint64_t done; /* messages */
 };
 
-/* The list of UIDs if the folder has one that can be read; list is initialised in any case. */
-static void read_uidlist(struct uidlist *list, const char *folder, const struct import_sink *sink)
+/* The list of UIDs if the folder has one that can be read; list is initialised in any case. What is
+ * wrong with the one that can't be read: a new string, else NULL. */
+static char *read_uidlist(struct uidlist *list, const char *folder)
 {
     static const char *const names[] = {"dovecot-uidlist", "courierimapuiddb"};
+    char *wrong = NULL;
 
     *list = (struct uidlist){0};
     for (size_t i = 0; i < G_N_ELEMENTS(names) && list->uids == NULL; i++) {
@@ -192,19 +311,22 @@ static void read_uidlist(struct uidlist *list, const char *folder, const struct 
         char *data = NULL;
         size_t length;
 
-        if (import_read_file(&data, &length, path, DOVECOT_FILE_MAX, NULL)) {
-            if (!uidlist_parse(list, data, length, &problem)) {
-                uidlist_release(list);
-                *list = (struct uidlist){0};
-                import_skip(sink, path, problem);
-            }
-        } else if (errno != ENOENT) {
-            import_skip(sink, path, strerror(errno));
+        if (!import_read_file(&data, &length, path, DOVECOT_FILE_MAX, NULL)) {
+            if (errno != ENOENT)
+                problem = g_strdup(strerror(errno));
+        } else if (!uidlist_parse(list, data, length, &problem)) {
+            uidlist_release(list);
+            *list = (struct uidlist){0};
+        }
+        if (problem != NULL) {
+            g_free(wrong);
+            wrong = g_strdup_printf("%s: %s", names[i], problem);
         }
         g_free(problem);
         free(data);
         g_free(path);
     }
+    return wrong;
 }
 
 static void read_keywords(char *letters[DOVECOT_KEYWORDS], const char *folder)
@@ -264,40 +386,56 @@ static bool is_compressed(const char *data, size_t length)
     return false;
 }
 
-static bool hand_on(const struct reading *reading, const struct entry *entry,
-                    const struct stat *status, const char *data, size_t length)
+/* All but the octets. */
+static void message_init(struct import_message *message, const struct reading *reading,
+                         const struct entry *entry, const struct stat *status)
 {
-    struct import_message message = {
+    *message = (struct import_message){
         .mailbox = reading->folder->mailbox,
-        .data = data,
-        .length = length,
         .uid = entry->uid,
         .date = status->st_mtim.tv_sec,
         .exact = reading->exact,
         .keywords = g_ptr_array_new_with_free_func(g_free),
     };
+    read_info(message, entry->name, reading->letters);
+    g_ptr_array_add(message->keywords, NULL);
+}
+
+static bool hand_on(const struct reading *reading, const struct entry *entry,
+                    const struct stat *status, const char *data, size_t length)
+{
+    struct import_message message;
     bool go_on;
 
-    read_info(&message, entry->name, reading->letters);
-    g_ptr_array_add(message.keywords, NULL);
+    message_init(&message, reading, entry, status);
+    message.data = data;
+    message.length = length;
     go_on = reading->sink->message(reading->sink->data, &message);
     g_ptr_array_unref(message.keywords);
     return go_on;
 }
 
-static bool deliver(const struct reading *reading, const struct entry *entry, const char *path)
+static const char *why_unread(int number)
+{
+    return number == EINVAL || number == ELOOP ? "not a regular file"
+           : number == EFBIG                   ? "too large"
+                                               : strerror(number);
+}
+
+/* *gone: there is no such file. */
+static bool deliver(const struct reading *reading, const struct entry *entry, const char *path,
+                    bool *gone)
 {
     struct stat status;
     char *data = NULL;
     size_t length;
     bool go_on = true;
 
+    *gone = false;
     if (!import_read_file(&data, &length, path, IMPORT_MESSAGE_MAX, &status)) {
-        if (errno != ENOENT)
-            import_skip(reading->sink, path,
-                        errno == EINVAL || errno == ELOOP ? "not a regular file"
-                        : errno == EFBIG                  ? "too large"
-                                                          : strerror(errno));
+        *gone = errno == ENOENT;
+        if (!*gone)
+            import_skip(reading->sink, path, why_unread(errno));
         return true;
     }
     if (is_compressed(data, length))
@@ -310,13 +448,42 @@ static bool deliver(const struct reading *reading, const struct entry *entry, co
 
 /* What the sink wants of a file. */
 static enum import_wish wish(const struct reading *reading, const struct entry *entry,
-                             const char *path)
+                             const char *path, bool *gone)
 {
+    struct import_message message;
+    enum import_wish wanted;
     struct stat status;
 
-    if (entry->uid == 0 || lstat(path, &status) != 0)
+    *gone = lstat(path, &status) != 0 && errno == ENOENT;
+    if (entry->uid == 0 || *gone)
         return IMPORT_WANTED;
-    return reading->sink->wish(reading->sink->data, entry->uid, status.st_mtim.tv_sec);
+    message_init(&message, reading, entry, &status);
+    wanted = reading->sink->wish(reading->sink->data, &message);
+    g_ptr_array_unref(message.keywords);
+    return wanted;
+}
+
+/* *wanted: IMPORT_LATER if the entry is to be offered again. A file that vanishes for good is as if
+ * it had never been there. */
+static bool offer(const struct reading *reading, struct entry *entry, enum import_wish *wanted)
+{
+    bool go_on = true;
+    bool gone = true;
+
+    for (unsigned i = 0; gone && i < RENAMES_MAX; i++) {
+        char *path;
+
+        if (i > 0 && !find_again(entry, reading->folder->path))
+            return true;
+        path = g_strdup_printf("%s/%s/%s", reading->folder->path, entry->part, entry->name);
+        *wanted = wish(reading, entry, path, &gone);
+        if (!gone && *wanted == IMPORT_WANTED)
+            go_on = deliver(reading, entry, path, &gone);
+        g_free(path);
+    }
+    if (gone)
+        import_skip(reading->sink, entry->name, "is renamed again and again");
+    return go_on;
 }
 
 static bool deliver_all(struct reading *reading, GArray *entries)
@@ -325,50 +492,60 @@ static bool deliver_all(struct reading *reading, GArray *entries)
 
     /* Entries are added for those that are put off. */
     for (unsigned i = 0; go_on && i < entries->len; i++) {
-        struct entry entry = g_array_index(entries, struct entry, i);
-        char *path = g_strdup_printf("%s/%s/%s", reading->folder->path, entry.part, entry.name);
+        struct entry *entry = &g_array_index(entries, struct entry, i);
+        enum import_wish wanted = IMPORT_WANTED;
 
-        switch (wish(reading, &entry, path)) {
-        case IMPORT_WANTED:
-            go_on = deliver(reading, &entry, path);
+        go_on = offer(reading, entry, &wanted);
+        if (wanted == IMPORT_LATER) {
+            struct entry later = *entry;
+
+            later.name = g_strdup(entry->name);
+            later.uid = 0;
+            g_array_append_val(entries, later);
+        } else {
             reading->done++;
-            break;
-        case IMPORT_THERE:
-            reading->done++;
-            break;
-        case IMPORT_LATER:
-            entry.name = g_strdup(entry.name);
-            entry.uid = 0;
-            g_array_append_val(entries, entry);
-            break;
         }
-        g_free(path);
         reading->sink->progress(reading->sink->data, reading->done);
     }
     return go_on;
 }
 
-static bool import_folder(struct reading *reading, const struct folder *folder)
+static bool read_files(struct reading *reading, const struct uidlist *list)
 {
-    GArray *entries = g_array_new(FALSE, FALSE, sizeof(struct entry));
-    struct import_mailbox mailbox = {.name = folder->mailbox};
-    struct uidlist list;
+    struct listing listing = {
+        .entries = g_array_new(FALSE, FALSE, sizeof(struct entry)),
+        .by_base = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+    };
     bool go_on;
 
-    g_array_set_clear_func(entries, entry_clear);
-    read_uidlist(&list, folder->path, reading->sink);
+    g_array_set_clear_func(listing.entries, entry_clear);
+    list_files(&listing, list, reading->folder->path, reading->sink);
+    g_hash_table_unref(listing.by_base);
+    g_array_sort(listing.entries, compare_entries);
+    go_on = deliver_all(reading, listing.entries);
+    g_array_unref(listing.entries);
+    return go_on;
+}
+
+static bool import_folder(struct reading *reading, const struct folder *folder)
+{
+    struct import_mailbox mailbox = {.name = folder->mailbox};
+    struct uidlist list;
+    char *wrong = read_uidlist(&list, folder->path);
+    bool go_on;
+
     mailbox.uid_validity = list.uid_validity;
     mailbox.uid_next = list.uid_next;
-    add_entries(entries, &list, folder->path, "cur");
-    add_entries(entries, &list, folder->path, "new");
-    uidlist_release(&list);
-    g_array_sort(entries, compare_entries);
     read_keywords(reading->letters, folder->path);
     reading->folder = folder;
-    go_on = reading->sink->mailbox(reading->sink->data, &mailbox) && deliver_all(reading, entries);
+    go_on = reading->sink->mailbox(reading->sink->data, &mailbox);
+    if (go_on && wrong != NULL)
+        import_skip(reading->sink, folder->path, wrong);
+    go_on = go_on && read_files(reading, &list);
+    uidlist_release(&list);
+    g_free(wrong);
     for (size_t i = 0; i < DOVECOT_KEYWORDS; i++)
         g_clear_pointer(&reading->letters[i], g_free);
-    g_array_unref(entries);
     return go_on;
 }
 

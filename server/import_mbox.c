@@ -376,7 +376,7 @@ static bool deliver(const struct reading *reading, const struct item *item, stru
         wish = IMPORT_LATER;
     } else {
         later->uid = facts.message.uid;
-        wish = sink->wish(sink->data, facts.message.uid, facts.message.date);
+        wish = sink->wish(sink->data, &facts.message);
     }
     if (wish == IMPORT_WANTED && !facts.pseudo)
         go_on = hand_on(&facts, reading, item);

@@ -4,37 +4,16 @@
 #include <string.h>
 
 #include "server/admin.h"
-#include "server/import_keywords.h"
-#include "server/import_known.h"
+#include "server/import_place.h"
 #include "server/import_uses.h"
 #include "server/message_summary.h"
 
 enum {
     BATCH_MESSAGES = 500,            /* waiting at most, in all mailboxes together */
     BATCH_OCTETS = 16 * 1024 * 1024, /* or fewer, when they are large */
+    BATCH_PLACES = 250,              /* mailboxes in one step */
+    BATCH_KNOWN = 200 * 1000,        /* messages that these have already */
     DISPLACED_MAX = 1000,            /* messages of a mailbox; they wait in memory */
-};
-
-struct pending {
-    struct spool *spool;
-    GPtrArray *keywords; /* char *, then NULL */
-    int64_t date;
-    uint32_t uid;
-    int16_t zone;
-    uint8_t flags;
-};
-
-/* A mailbox of the account. */
-struct place {
-    char *name;
-    struct mailbox *mailbox;    /* NULL: the account can't have one of this name */
-    struct import_known *known; /* what it had when it was entered; NULL: nothing */
-    struct import_keywords *keywords;
-    GArray *batch;         /* struct pending */
-    GArray *displaced;     /* the same: others took their UIDs meanwhile; they come last */
-    uint32_t uid_validity; /* kept; 0: UIDs are fresh */
-    uint32_t uid_next;     /* of the source, to be reached before fresh UIDs are given */
-    bool fresh_started;
 };
 
 struct import_target {
@@ -42,35 +21,17 @@ struct import_target {
     struct account *account;
     const struct import_target_options *options;
     void (*complain)(const char *text);
-    GHashTable *places;    /* relative name -> struct place */
-    GHashTable *entered;   /* char *: names in the account that were entered or used */
-    GPtrArray *subscribed; /* char *: relative names */
-    struct place *current;
+    struct history *history; /* NULL until needed, or can't be read */
+    GPtrArray *places;       /* struct import_place: those with work to do */
+    GHashTable *by_name;     /* relative name -> place of places, for messages to come */
+    GHashTable *entered;     /* char *: names in the account that were entered or used */
+    GPtrArray *subscribed;   /* char *: names in the account */
+    struct import_place *current;
     struct import_counts counts;
     unsigned waiting;
     size_t waiting_octets;
+    size_t known; /* messages that places have */
 };
-
-static void pending_clear(void *data)
-{
-    struct pending *pending = data;
-
-    spool_free(pending->spool);
-    g_ptr_array_unref(pending->keywords);
-}
-
-static void place_free(void *data)
-{
-    struct place *place = data;
-
-    g_array_unref(place->batch);
-    g_array_unref(place->displaced);
-    import_keywords_free(place->keywords);
-    import_known_free(place->known);
-    mailbox_unref(place->mailbox);
-    g_free(place->name);
-    g_free(place);
-}
 
 static bool fail(struct import_target *target, const char *what, const struct store_error *error)
 {
@@ -104,7 +65,8 @@ struct import_target *import_target_new(struct store *store, struct account *acc
     target->account = account;
     target->options = options;
     target->complain = complain;
-    target->places = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, place_free);
+    target->places = g_ptr_array_new_with_free_func(import_place_free);
+    target->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     target->entered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     target->subscribed = g_ptr_array_new_with_free_func(g_free);
     return target;
@@ -114,26 +76,135 @@ void import_target_free(struct import_target *target)
 {
     if (target == NULL)
         return;
-    g_hash_table_unref(target->places);
+    g_hash_table_unref(target->by_name);
+    g_ptr_array_unref(target->places);
+    history_close(target->history);
     g_hash_table_unref(target->entered);
     g_ptr_array_unref(target->subscribed);
     g_free(target);
 }
 
-/* --- batches --- */
-
-/* The batch as mailbox_append() wants it; without keywords when the mailbox has no room for more.
- */
-static int append_batch(struct import_target *target, const struct place *place, bool keywords,
-                        struct store_error *error)
+static int open_or_create(struct import_target *target, const char *name, struct mailbox **out,
+                          struct store_error *error)
 {
-    struct append *appends = g_new0(struct append, place->batch->len);
-    struct origin origin = admin_origin(target->options->command);
-    uint32_t first_uid;
+    struct origin origin = admin_origin(IMPORT_COMMAND);
+    int result = account_open_mailbox(target->account, name, out, error);
+
+    if (result == STORE_NOT_FOUND) {
+        result = account_create_mailbox(target->account, name, SPECIAL_USE_NONE, &origin, error);
+        if (result == 0)
+            result = account_open_mailbox(target->account, name, out, error);
+    }
+    return result;
+}
+
+/* --- mailboxes that are made --- */
+
+static void give_up_uids(struct import_place *place)
+{
+    place->uid_validity = 0;
+    place->kept_done = true;
+    for (unsigned i = 0; i < place->kept->len; i++)
+        g_array_index(place->kept, struct import_pending, i).uid = 0;
+    g_array_append_vals(place->fresh, place->kept->data, place->kept->len);
+    g_array_set_clear_func(place->kept, NULL);
+    g_array_set_size(place->kept, 0);
+    g_array_set_clear_func(place->kept, import_pending_clear);
+}
+
+/* Whether the mailbox, or the import without it, goes on: with the source's UIDVALIDITY where it
+ * can have it. */
+static bool take_over(struct import_target *target, struct import_place *place)
+{
+    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct store_error error = {0};
     int result;
 
-    for (unsigned i = 0; i < place->batch->len; i++) {
-        const struct pending *pending = &g_array_index(place->batch, struct pending, i);
+    if (place->uid_validity == 0)
+        return true;
+    result = mailbox_take_over(place->mailbox, place->uid_validity, 0, &origin, &error);
+    if (result == 0)
+        return true;
+    if (result != STORE_FORBIDDEN && result != STORE_EXISTS && result != STORE_LIMIT)
+        return fail(target, place->name, &error);
+    tell(target, "%s: its UIDs (UIDVALIDITY %u) can't be kept: %s; %s", place->name,
+         place->uid_validity, error.detail,
+         target->options->uids == IMPORT_UIDS_REQUIRE
+             ? "nothing was imported into it"
+             : "messages get new UIDs, clients will download them again");
+    if (target->options->uids == IMPORT_UIDS_REQUIRE)
+        return false;
+    give_up_uids(place);
+    return true;
+}
+
+/* The mailbox is open now. */
+static void note_open(struct import_target *target, const struct import_place *place)
+{
+    if (g_hash_table_add(target->entered, g_strdup(mailbox_name(place->mailbox))))
+        target->counts.mailboxes++;
+}
+
+/* Those that are yet to be made. */
+static GPtrArray *places_to_make(const struct import_target *target)
+{
+    GPtrArray *wanted = g_ptr_array_new();
+
+    for (unsigned i = 0; i < target->places->len; i++) {
+        struct import_place *place = g_ptr_array_index(target->places, i);
+
+        if (place->mailbox == NULL && !place->left_out)
+            g_ptr_array_add(wanted, place);
+    }
+    return wanted;
+}
+
+/* All in one step. Where that fails they are made one by one later, which tells why. */
+static void make_together(struct import_target *target, const GPtrArray *wanted)
+{
+    struct new_mailbox *mailboxes = g_new0(struct new_mailbox, wanted->len);
+    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct store_error error = {0};
+
+    for (unsigned i = 0; i < wanted->len; i++) {
+        const struct import_place *place = g_ptr_array_index(wanted, i);
+
+        mailboxes[i] = (struct new_mailbox){place->name, place->uid_validity, false};
+    }
+    account_create_mailboxes(target->account, mailboxes, wanted->len, &origin, &error);
+    g_free(mailboxes);
+}
+
+static bool make_places(struct import_target *target)
+{
+    GPtrArray *wanted = places_to_make(target);
+    bool good = true;
+
+    make_together(target, wanted);
+    for (unsigned i = 0; i < wanted->len && good; i++) {
+        struct import_place *place = g_ptr_array_index(wanted, i);
+        struct store_error error = {0};
+
+        good = open_or_create(target, place->name, &place->mailbox, &error) == 0
+                   ? true
+                   : fail(target, place->name, &error);
+        if (good)
+            note_open(target, place);
+        good = good && take_over(target, place);
+    }
+    g_ptr_array_unref(wanted);
+    return good;
+}
+
+/* --- batches --- */
+
+/* The batch as the store wants it. */
+static struct append *appends_of(const GArray *batch, bool keywords)
+{
+    struct append *appends = g_new0(struct append, batch->len + 1);
+
+    for (unsigned i = 0; i < batch->len; i++) {
+        const struct import_pending *pending = &g_array_index(batch, struct import_pending, i);
 
         appends[i] = (struct append){
             .spool = pending->spool,
@@ -145,85 +216,177 @@ static int append_batch(struct import_target *target, const struct place *place,
             .uid = pending->uid,
         };
     }
-    result = mailbox_append(place->mailbox, appends, place->batch->len, &origin, &first_uid, error);
-    for (unsigned i = 0; i < place->batch->len && result == 0; i++)
-        message_summary_delivered(target->account, appends[i].spool);
-    g_free(appends);
-    return result;
+    return appends;
 }
 
-static GArray *batch_new(void)
+/* What one step of a flush adds to a mailbox: messages with UIDs, and UIDNEXT after them; or those
+ * without. */
+static struct intake intake_of(const struct import_place *place, bool kept, bool keywords)
 {
-    GArray *batch = g_array_new(FALSE, FALSE, sizeof(struct pending));
+    const GArray *batch = kept ? place->kept : place->fresh;
 
-    g_array_set_clear_func(batch, pending_clear);
-    return batch;
+    return (struct intake){
+        .mailbox = place->mailbox,
+        .messages = appends_of(batch, keywords),
+        .count = batch->len,
+        .uid_next = kept && place->kept_done ? place->uid_next : 0,
+    };
+}
+
+/* Whether there is something to add in that step. */
+static bool has_work(const struct import_place *place, bool kept)
+{
+    if (place->mailbox == NULL || (!kept && !place->kept_done))
+        return false;
+    if (!kept)
+        return place->fresh->len > 0;
+    return place->kept->len > 0 ||
+           (place->uid_validity != 0 && place->kept_done &&
+            place->uid_next > snapshot_uid_next(mailbox_snapshot(place->mailbox)));
+}
+
+static struct origin step_origin(bool kept)
+{
+    return admin_origin(kept ? IMPORT_COMMAND_UIDS : IMPORT_COMMAND);
+}
+
+static void note_added(struct import_target *target, struct import_place *place, bool kept)
+{
+    GArray *batch = kept ? place->kept : place->fresh;
+
+    for (unsigned i = 0; i < batch->len; i++) {
+        const struct import_pending *pending = &g_array_index(batch, struct import_pending, i);
+
+        message_summary_delivered(target->account, pending->spool);
+        target->counts.octets += spool_size(pending->spool);
+    }
+    target->counts.messages += batch->len;
+    g_array_set_size(batch, 0);
 }
 
 /* Somebody else has taken UIDs of the batch since it was begun. */
-static void displace_taken(struct place *place)
+static void displace_taken(struct import_place *place)
 {
     uint32_t next = snapshot_uid_next(mailbox_snapshot(place->mailbox));
-    GArray *batch = place->batch;
+    unsigned count = 0;
 
-    place->batch = batch_new();
-    for (unsigned i = 0; i < batch->len; i++) {
-        struct pending pending = g_array_index(batch, struct pending, i);
-        bool taken = pending.uid != 0 && pending.uid < next;
+    for (unsigned i = 0; i < place->kept->len; i++) {
+        struct import_pending pending = g_array_index(place->kept, struct import_pending, i);
 
-        pending.uid = taken ? 0 : pending.uid;
-        g_array_append_val(taken ? place->displaced : place->batch, pending);
+        if (pending.uid < next) {
+            pending.uid = 0;
+            g_array_append_val(place->fresh, pending);
+        } else {
+            g_array_index(place->kept, struct import_pending, count++) = pending;
+        }
     }
-    g_array_set_clear_func(batch, NULL);
-    g_array_unref(batch);
+    g_array_set_clear_func(place->kept, NULL);
+    g_array_set_size(place->kept, count);
+    g_array_set_clear_func(place->kept, import_pending_clear);
 }
 
-static bool flush_place(struct import_target *target, struct place *place)
+static int add_one(struct import_place *place, bool kept, bool keywords, struct store_error *error)
+{
+    struct intake intake = intake_of(place, kept, keywords);
+    struct origin origin = step_origin(kept);
+    int result = mailbox_take_in(&intake, 1, &origin, error);
+
+    g_free((void *)(uintptr_t)intake.messages);
+    return result;
+}
+
+/* A mailbox by itself, where all together did not go. */
+static bool add_alone(struct import_target *target, struct import_place *place, bool kept)
 {
     struct store_error error = {0};
-    int result;
+    int result = add_one(place, kept, true, &error);
 
-    if (place->batch->len == 0)
-        return true;
-    result = append_batch(target, place, true, &error);
-    if (result == STORE_EXISTS) {
+    if (result == STORE_EXISTS && kept) {
         displace_taken(place);
         tell(target, "%s: mail arrived during the import, some messages get new UIDs", place->name);
-        if (place->displaced->len > DISPLACED_MAX) {
+        if (place->fresh->len > DISPLACED_MAX && !place->kept_done) {
             tell(target, "%s: too much mail arrives; import again when less does", place->name);
             return false;
         }
-        result = place->batch->len > 0 ? append_batch(target, place, true, &error) : 0;
+        result = add_one(place, kept, true, &error);
     }
     if (result == STORE_LIMIT) {
-        result = append_batch(target, place, false, &error);
+        unsigned count = kept ? place->kept->len : place->fresh->len;
+
+        result = add_one(place, kept, false, &error);
         if (result == 0)
             tell(target, "%s: too many keywords: those of %u messages are left out", place->name,
-                 place->batch->len);
+                 count);
     }
     if (result != 0)
         return fail(target, place->name, &error);
-    target->counts.messages += place->batch->len;
-    for (unsigned i = 0; i < place->batch->len; i++)
-        target->counts.octets += spool_size(g_array_index(place->batch, struct pending, i).spool);
-    g_array_set_size(place->batch, 0);
+    note_added(target, place, kept);
+    return true;
+}
+
+static bool add_step(struct import_target *target, bool kept)
+{
+    GArray *intakes = g_array_new(FALSE, FALSE, sizeof(struct intake));
+    GPtrArray *places = g_ptr_array_new();
+    struct origin origin = step_origin(kept);
+    struct store_error error = {0};
+    bool good = true;
+    int result;
+
+    for (unsigned i = 0; i < target->places->len; i++) {
+        struct import_place *place = g_ptr_array_index(target->places, i);
+
+        if (has_work(place, kept)) {
+            struct intake intake = intake_of(place, kept, true);
+
+            g_array_append_val(intakes, intake);
+            g_ptr_array_add(places, place);
+        }
+    }
+    result = mailbox_take_in((const struct intake *)(void *)intakes->data, intakes->len, &origin,
+                             &error);
+    for (unsigned i = 0; i < places->len; i++)
+        g_free((void *)(uintptr_t)g_array_index(intakes, struct intake, i).messages);
+    for (unsigned i = 0; i < places->len && good; i++) {
+        if (result == 0)
+            note_added(target, g_ptr_array_index(places, i), kept);
+        else
+            good = add_alone(target, g_ptr_array_index(places, i), kept);
+    }
+    g_array_unref(intakes);
+    g_ptr_array_unref(places);
+    return good;
+}
+
+/* What has been left needs no more. */
+static bool catch_up(struct import_target *target)
+{
+    for (unsigned i = 0; i < target->places->len;) {
+        struct import_place *place = g_ptr_array_index(target->places, i);
+        struct store_error error = {0};
+
+        if (!place->left) {
+            i++;
+            continue;
+        }
+        if (import_place_catch_up(place, target->options->delete_gone, &target->counts.place,
+                                  &error) != 0)
+            return fail(target, place->name, &error);
+        g_ptr_array_remove_index_fast(target->places, i);
+    }
     return true;
 }
 
 bool import_target_flush(struct import_target *target)
 {
     struct store_error error = {0};
-    GHashTableIter places;
-    void *place;
 
-    if (target->waiting == 0)
-        return true;
-    g_hash_table_iter_init(&places, target->places);
-    while (g_hash_table_iter_next(&places, NULL, &place))
-        if (!flush_place(target, place))
-            return false;
+    if (!make_places(target) || !add_step(target, true) || !add_step(target, false) ||
+        !catch_up(target))
+        return false;
     target->waiting = 0;
     target->waiting_octets = 0;
+    target->known = 0;
     return store_sync(target->store, &error) == 0 ? true : fail(target, "the store", &error);
 }
 
@@ -241,138 +404,129 @@ static char *place_name(const struct import_target *target, const char *relative
     return g_strdup_printf("%s/%s", root, relative);
 }
 
-static int open_or_create(struct import_target *target, const char *name, struct mailbox **out,
-                          struct store_error *error)
+static struct history *history_of(struct import_target *target)
 {
-    struct origin origin = admin_origin(target->options->command);
-    int result = account_open_mailbox(target->account, name, out, error);
+    struct store_error error;
 
-    if (result == STORE_NOT_FOUND) {
-        result = account_create_mailbox(target->account, name, SPECIAL_USE_NONE, &origin, error);
-        if (result == 0)
-            result = account_open_mailbox(target->account, name, out, error);
-    }
-    return result;
+    if (target->history == NULL)
+        history_open(&target->history, account_path(target->account), &error);
+    return target->history;
 }
 
-/* Whether the mailbox goes on with the source's UIDVALIDITY. */
-static bool take_over(struct import_target *target, struct place *place,
-                      const struct import_mailbox *mailbox)
+/* A mailbox that exists. */
+static bool look_at(struct import_target *target, struct import_place *place)
 {
-    struct origin origin = admin_origin(target->options->command);
-    struct store_error error = {0};
-    int result;
+    const struct snapshot *snapshot;
 
-    if (mailbox->uid_validity == 0 || target->options->uids == IMPORT_UIDS_FRESH)
-        return true;
-    result = mailbox_take_over(place->mailbox, mailbox->uid_validity, 0, &origin, &error);
-    if (result == 0) {
+    note_open(target, place);
+    if (!take_over(target, place))
+        return false;
+    snapshot = mailbox_snapshot(place->mailbox);
+    place->keywords = import_keywords_new(snapshot);
+    if (snapshot_uid_next(snapshot) > 1)
+        place->known = import_known_new(place->mailbox, history_of(target));
+    target->known += snapshot_count(snapshot);
+    return true;
+}
+
+static struct import_place *open_place(struct import_target *target,
+                                       const struct import_mailbox *mailbox)
+{
+    struct import_place *place = import_place_new(place_name(target, mailbox->name));
+    struct store_error error = {0};
+    int result = account_open_mailbox(target->account, place->name, &place->mailbox, &error);
+
+    if (target->options->uids != IMPORT_UIDS_FRESH) {
         place->uid_validity = mailbox->uid_validity;
         place->uid_next = mailbox->uid_next;
-        return true;
     }
-    if (result != STORE_FORBIDDEN && result != STORE_EXISTS && result != STORE_LIMIT)
-        return fail(target, place->name, &error);
-    tell(target, "%s: its UIDs (UIDVALIDITY %u) can't be kept: %s; %s", place->name,
-         mailbox->uid_validity, error.detail,
-         target->options->uids == IMPORT_UIDS_REQUIRE
-             ? "nothing was imported into it"
-             : "messages get new UIDs, clients will download them again");
-    return target->options->uids != IMPORT_UIDS_REQUIRE;
-}
-
-static struct place *open_place(struct import_target *target, const struct import_mailbox *mailbox)
-{
-    struct place *place = g_new0(struct place, 1);
-    struct store_error error = {0};
-    int result;
-
-    place->name = place_name(target, mailbox->name);
-    place->batch = batch_new();
-    place->displaced = batch_new();
-    result = open_or_create(target, place->name, &place->mailbox, &error);
-    if (result == STORE_BAD_NAME) {
+    place->kept_done = place->uid_validity == 0;
+    place->left_out = result == STORE_BAD_NAME;
+    if (place->left_out)
         tell(target, "%s is left out: %s", place->name, error.detail);
-        g_hash_table_replace(target->places, g_strdup(mailbox->name), place);
-        return place;
-    }
-    if (result != 0) {
-        fail(target, place->name, &error);
-        place_free(place);
+    else if (result == STORE_NOT_FOUND)
+        place->keywords = import_keywords_new(NULL);
+    else if (result != 0 ? !fail(target, place->name, &error) : !look_at(target, place)) {
+        import_place_free(place);
         return NULL;
     }
-    if (!take_over(target, place, mailbox)) {
-        place_free(place);
-        return NULL;
-    }
-    place->keywords = import_keywords_new(mailbox_snapshot(place->mailbox));
-    if (snapshot_uid_next(mailbox_snapshot(place->mailbox)) > 1)
-        place->known = import_known_new(mailbox_snapshot(place->mailbox));
-    if (g_hash_table_add(target->entered, g_strdup(mailbox_name(place->mailbox))))
-        target->counts.mailboxes++;
-    g_hash_table_replace(target->places, g_strdup(mailbox->name), place);
+    g_ptr_array_add(target->places, place);
+    g_hash_table_replace(target->by_name, g_strdup(mailbox->name), place);
     return place;
 }
 
-/* UIDNEXT as in the source, which clients may know; then whatever is to get a fresh UID. */
-static bool reach_uid_next(struct import_target *target, struct place *place)
+static void leave_all(struct import_target *target)
 {
-    struct origin origin = admin_origin(target->options->command);
-    struct store_error error = {0};
-    GArray *batch;
+    for (unsigned i = 0; i < target->places->len; i++) {
+        struct import_place *place = g_ptr_array_index(target->places, i);
 
-    place->fresh_started = true;
-    if (place->uid_validity == 0)
-        return true;
-    if (!flush_place(target, place))
-        return false;
-    if (mailbox_take_over(place->mailbox, place->uid_validity, place->uid_next, &origin, &error) !=
-        0)
-        return fail(target, place->name, &error);
-    batch = place->batch;
-    place->batch = place->displaced;
-    place->displaced = batch;
-    target->waiting += place->batch->len;
-    return true;
-}
-
-static bool leave(struct import_target *target)
-{
-    struct place *place = target->current;
-
-    if (place != NULL && !place->fresh_started && !reach_uid_next(target, place))
-        return false;
+        place->kept_done = place->left = true;
+    }
+    g_hash_table_remove_all(target->by_name);
     target->current = NULL;
-    return true;
 }
 
 bool import_target_mailbox(struct import_target *target, const struct import_mailbox *mailbox)
 {
-    if (!leave(target) || !import_target_flush(target))
+    leave_all(target);
+    if ((target->places->len >= BATCH_PLACES || target->known >= BATCH_KNOWN) &&
+        !import_target_flush(target))
         return false;
-    g_hash_table_remove_all(target->places);
     target->current = open_place(target, mailbox);
     return target->current != NULL;
 }
 
-enum import_wish import_target_wish(struct import_target *target, uint32_t uid, int64_t date)
+/* The keywords that the message can have here. */
+static GPtrArray *choose_keywords(struct import_target *target, struct import_place *place,
+                                  const GPtrArray *keywords)
 {
-    struct place *place = target->current;
+    const char *left_out;
+    GPtrArray *chosen = import_keywords_choose(place->keywords, keywords, &left_out);
 
-    if (place == NULL || place->uid_validity == 0 || uid == 0)
+    if (left_out != NULL)
+        tell(target, "%s: a mailbox has at most %d keywords: %s and others after it are left out",
+             place->name, MAILBOX_KEYWORDS_MAX, left_out);
+    return chosen;
+}
+
+/* The source has a message that the mailbox has, too. */
+static void note_there(struct import_target *target, struct import_place *place, size_t index,
+                       const struct import_message *message)
+{
+    GPtrArray *keywords = choose_keywords(target, place, message->keywords);
+
+    import_place_follow(place, index, message->flags & MESSAGE_FLAGS_ALL, keywords,
+                        &target->counts.place);
+    g_ptr_array_unref(keywords);
+    target->counts.there++;
+}
+
+enum import_wish import_target_wish(struct import_target *target,
+                                    const struct import_message *message)
+{
+    struct import_place *place = target->current;
+    size_t index;
+
+    if (place == NULL || place->uid_validity == 0 || message->uid == 0)
         return IMPORT_WANTED;
-    switch (import_known_uid(place->known, uid, import_date(date, 0))) {
+    switch (import_known_uid(place->known, message->uid, import_date(message->date, message->zone),
+                             &index)) {
     case IMPORT_KNOWN_ABOVE:
         return IMPORT_WANTED;
     case IMPORT_KNOWN_OTHER:
+    case IMPORT_KNOWN_NEVER:
         return IMPORT_LATER;
     case IMPORT_KNOWN_SAME:
+        if (target->options->duplicates)
+            return IMPORT_LATER;
+        note_there(target, place, index, message);
+        break;
     case IMPORT_KNOWN_GONE:
         if (target->options->duplicates)
             return IMPORT_LATER;
+        target->counts.deleted++;
         break;
     }
-    target->counts.there++;
     return IMPORT_THERE;
 }
 
@@ -408,35 +562,23 @@ static bool spool_octets(struct import_target *target, const struct import_messa
     *out = NULL;
     if (result != STORE_TOO_BIG)
         return fail(target, "message", &error);
-    target->counts.skipped++;
+    import_target_skipped(target);
     tell(target, "skipped a message of %zu octets", length);
     return true;
 }
 
-static struct place *place_of(struct import_target *target, const char *name)
+static struct import_place *place_of(struct import_target *target, const char *name)
 {
     struct import_mailbox mailbox = {.name = name};
-    struct place *place = g_hash_table_lookup(target->places, name);
+    struct import_place *place = g_hash_table_lookup(target->by_name, name);
 
     return place != NULL ? place : open_place(target, &mailbox);
 }
 
-static GPtrArray *choose_keywords(struct import_target *target, struct place *place,
-                                  const GPtrArray *keywords)
-{
-    const char *left_out;
-    GPtrArray *chosen = import_keywords_choose(place->keywords, keywords, &left_out);
-
-    if (left_out != NULL)
-        tell(target, "%s: a mailbox has at most %d keywords: %s and others after it are left out",
-             place->name, MAILBOX_KEYWORDS_MAX, left_out);
-    return chosen;
-}
-
-static bool wait_for_batch(struct import_target *target, struct place *place,
+static bool wait_for_batch(struct import_target *target, struct import_place *place,
                            const struct import_message *message, struct spool *spool)
 {
-    struct pending pending = {
+    struct import_pending pending = {
         .spool = spool,
         .keywords = choose_keywords(target, place, message->keywords),
         .flags = message->flags,
@@ -445,7 +587,8 @@ static bool wait_for_batch(struct import_target *target, struct place *place,
         .uid = place->uid_validity != 0 ? message->uid : 0,
     };
 
-    g_array_append_val(place->batch, pending);
+    place->kept_done = place->kept_done || pending.uid == 0;
+    g_array_append_val(*(pending.uid != 0 ? &place->kept : &place->fresh), pending);
     target->waiting++;
     target->waiting_octets += spool_size(spool);
     if (target->waiting >= BATCH_MESSAGES || target->waiting_octets >= BATCH_OCTETS)
@@ -453,14 +596,34 @@ static bool wait_for_batch(struct import_target *target, struct place *place,
     return true;
 }
 
+/* Whether the mailbox has or had the message, as far as octets and date tell. */
+static bool is_there(struct import_target *target, struct import_place *place,
+                     const struct import_message *message, const struct spool *spool)
+{
+    int64_t date = import_date(message->date, message->zone);
+    size_t index;
+
+    if ((message->uid != 0 && place->uid_validity != 0) || target->options->duplicates)
+        return false;
+    if (import_known_take(place->known, spool_id(spool), date, &index)) {
+        note_there(target, place, index, message);
+        return true;
+    }
+    if (import_known_deleted(place->known, spool_id(spool), date)) {
+        target->counts.deleted++;
+        return true;
+    }
+    return false;
+}
+
 bool import_target_message(struct import_target *target, const struct import_message *message)
 {
-    struct place *place = place_of(target, message->mailbox);
+    struct import_place *place = place_of(target, message->mailbox);
     struct spool *spool;
 
     if (place == NULL)
         return false;
-    if (place->mailbox == NULL) {
+    if (place->left_out) {
         target->counts.skipped++;
         return true;
     }
@@ -468,16 +631,9 @@ bool import_target_message(struct import_target *target, const struct import_mes
         return false;
     if (spool == NULL)
         return true;
-    if ((message->uid == 0 || place->uid_validity == 0) && !target->options->duplicates &&
-        import_known_take(place->known, spool_id(spool),
-                          import_date(message->date, message->zone))) {
+    if (is_there(target, place, message, spool)) {
         spool_free(spool);
-        target->counts.there++;
         return true;
-    }
-    if (message->uid == 0 && !place->fresh_started && !reach_uid_next(target, place)) {
-        spool_free(spool);
-        return false;
     }
     return wait_for_batch(target, place, message, spool);
 }
@@ -492,7 +648,7 @@ void import_target_subscribed(struct import_target *target, const char *mailbox)
 
 static bool subscribe(struct import_target *target)
 {
-    struct origin origin = admin_origin(target->options->command);
+    struct origin origin = admin_origin(IMPORT_COMMAND);
 
     for (unsigned i = 0; i < target->subscribed->len; i++) {
         const char *name = g_ptr_array_index(target->subscribed, i);
@@ -511,11 +667,12 @@ bool import_target_finish(struct import_target *target)
 {
     struct store_error error = {0};
 
-    if (!leave(target) || !import_target_flush(target) || !subscribe(target))
+    leave_all(target);
+    if (!import_target_flush(target) || !subscribe(target))
         return false;
     if (strcmp(target->options->root, "INBOX") == 0 &&
-        import_uses_set(target->account, target->entered, target->options->command,
-                        target->complain, &error) != 0)
+        import_uses_set(target->account, target->entered, IMPORT_COMMAND, target->complain,
+                        &error) != 0)
         return fail(target, "special uses", &error);
     return store_sync(target->store, &error) == 0 ? true : fail(target, "the store", &error);
 }
@@ -528,4 +685,6 @@ const struct import_counts *import_target_counts(const struct import_target *tar
 void import_target_skipped(struct import_target *target)
 {
     target->counts.skipped++;
+    if (target->current != NULL)
+        target->current->incomplete = true;
 }

@@ -1,9 +1,15 @@
 /* The account that an import goes to.
  *
- * Messages are committed in batches, each at once and durable; whatever ends the import, batches
- * are there or not, and the same import again goes on: a message that a mailbox has already, by its
- * UID where UIDs are kept, else by its octets and date, is not added a second time (as often as the
- * source has it).
+ * Messages are committed in batches, over many mailboxes at once and durable; whatever ends the
+ * import, batches are there or not, and the same import again goes on: a message that a mailbox has
+ * already, by its UID where UIDs are kept, else by its octets and date, is not added a second time
+ * (as often as the source has it), nor is one that was deleted there or moved away.
+ *
+ * An import follows what changed in the source since the one before: a message that only imports
+ * have changed gets the flags that it has in the source. One that the source does not have any more
+ * is removed if that is asked for, if only imports have changed it and it came under the source's
+ * UID, and if all of its mailbox could be read. What arrived in other ways is never touched. All of
+ * that is read from the history.
  */
 #ifndef ANNAL_SERVER_IMPORT_TARGET_H
 #define ANNAL_SERVER_IMPORT_TARGET_H
@@ -12,6 +18,7 @@
 #include <stdint.h>
 
 #include "server/import.h"
+#include "server/import_place.h"
 #include "store/store.h"
 
 enum import_uids {
@@ -21,17 +28,19 @@ enum import_uids {
 };
 
 struct import_target_options {
-    const char *root;    /* the mailbox that the source's root goes to */
-    const char *command; /* as it stands in commits */
+    const char *root; /* the mailbox that the source's root goes to */
     enum import_uids uids;
-    bool keep_bytes; /* else bare LF line ends become CRLF */
-    bool duplicates; /* add also what is there already */
+    bool keep_bytes;  /* else bare LF line ends become CRLF */
+    bool duplicates;  /* add also what is there already or was deleted */
+    bool delete_gone; /* remove what is gone in the source; else it is counted */
 };
 
 struct import_counts {
     uint64_t messages; /* added */
     uint64_t octets;
-    uint64_t there; /* not added again */
+    uint64_t there;   /* not added again */
+    uint64_t deleted; /* not added again, as they were deleted or moved here */
+    struct import_place_counts place;
     unsigned mailboxes;
     unsigned skipped;
 };
@@ -48,7 +57,8 @@ void import_target_free(struct import_target *target);
 
 /* The callbacks of struct import_sink of these names. False: told by complain. */
 bool import_target_mailbox(struct import_target *target, const struct import_mailbox *mailbox);
-enum import_wish import_target_wish(struct import_target *target, uint32_t uid, int64_t date);
+enum import_wish import_target_wish(struct import_target *target,
+                                    const struct import_message *message);
 bool import_target_message(struct import_target *target, const struct import_message *message);
 void import_target_subscribed(struct import_target *target, const char *mailbox);
 
@@ -58,7 +68,7 @@ bool import_target_flush(struct import_target *target);
 bool import_target_finish(struct import_target *target);
 
 const struct import_counts *import_target_counts(const struct import_target *target);
-/* Something of the source was left out. */
+/* Something of the source was left out, of the mailbox that was entered last if there is one. */
 void import_target_skipped(struct import_target *target);
 
 #endif

@@ -32,14 +32,13 @@ static bool on_mailbox(void *data, const struct import_mailbox *mailbox)
 }
 
 /* Each kind of answer; UIDs ascend. */
-static enum import_wish on_wish(void *data, uint32_t uid, int64_t date)
+static enum import_wish on_wish(void *data, const struct import_message *message)
 {
     uint32_t *last = data;
 
-    (void)date;
-    g_assert_cmpuint(uid, >, *last);
-    *last = uid;
-    return (enum import_wish)(uid % 3);
+    g_assert_cmpuint(message->uid, >, *last);
+    *last = message->uid;
+    return (enum import_wish)(message->uid % 3);
 }
 
 static bool on_message(void *data, const struct import_message *message)

@@ -51,14 +51,15 @@ static bool on_mailbox(void *data, const struct import_mailbox *mailbox)
     return true;
 }
 
-static enum import_wish on_wish(void *data, uint32_t uid, int64_t date)
+static enum import_wish on_wish(void *data, const struct import_message *message)
 {
     const struct record *record = data;
 
-    ck_assert_int_ge(date, 0);
-    return uid == record->put_off      ? IMPORT_LATER
-           : uid < record->there_below ? IMPORT_THERE
-                                       : IMPORT_WANTED;
+    ck_assert_int_ge(message->date, 0);
+    ck_assert_ptr_nonnull(message->keywords);
+    return message->uid == record->put_off      ? IMPORT_LATER
+           : message->uid < record->there_below ? IMPORT_THERE
+                                                : IMPORT_WANTED;
 }
 
 static void on_subscribed(void *data, const char *mailbox)
@@ -462,7 +463,7 @@ START_TEST(maildir_folders_flags_dates_and_order)
     ck_assert_str_eq(record.text->str,
                      "{skipped}[ 1275660208/9]<4:two\n|b|20+0><6:one|0|10+0><|0|15+0>"
                      "[A]<three\r\n|14|30+0|$Forwarded|work|$Label1>"
-                     "{skipped}[A/B\xc3\xa9]<four|0|40+0>{skipped}"
+                     "[A/B\xc3\xa9]{skipped}<four|0|40+0>{skipped}"
                      "[dot.name]<six|0|60+0>[Dir/x.y]<five|0|50+0>"
                      "+A+A/B\xc3\xa9++Dir/x.y{skipped}");
     ck_assert_uint_eq(record.total, 8);

@@ -12,6 +12,7 @@ static struct mail_fixture fixture;
 static struct import_target_options how;
 static struct import_target *target;
 static GString *told;
+static uint8_t seen; /* what messages of the source have */
 
 static void complain(const char *text)
 {
@@ -33,7 +34,8 @@ static void set_up(void)
 {
     mail_fixture_init(&fixture, NULL);
     told = g_string_new(NULL);
-    how = (struct import_target_options){.root = "INBOX", .command = "import"};
+    seen = MESSAGE_SEEN;
+    how = (struct import_target_options){.root = "INBOX"};
     start();
 }
 
@@ -54,7 +56,7 @@ static void add(const char *mailbox, uint32_t uid, unsigned number)
 {
     char text[64];
     struct import_message message = {
-        .mailbox = mailbox, .data = text, .uid = uid, .date = number, .flags = MESSAGE_SEEN};
+        .mailbox = mailbox, .data = text, .uid = uid, .date = number, .flags = seen};
 
     message.length = (size_t)snprintf(text, sizeof(text), "Subject: %u\n\n", number);
     ck_assert(import_target_message(target, &message));
@@ -66,7 +68,9 @@ static void offer(uint32_t first, uint32_t last, unsigned stop_after)
     GArray *later = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 
     for (uint32_t uid = first; uid <= last && stop_after-- > 0; uid++) {
-        switch (import_target_wish(target, uid, uid)) {
+        struct import_message message = {.mailbox = "", .uid = uid, .date = uid, .flags = seen};
+
+        switch (import_target_wish(target, &message)) {
         case IMPORT_WANTED:
             add("", uid, uid);
             break;
@@ -350,6 +354,247 @@ START_TEST(test_import__special_uses_go_to_what_the_source_uses)
 }
 END_TEST
 
+/* --- a second import --- */
+
+/* The first import of UIDs first to last, in INBOX. */
+static void import_first(uint32_t last)
+{
+    ck_assert(enter("", 777, last + 1));
+    offer(1, last, last);
+    ck_assert(import_target_finish(target));
+    stop();
+}
+
+static void change_flags(uint32_t uid, uint8_t flags)
+{
+    struct mailbox *inbox = open_mailbox(&fixture, "INBOX");
+
+    ck_assert_int_eq(flag(&fixture, inbox, uid, FLAG_MODE_REPLACE, flags, NULL), 0);
+    mailbox_unref(inbox);
+}
+
+static void check_flags(const char *expected)
+{
+    struct mailbox *inbox = open_mailbox(&fixture, "INBOX");
+    const struct snapshot *snapshot = mailbox_snapshot(inbox);
+    GString *text = g_string_new(NULL);
+
+    for (size_t i = 0; i < snapshot_count(snapshot); i++) {
+        struct message message = snapshot_message(snapshot, i);
+
+        g_string_append_printf(text, "%u:%x ", message.uid, message.flags);
+    }
+    ck_assert_str_eq(text->str, expected);
+    g_string_free(text, TRUE);
+    mailbox_unref(inbox);
+}
+
+START_TEST(test_import__again_brings_flags_where_nobody_changed_them)
+{
+    const struct import_counts *counts;
+
+    import_first(5);
+    change_flags(2, MESSAGE_FLAGGED);
+    change_flags(3, MESSAGE_SEEN | MESSAGE_ANSWERED);
+    change_flags(3, MESSAGE_SEEN);
+    for (unsigned run = 0; run < 3; run++) {
+        seen = run < 2 ? MESSAGE_SEEN | MESSAGE_ANSWERED : 0;
+        start();
+        ck_assert(enter("", 777, 7));
+        offer(1, 6, 6);
+        ck_assert(import_target_finish(target));
+        counts = import_target_counts(target);
+        ck_assert_uint_eq(counts->messages, run == 0);
+        ck_assert_uint_eq(counts->place.flags, run == 0 ? 3 : run == 1 ? 0 : 4);
+        ck_assert_uint_eq(counts->place.changed, 2);
+        stop();
+    }
+    check_flags("1:0 2:2 3:8 4:0 5:0 6:0 ");
+    char *log = GIT_OUTPUT(fixture.path, "log",
+                           "--format=%s, %(trailers:key=Command,valueonly,"
+                           "separator=%x2c)",
+                           "-3", "INBOX", "--");
+    ck_assert_str_eq(log, "STORE uid 1,4:6 =, import\n"
+                          "STORE uid 1,4:5 =\\Seen =\\Answered, import\n"
+                          "APPEND uid 6: 6, import, UIDs kept\n");
+    free(log);
+}
+END_TEST
+
+START_TEST(test_import__again_brings_flags_without_uids_too)
+{
+    how.uids = IMPORT_UIDS_FRESH;
+    stop();
+    start();
+    ck_assert(enter("", 0, 0));
+    add("", 0, 1);
+    add("", 0, 2);
+    ck_assert(import_target_finish(target));
+    stop();
+    change_flags(2, MESSAGE_FLAGGED);
+    seen = 0;
+    how.delete_gone = true;
+    start();
+    ck_assert(enter("", 0, 0));
+    add("", 0, 2);
+    add("", 0, 1);
+    ck_assert(import_target_finish(target));
+    ck_assert_uint_eq(import_target_counts(target)->place.flags, 1);
+    ck_assert_uint_eq(import_target_counts(target)->place.changed, 1);
+    check_flags("1:0 2:2 ");
+    stop();
+    start();
+    ck_assert(enter("", 0, 0));
+    ck_assert(import_target_finish(target));
+    ck_assert_uint_eq(import_target_counts(target)->place.removed, 0);
+    check_flags("1:0 2:2 ");
+}
+END_TEST
+
+START_TEST(test_import__removes_only_what_came_from_the_source_and_nobody_changed)
+{
+    struct mailbox *inbox;
+    const struct import_counts *counts;
+
+    import_first(6);
+    change_flags(2, MESSAGE_FLAGGED);
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_uint_eq(append_text(&fixture, inbox, "delivered"), 7);
+    mailbox_unref(inbox);
+    start(); /* another source, without UIDs */
+    ck_assert(enter("", 0, 0));
+    add("", 0, 100);
+    ck_assert(import_target_finish(target));
+    stop();
+    for (unsigned run = 0; run < 3; run++) {
+        how.delete_gone = run > 0;
+        start();
+        ck_assert(enter("", 777, 10));
+        if (run == 1)
+            import_target_skipped(target);
+        offer(5, 6, 2);
+        ck_assert(import_target_finish(target));
+        counts = import_target_counts(target);
+        ck_assert_uint_eq(counts->there, 2);
+        ck_assert_uint_eq(counts->place.gone, run == 0 ? 3 : 0);
+        ck_assert_uint_eq(counts->place.removed, run == 2 ? 3 : 0);
+        check_flags(run == 2 ? "2:2 5:8 6:8 7:0 8:8 " : "1:8 2:2 3:8 4:8 5:8 6:8 7:0 8:8 ");
+        stop();
+    }
+    start(); /* what is removed has not been deleted here by anybody */
+    ck_assert(enter("", 777, 10));
+    offer(5, 6, 2);
+    ck_assert(import_target_finish(target));
+    ck_assert_uint_eq(import_target_counts(target)->deleted, 0);
+}
+END_TEST
+
+START_TEST(test_import__what_could_not_be_read_comes_with_the_next_one)
+{
+    ck_assert(enter("", 777, 5));
+    offer(1, 2, 2);
+    offer(4, 4, 1);
+    ck_assert(import_target_finish(target));
+    stop();
+    for (unsigned run = 0; run < 2; run++) {
+        start();
+        ck_assert(enter("", 777, 5));
+        offer(1, 4, 4);
+        ck_assert(import_target_finish(target));
+        ck_assert_uint_eq(import_target_counts(target)->messages, run == 0);
+        ck_assert_uint_eq(import_target_counts(target)->there, run == 0 ? 3 : 4);
+        stop();
+    }
+    start();
+    check_mailbox("INBOX", "1:1 2:2 4:4 5:3 next 6");
+}
+END_TEST
+
+START_TEST(test_import__what_was_deleted_here_stays_deleted)
+{
+    struct mailbox *inbox;
+
+    for (unsigned run = 0; run < 4; run++) {
+        how.duplicates = run == 3;
+        start();
+        ck_assert(enter("", 0, 0));
+        add("", 0, 1);
+        add("", 0, 2);
+        if (run > 0)
+            add("", 0, 3);
+        ck_assert(import_target_finish(target));
+        ck_assert_uint_eq(import_target_counts(target)->deleted, run == 1 || run == 2);
+        stop();
+        inbox = open_mailbox(&fixture, "INBOX");
+        if (run == 0)
+            ck_assert_int_eq(expunge(&fixture, inbox, 1), 0);
+        mailbox_unref(inbox);
+    }
+    check_mailbox("INBOX", "2:2 3:3 4:1 5:2 6:3 next 7");
+}
+END_TEST
+
+/* A message arrived here in the same second and got the same UID as another one in the source. */
+START_TEST(test_import__the_same_uid_and_date_is_not_the_same_message)
+{
+    struct mailbox *inbox;
+    struct store_error error = {0};
+    struct append append = {.internal_date = 4};
+    uint32_t uid;
+
+    import_first(3);
+    inbox = open_mailbox(&fixture, "INBOX");
+    append.spool = spool_of(fixture.account, "delivered", 9);
+    ck_assert_int_eq(mailbox_append(inbox, &append, 1, &fixture.origin, &uid, &error), 0);
+    ck_assert_uint_eq(uid, 4);
+    spool_free(append.spool);
+    mailbox_unref(inbox);
+    how.delete_gone = true;
+    for (unsigned run = 0; run < 2; run++) {
+        start();
+        ck_assert(enter("", 777, 5));
+        offer(1, 4, 4);
+        ck_assert(import_target_finish(target));
+        ck_assert_uint_eq(import_target_counts(target)->messages, run == 0);
+        stop();
+    }
+    check_mailbox("INBOX", "1:1 2:2 3:3 4:4 5:4 next 6");
+}
+END_TEST
+
+START_TEST(test_import__many_mailboxes_are_few_steps)
+{
+    for (unsigned run = 0; run < 2; run++) {
+        for (unsigned i = 0; i < 600; i++) {
+            char name[16];
+
+            snprintf(name, sizeof(name), "F%u", i);
+            ck_assert(enter(name, i % 3 == 0 ? 1000 + i : 0, 9));
+            if (i % 2 == 0 && (run == 0 || i % 3 != 0))
+                add(name, i % 3 == 0 ? 5 : 0, i);
+            if (run == 1 && i % 3 == 0)
+                ck_assert_int_eq(import_target_wish(target, &(struct import_message){.uid = 5}),
+                                 i % 2 == 0 ? IMPORT_THERE : IMPORT_LATER);
+            if (run == 1)
+                i += 59;
+        }
+        ck_assert(import_target_finish(target));
+        stop();
+        start();
+    }
+    check_mailbox("F0", "5:0 next 9");
+    check_mailbox("F2", "1:2 next 2");
+    check_mailbox("F3", "next 9");
+    check_mailbox("F5", "next 1");
+    char *log = GIT_OUTPUT(fixture.path, "log", "--format=%s", "refs/annal/account", "--");
+    ck_assert_str_eq(log, "CREATE mailbox F500 and 99 others\n"
+                          "CREATE mailbox F250 and 249 others\n"
+                          "CREATE mailbox F0 and 249 others\n"
+                          "CREATE account\n");
+    free(log);
+}
+END_TEST
+
 START_TEST(test_export__from_lines)
 {
     static const struct {
@@ -393,6 +638,13 @@ int main(void)
     tcase_add_test(tests, test_import__more_keywords_than_a_mailbox_has_room_for);
     tcase_add_test(tests, test_import__dates_that_cannot_be_are_1970);
     tcase_add_test(tests, test_import__special_uses_go_to_what_the_source_uses);
+    tcase_add_test(tests, test_import__again_brings_flags_where_nobody_changed_them);
+    tcase_add_test(tests, test_import__again_brings_flags_without_uids_too);
+    tcase_add_test(tests, test_import__removes_only_what_came_from_the_source_and_nobody_changed);
+    tcase_add_test(tests, test_import__what_could_not_be_read_comes_with_the_next_one);
+    tcase_add_test(tests, test_import__what_was_deleted_here_stays_deleted);
+    tcase_add_test(tests, test_import__the_same_uid_and_date_is_not_the_same_message);
+    tcase_add_test(tests, test_import__many_mailboxes_are_few_steps);
     tcase_add_test(tests, test_export__from_lines);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
