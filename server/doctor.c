@@ -60,6 +60,16 @@ static uint64_t number_in(const GPtrArray *lines, const char *name)
     return 0;
 }
 
+static void note_signing(struct doctor *doctor, uint64_t failing)
+{
+    if (failing > 0)
+        doctor_note(doctor, "checkpoints", DOCTOR_BAD,
+                    "its log tells why (event=checkpoint); then annal checkpoint --all signs at "
+                    "once",
+                    "of %" G_GUINT64_FORMAT " account%s can't be signed", failing,
+                    failing == 1 ? "" : "s");
+}
+
 static void ask_numbers(struct doctor *doctor)
 {
     GPtrArray *lines = NULL;
@@ -67,6 +77,7 @@ static void ask_numbers(struct doctor *doctor)
 
     if (control_ask(doctor->config->control, "stats", &lines, &problem) == CONTROL_DONE) {
         doctor->descriptors = number_in(lines, "process_max_fds");
+        note_signing(doctor, number_in(lines, "annal_signing_failing_accounts"));
         doctor->expiry = (int64_t)number_in(lines, "annal_certificate_expiry_timestamp_seconds");
         g_ptr_array_unref(lines);
     }

@@ -220,6 +220,12 @@ static void write_maintenance(struct openmetrics *metrics, struct maintenance *m
     counter(metrics, "annal_multi_pack_indexes", NULL, "Multi-pack-indexes written.",
             counts.indexes);
     counter(metrics, "annal_references_packed", NULL, "References packed.", counts.references);
+    counter(metrics, "annal_signed_checkpoints", NULL, "Checkpoints of accounts that were signed.",
+            counts.checkpoints);
+    counter(metrics, "annal_signing_failures", NULL, "Checkpoints that could not be signed.",
+            counts.signing_failures);
+    gauge(metrics, "annal_signing_failing_accounts", NULL,
+          "Accounts whose last checkpoint could not be signed.", counts.failing);
     openmetrics_family(metrics, "annal_maintenance_cpu_seconds", OPENMETRICS_COUNTER, "seconds",
                        "Processor time of housekeeping.");
     openmetrics_seconds(metrics, NULL, (int64_t)counts.microseconds);

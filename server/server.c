@@ -287,6 +287,21 @@ static bool load_signing_key(struct server *server, char **problem)
     return false;
 }
 
+/* Once for all accounts, and not again before the next attempt. */
+static void on_unsigned(unsigned count, const char *user, const struct store_error *error,
+                        void *data)
+{
+    char *name = log_quote(user);
+    char *detail = log_quote(error->detail);
+
+    (void)data;
+    log_line(LOG_LEVEL_ERROR, NULL,
+             "event=checkpoint result=failed accounts=%u last=%s code=\"%s\" reason=%s", count,
+             name, store_code_name(error->code), detail);
+    g_free(name);
+    g_free(detail);
+}
+
 static bool start_workers(struct server *server, char **problem)
 {
     const struct config *config = server->config;
@@ -306,6 +321,7 @@ static bool start_workers(struct server *server, char **problem)
         .retain_after = MAINTENANCE_RETAIN_AFTER,
         .signing_key = server->signing_key,
         .sign_every = config->signing_hours * INT64_C(3600),
+        .unsigned_accounts = on_unsigned,
     });
     server->budget = cache_budget_new(config->cache_budget);
     server->workers = workers_new(

@@ -23,7 +23,6 @@ enum {
     NICE = 10,
     IOPRIO_LOWEST = 2 << 13 | 7, /* ioprio_set(2): best effort, the last of its levels */
     MICROSECONDS = 1000000,
-    SIGN_LOOK = 1800, /* seconds between two looks for checkpoints that are due */
 };
 
 /* A repository that is looked after; belongs to the thread. */
@@ -55,6 +54,9 @@ struct maintenance {
     int64_t retain_at;   /* seconds: when all of them are again */
     GPtrArray *sign;     /* the same for checkpoints */
     int64_t sign_at;
+    unsigned failing; /* accounts that could not be signed in this look */
+    char *failed;     /* the last of them; NULL: none */
+    struct store_error failure;
 };
 
 static int64_t clock_microseconds(clockid_t clock)
@@ -331,18 +333,59 @@ static bool retain_next(struct maintenance *maintenance)
     return pace(maintenance, MAINTENANCE_CPU_PERCENT);
 }
 
+static void sign(struct maintenance *maintenance, const char *path)
+{
+    const struct maintenance_settings *settings = &maintenance->settings;
+    g_autofree char *user = g_path_get_basename(path);
+    struct store_error error;
+    bool made = false;
+
+    user[strlen(user) - strlen(".git")] = '\0';
+    int rc = checkpoint_make(path, settings->host, settings->signing_key, user,
+                             settings->sign_every, &made, &error);
+    /* An account that was removed meanwhile needs none. */
+    if (rc < 0 && access(path, F_OK) == 0) {
+        maintenance->failing++;
+        maintenance->failure = error;
+        g_free(maintenance->failed);
+        maintenance->failed = g_steal_pointer(&user);
+    }
+    pthread_mutex_lock(&maintenance->mutex);
+    maintenance->counts.checkpoints += made;
+    pthread_mutex_unlock(&maintenance->mutex);
+}
+
+/* All have been looked at. */
+static void end_signing(struct maintenance *maintenance)
+{
+    const struct maintenance_settings *settings = &maintenance->settings;
+
+    if (maintenance->failing > 0) {
+        maintenance->sign_at =
+            MIN(maintenance->sign_at, now_seconds(maintenance) + MAINTENANCE_SIGN_AGAIN);
+    }
+    if (maintenance->failing > 0 && settings->unsigned_accounts != NULL) {
+        settings->unsigned_accounts(maintenance->failing, maintenance->failed,
+                                    &maintenance->failure, settings->data);
+    }
+    pthread_mutex_lock(&maintenance->mutex);
+    maintenance->counts.signing_failures += maintenance->failing;
+    maintenance->counts.failing = maintenance->failing;
+    pthread_mutex_unlock(&maintenance->mutex);
+}
+
 /* One repository's checkpoint. False: stop. */
 static bool sign_next(struct maintenance *maintenance)
 {
     const struct maintenance_settings *settings = &maintenance->settings;
-    struct store_error error;
-    bool made = false;
 
     if (settings->signing_key == NULL) {
         return true;
     }
     if (maintenance->sign->len == 0 && now_seconds(maintenance) >= maintenance->sign_at) {
-        maintenance->sign_at = now_seconds(maintenance) + MIN(settings->sign_every, SIGN_LOOK);
+        maintenance->sign_at =
+            now_seconds(maintenance) + MIN(settings->sign_every, MAINTENANCE_SIGN_EVERY);
+        maintenance->failing = 0;
         list_repositories(maintenance, maintenance->sign);
     }
     if (maintenance->sign->len == 0) {
@@ -350,14 +393,10 @@ static bool sign_next(struct maintenance *maintenance)
     }
     g_autofree char *path =
         g_ptr_array_steal_index_fast(maintenance->sign, maintenance->sign->len - 1);
-    g_autofree char *file = g_path_get_basename(path);
-    file[strlen(file) - strlen(".git")] = '\0';
-    /* What fails now is tried again at the next look. */
-    checkpoint_make(path, settings->host, settings->signing_key, file, settings->sign_every, &made,
-                    &error);
-    pthread_mutex_lock(&maintenance->mutex);
-    maintenance->counts.checkpoints += made;
-    pthread_mutex_unlock(&maintenance->mutex);
+    sign(maintenance, path);
+    if (maintenance->sign->len == 0) {
+        end_signing(maintenance);
+    }
     return pace(maintenance, MAINTENANCE_CPU_PERCENT);
 }
 
@@ -420,6 +459,7 @@ static void release(struct maintenance *maintenance)
     g_hash_table_destroy(maintenance->asked);
     g_ptr_array_unref(maintenance->retain);
     g_ptr_array_unref(maintenance->sign);
+    g_free(maintenance->failed);
     pthread_cond_destroy(&maintenance->changed);
     pthread_mutex_destroy(&maintenance->mutex);
     g_free(maintenance);

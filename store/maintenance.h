@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "store/error.h"
 #include "store/host.h"
 
 enum {
@@ -22,6 +23,8 @@ enum {
     MAINTENANCE_REFS_SECONDS = 300,      /* between two looks at a repository's references */
     MAINTENANCE_RETAIN_AFTER = 600,      /* seconds from the start to the first retention */
     MAINTENANCE_RETAIN_EVERY = 24 * 3600,
+    MAINTENANCE_SIGN_EVERY = 1800, /* seconds between two looks for checkpoints that are due */
+    MAINTENANCE_SIGN_AGAIN = 300,  /* the same where some could not be signed */
 };
 
 struct retention_policy;
@@ -37,6 +40,11 @@ struct maintenance_settings {
     /* Signs the heads of all of them (signing.h) every so many seconds; borrowed. NULL: never. */
     const struct signing_key *signing_key;
     int64_t sign_every;
+    /* Called by the thread, once for all accounts, when some could not be signed: how many, and the
+     * last of them. They are tried again MAINTENANCE_SIGN_AGAIN seconds later. May be NULL. */
+    void (*unsigned_accounts)(unsigned count, const char *user, const struct store_error *error,
+                              void *data);
+    void *data;
 };
 
 struct maintenance;
@@ -53,13 +61,15 @@ void maintenance_request(struct maintenance *maintenance, const char *path);
 
 struct maintenance_counts {
     uint64_t merges;
-    uint64_t octets;       /* written by merges */
-    uint64_t indexes;      /* multi-pack-indexes written */
-    uint64_t failures;     /* of merges */
-    uint64_t references;   /* packed */
-    uint64_t cuts;         /* of accounts' history */
-    uint64_t drops;        /* of what was cut off */
-    uint64_t checkpoints;  /* signed */
+    uint64_t octets;      /* written by merges */
+    uint64_t indexes;     /* multi-pack-indexes written */
+    uint64_t failures;    /* of merges */
+    uint64_t references;  /* packed */
+    uint64_t cuts;        /* of accounts' history */
+    uint64_t drops;       /* of what was cut off */
+    uint64_t checkpoints; /* signed */
+    uint64_t signing_failures;
+    uint64_t failing;      /* accounts of which the last one could not: not so far, but now */
     uint64_t microseconds; /* of processor time */
 };
 /* So far. From any thread. */

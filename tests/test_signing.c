@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "store/collect.h"
 #include "store/internal/ssh_key.h"
@@ -25,7 +26,7 @@ static GPtrArray *keys; /* char *: those that are trusted */
 static struct checkpoint_report report;
 static GString *findings;
 static struct host host; /* the system's with a clock of ours */
-static int64_t today;
+static _Atomic int64_t today;
 
 static int64_t clock_of_ours(void *data)
 {
@@ -295,6 +296,72 @@ START_TEST(test_signing__is_done_by_a_server_in_time)
 }
 END_TEST
 
+struct complaint {
+    GMutex mutex;
+    unsigned count;
+    char user[8];
+    int code;
+};
+
+static void complain(unsigned count, const char *user, const struct store_error *why, void *data)
+{
+    struct complaint *complaint = data;
+
+    g_mutex_lock(&complaint->mutex);
+    complaint->count = count;
+    g_strlcpy(complaint->user, user, sizeof(complaint->user));
+    complaint->code = why->code;
+    g_mutex_unlock(&complaint->mutex);
+}
+
+/* Until so many can't be signed, or the time is over. */
+static bool waits_for_failing(struct maintenance *maintenance, uint64_t failing)
+{
+    for (int i = 0; i < 6000; i++) {
+        if (maintenance_counts(maintenance).failing == failing) {
+            return true;
+        }
+        g_usleep(10 * 1000);
+    }
+    return false;
+}
+
+START_TEST(test_signing__tells_when_a_server_can_not_do_it_and_tries_again)
+{
+    g_autofree char *mail = fixture_path(fixture.directory, "mail");
+    g_autofree char *damaged = fixture_path(fixture.path, "refs/annal/checkpoints/1");
+    g_autofree char *directory = fixture_path(fixture.path, "refs/annal/checkpoints");
+    g_autofree char *head = GIT_OUTPUT(fixture.path, "rev-parse", "INBOX");
+    struct complaint complaint = {.count = 0};
+    struct maintenance_settings settings = {.host = &host,
+                                            .mail = mail,
+                                            .signing_key = key,
+                                            .sign_every = DAY,
+                                            .unsigned_accounts = complain,
+                                            .data = &complaint};
+
+    /* No checkpoint, so the next one can't follow it. */
+    ck_assert_int_eq(g_mkdir_with_parents(directory, 0700), 0);
+    ck_assert(g_file_set_contents(damaged, head, -1, NULL));
+    struct maintenance *maintenance = maintenance_new(&settings);
+    ck_assert(waits_for_failing(maintenance, 1));
+    ck_assert_uint_eq(maintenance_counts(maintenance).signing_failures, 1);
+    g_mutex_lock(&complaint.mutex);
+    ck_assert_uint_eq(complaint.count, 1);
+    ck_assert_str_eq(complaint.user, "alice");
+    ck_assert_int_eq(complaint.code, STORE_CORRUPT);
+    g_mutex_unlock(&complaint.mutex);
+    ck_assert_int_eq(unlink(damaged), 0);
+    today += MAINTENANCE_SIGN_AGAIN;
+    /* It looks at the time when somebody wants something. */
+    maintenance_request(maintenance, fixture.path);
+    ck_assert(waits_for_failing(maintenance, 0));
+    ck_assert_uint_eq(maintenance_counts(maintenance).checkpoints, 1);
+    maintenance_free(maintenance);
+    ck_assert_uint_eq(verify(), 0);
+}
+END_TEST
+
 static const struct {
     const char *arguments;
     int code;
@@ -371,6 +438,7 @@ static Suite *suite(void)
     tcase_add_test(tests, test_signing__trusts_no_other_key_and_no_changed_tag);
     tcase_add_test(tests, test_signing__knows_what_retention_and_purges_did);
     tcase_add_test(tests, test_signing__is_done_by_a_server_in_time);
+    tcase_add_test(tests, test_signing__tells_when_a_server_can_not_do_it_and_tries_again);
     tcase_add_loop_test(tests, test_signing__refuses_keys_that_it_can_not_use, 0,
                         G_N_ELEMENTS(other_keys));
     tcase_add_test(tests, test_signing__reads_damaged_keys_and_signatures_without_harm);
