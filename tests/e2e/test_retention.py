@@ -2,9 +2,13 @@
 import os
 import pathlib
 import re
+import signal
+import subprocess
+import time
 import unittest
 
 from annal import PROGRAM, Case, git, run
+from terminal import on_terminal
 
 SECRET = b"plugh-2b7d41"
 MESSAGE = b"Subject: hello from " + SECRET + b"\r\n\r\nforget " + SECRET + b" please\r\n"
@@ -102,6 +106,51 @@ class Retention(Case):
         client = self.sandbox.login()
         client.select("INBOX")
         self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 10)
+        self.sandbox.check()
+
+    def interrupted(self, began, *arguments):
+        """Runs a command and interrupts it when it has begun. Its status and what it said."""
+        process = subprocess.Popen([PROGRAM, *arguments, "--data", self.sandbox.data],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        while process.poll() is None and not began():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+        return process.returncode, said
+
+    def test_long_work_shows_how_far_it_is(self):
+        self.fill().logout()
+        self.sandbox.in_git("alice", "INBOX")
+        for command in (["gc", "alice"], ["purge", "alice", "INBOX", "--uid", "6", "--yes"]):
+            shown = on_terminal([PROGRAM, *command, "--data", str(self.sandbox.data)])
+            self.assertRegex(shown, r"\ralice: (looking|copying) +\d+%  \[[=> ]+\]  ")
+            self.assertIn("\r\x1b[K", shown)
+
+    def test_long_work_can_be_interrupted(self):
+        self.fill().logout()
+        self.sandbox.in_git("alice", "INBOX")
+        purged = pathlib.Path(self.repository, "refs/annal/purged")
+        # Both wait two seconds at first for others: a machine that stalls for as long is let off.
+        for _ in range(5):
+            status, said = self.interrupted(pathlib.Path(self.repository, "gc.pid").exists,
+                                            "gc", "alice")
+            if status != 0:
+                break
+        self.assertEqual(status, 1)
+        self.assertIn(b"alice: interrupted; its packs are as they were", said)
+        for uid in 6, 1, 2, 3, 4:
+            status, said = self.interrupted(purged.exists, "purge", "alice", "INBOX", "--uid",
+                                            str(uid))
+            if status != 0:
+                break
+            git(self.repository, "update-ref", "-d", "refs/annal/purged")
+        self.assertEqual(status, 1)
+        self.assertIn(b"run annal gc alice to finish it", said)
+        if uid == 6:
+            self.assertNotEqual(self.files_with(SECRET), [])
+        admin(self.sandbox, "gc", "alice")
+        self.assert_forgotten()
         self.sandbox.check()
 
     def test_a_hold_stops_both(self):
