@@ -416,6 +416,7 @@ class Moving(Guide):
         with Section("Move from Dovecot, mbox, Gmail") as section:
             self.maildir(pathlib.Path("/home/alice/Maildir"), "maildir")
             terminal(section.take("annal user add").text, PASSWORD)
+            self.assertIn("1 there already", self.each(section.take("annal import alice maildir"))[0])
             self.from_dovecot(section.take("doveadm"))
             self.from_mbox(section.take("annal import alice mbox"))
             for name in ("All mail Including Spam and Trash.mbox", "All.mbox"):
