@@ -291,6 +291,121 @@ class FromDovecot(Move):
         client.logout()
 
 
+@unittest.skipUnless(shutil.which("doveadm"), "Dovecot is not installed")
+class BesideDovecot(Move):
+    """Mail that Dovecot itself has written, and what its IMAP says of it."""
+
+    NAMES = ["Work", "Work/2024", "Work/2024/Q1", "Sent Items", "Größe & mehr", "日本語/メール",
+             "with 'quotes\"", "back\\slash", "tilde~", "percent%star*"]
+
+    def start(self, layout):
+        root = self.sandbox.root
+        root.chmod(0o755)
+        mail = root / "dovecot"
+        mail.mkdir()
+        settings = root / "dovecot.conf"
+        settings.write_text(f"mail_location = maildir:{mail}/Maildir{layout}\nssl = no\n"
+                            f"protocols =\nbase_dir = {root}/run\nlog_path = {root}/dovecot.log\n"
+                            "namespace inbox {\n  inbox = yes\n  separator = /\n}\n")
+        command = f"env HOME={mail} USER=nobody"
+        if os.getuid() == 0:
+            shutil.chown(mail, "nobody", "nogroup")
+            command += " setpriv --reuid nobody --regid nogroup --clear-groups"
+        self.far = imaplib.IMAP4_stream(f"{command} /usr/lib/dovecot/imap -c {settings} "
+                                       f"2>{root}/imap.log")
+        self.mail = mail / "Maildir"
+
+    def fill(self):
+        texts = [text for text in NASTY if b"\0" not in text] + [b"Subject: \xe4\r\n\r\n\xf6\r\n"]
+        for name in self.NAMES:
+            response(self.far.create(quote(name)))
+        for name in self.NAMES[::2]:
+            response(self.far.subscribe(quote(name)))
+        for i, name in enumerate(["INBOX", *self.NAMES] * 3):
+            given = [(), ("\\Seen",), ("\\Flagged", "$Forwarded"), ("\\Answered", "own", "\\Draft"),
+                     ("\\Deleted", "$Junk")][i % 5]
+            response(self.far.append(quote(name), "(" + " ".join(given) + ")",
+                                     f'" 3-Mar-20{i % 30 + 1:02} 10:15:{i:02} +0530"',
+                                     texts[i % len(texts)]))
+        response(self.far.select("INBOX"))
+        response(self.far.uid("COPY", "1:2", quote("Work")))
+        response(self.far.uid("STORE", "1", "+FLAGS", "(\\Deleted)"))
+        response(self.far.expunge())
+
+    @staticmethod
+    def seconds(line):
+        return imaplib.Internaldate2tuple(line)
+
+    def state(self, client):
+        """All that a client sees."""
+        found = {}
+        listed = response(client.list('""', '"*"'))
+        literals = [part for part in listed if isinstance(part, tuple)]
+        self.assertEqual(literals, [])
+        subscribed = {line.split(b'"/" ')[1].strip(b'"') for line in response(client.lsub('""', '"*"'))}
+        for line in listed:
+            if b"\\Noselect" in line or b"\\NonExistent" in line:
+                continue
+            name = line.split(b'"/" ')[1]
+            wire = name if name.startswith(b'"') else b'"' + name + b'"'
+            response(client.select(wire.decode(), readonly=True))
+            validity = client.response("UIDVALIDITY")[1]
+            uid_next = client.response("UIDNEXT")[1]
+            messages = {}
+            for part in response(client.uid("FETCH", "1:*",
+                                            "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")):
+                part = part if isinstance(part, tuple) else part and (part, None)
+                uid = part and re.search(rb"UID (\d+)", part[0])
+                if not uid:
+                    continue
+                empty = part[1] is None and re.search(rb'BODY\[\] "(.*)"\)', part[0], re.S)
+                messages[int(uid.group(1))] = (
+                    set(imaplib.ParseFlags(part[0])) - {b"\\Recent"}, self.seconds(part[0]),
+                    re.search(rb"RFC822.SIZE (\d+)", part[0]).group(1),
+                    part[1] if part[1] is not None else empty.group(1) if empty else None)
+            found[wire] = (validity, uid_next, messages, wire.strip(b'"') in subscribed)
+        return found
+
+    def compare(self):
+        here = self.sandbox.login()
+        ours, theirs = self.state(here), self.state(self.far)
+        here.logout()
+        for name in list(ours):
+            if name.strip(b'"') in (b"Archive", b"Drafts", b"Junk", b"Sent", b"Trash"):
+                del ours[name]
+        self.assertEqual(set(ours), set(theirs))
+        self.assertGreater(len(theirs), len(self.NAMES))
+        self.assertGreater(sum(len(messages) for _, _, messages, _ in theirs.values()), 30)
+        for name, there in theirs.items():
+            self.assertEqual(ours[name], there, name)
+
+    def move(self, layout):
+        self.start(layout)
+        self.fill()
+        self.annal("import", "alice", "maildir", self.mail, "--uids", "require")
+        self.compare()
+
+        # Dovecot goes on, and the second import follows.
+        response(self.far.select("INBOX"))
+        response(self.far.uid("STORE", "1:*", "-FLAGS", "(\\Seen)"))
+        response(self.far.uid("STORE", "2", "+FLAGS", "(\\Answered later)"))
+        response(self.far.select("Work"))
+        response(self.far.uid("STORE", "2", "+FLAGS", "(\\Deleted)"))
+        response(self.far.expunge())
+        response(self.far.append("Work", "(new)", None, b"Subject: late\r\n\r\n"))
+        response(self.far.create("Late"))
+        response(self.far.append("Late", None, None, b"Subject: later\r\n\r\n"))
+        self.annal("import", "alice", "maildir", self.mail, "--uids", "require", "--delete-gone")
+        self.compare()
+        self.far.logout()
+
+    def test_maildirpp(self):
+        self.move("")
+
+    def test_directories_in_directories(self):
+        self.move(":LAYOUT=fs")
+
+
 class FromGmail(Move):
     MBOX = (b"From 1@xxx Thu Feb 04 05:06:07 +0000 2021\nX-GM-THRID: 1\n"
             b"X-Gmail-Labels: =?UTF-8?Q?Inbox,Unread,Gr=C3=BC=C3=9Fe/2021?=\nSubject: a\n\na\n\n"
