@@ -153,7 +153,9 @@ static void release_arguments(struct command *command)
         sequence_set_release(&command->expunge.set);
         break;
     case COMMAND_SEARCH:
+    case COMMAND_SORT:
         free_program(command->search.program);
+        free_array(command->search.sort);
         break;
     case COMMAND_FETCH:
         release_fetch(&command->fetch);

@@ -42,6 +42,7 @@ enum command_kind {
     COMMAND_UNSELECT,
     COMMAND_EXPUNGE, /* with uid: UID EXPUNGE (RFC 4315) */
     COMMAND_SEARCH,
+    COMMAND_SORT, /* RFC 5256 */
     COMMAND_FETCH,
     COMMAND_STORE,
     COMMAND_COPY,
@@ -234,11 +235,30 @@ enum search_return { /* RFC 4731 */
                      SEARCH_RETURN_SAVE = 1 << 4, /* RFC 5182 */
 };
 
+enum sort_key { /* RFC 5256 3, RFC 5957 */
+                SORT_ARRIVAL,
+                SORT_CC,
+                SORT_DATE,
+                SORT_FROM,
+                SORT_SIZE,
+                SORT_SUBJECT,
+                SORT_TO,
+                SORT_DISPLAYFROM,
+                SORT_DISPLAYTO,
+};
+
+struct sort_criterion {
+    enum sort_key key;
+    bool reverse;
+};
+
+/* SEARCH and SORT. */
 struct search_arguments {
     bool extended;    /* RETURN (...) was given: answer with ESEARCH */
     uint32_t returns; /* enum search_return; RETURN () is ALL */
     bool bad_charset; /* nobody here knows it: NO [BADCHARSET (US-ASCII UTF-8)] */
     GArray *program;  /* struct search_key, prefix order */
+    GArray *sort;     /* SORT: struct sort_criterion, at least one */
 };
 
 struct id_field {

@@ -365,6 +365,7 @@ bool convert_command(struct conversion *conversion)
         [COMMAND_UNSELECT] = convert_nothing,
         [COMMAND_EXPUNGE] = convert_expunge,
         [COMMAND_SEARCH] = convert_search,
+        [COMMAND_SORT] = convert_sort,
         [COMMAND_FETCH] = convert_fetch,
         [COMMAND_STORE] = convert_store,
         [COMMAND_COPY] = convert_copy,

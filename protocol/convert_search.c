@@ -1,4 +1,5 @@
-/* SEARCH (RFC 3501 6.4.4, 4731, 5032, 7162): a program in prefix order, made without recursion. */
+/* SEARCH (RFC 3501 6.4.4, 4731, 5032, 7162) and SORT (RFC 5256): a program in prefix order, made
+ * without recursion. */
 #include "protocol/convert.h"
 
 #include <string.h>
@@ -397,15 +398,13 @@ static bool is_known(const char *charset, size_t length)
     return known;
 }
 
-/* "CHARSET" SP charset. Texts that say they are US-ASCII are often UTF-8. */
+/* charset. Texts that say they are US-ASCII are often UTF-8. */
 static bool convert_charset(struct builder *builder)
 {
     struct conversion *conversion = builder->conversion;
     const char *text;
     size_t length;
 
-    if (conversion->utf8)
-        return convert_fail(conversion, "CHARSET can't be given after UTF8=ACCEPT");
     if (!convert_take_astring(conversion, &conversion->cursor, &text, &length))
         return false;
     if (g_ascii_strcasecmp(text, "UTF-8") == 0 || g_ascii_strcasecmp(text, "US-ASCII") == 0)
@@ -415,28 +414,104 @@ static bool convert_charset(struct builder *builder)
     return true;
 }
 
+static bool convert_keys(struct builder *builder)
+{
+    bool good;
+
+    builder->cursor = builder->conversion->cursor;
+    builder->program = g_array_new(FALSE, FALSE, sizeof(struct search_key));
+    builder->conversion->command->search.program = builder->program;
+    builder->frames = g_array_new(FALSE, FALSE, sizeof(struct frame));
+    good = convert_program(builder);
+    g_array_free(builder->frames, TRUE);
+    return good;
+}
+
+static bool convert_options(struct conversion *conversion)
+{
+    struct argument_cursor *cursor = &conversion->cursor;
+
+    if (!argument_is_word(cursor->tree, argument_peek(cursor), "RETURN"))
+        return true;
+    argument_next(cursor);
+    return convert_return(conversion);
+}
+
 /* search = "SEARCH" [search-return-opts] [SP "CHARSET" SP charset] 1*(SP search-key) */
 bool convert_search(struct conversion *conversion)
 {
     struct argument_cursor *cursor = &conversion->cursor;
     struct builder builder = {.conversion = conversion};
-    bool good;
 
-    if (argument_is_word(cursor->tree, argument_peek(cursor), "RETURN")) {
-        argument_next(cursor);
-        if (!convert_return(conversion))
-            return false;
-    }
+    if (!convert_options(conversion))
+        return false;
     if (argument_is_word(cursor->tree, argument_peek(cursor), "CHARSET")) {
         argument_next(cursor);
+        if (conversion->utf8)
+            return convert_fail(conversion, "CHARSET can't be given after UTF8=ACCEPT");
         if (!convert_charset(&builder))
             return false;
     }
-    builder.cursor = *cursor;
-    builder.program = g_array_new(FALSE, FALSE, sizeof(struct search_key));
-    conversion->command->search.program = builder.program;
-    builder.frames = g_array_new(FALSE, FALSE, sizeof(struct frame));
-    good = convert_program(&builder);
-    g_array_free(builder.frames, TRUE);
-    return good;
+    return convert_keys(&builder);
+}
+
+/* --- SORT --- */
+
+/* sort-criterion = ["REVERSE" SP] sort-key */
+static bool convert_criterion(struct conversion *conversion, struct argument_cursor *elements)
+{
+    static const struct {
+        const char *name;
+        enum sort_key key;
+    } keys[] = {{"ARRIVAL", SORT_ARRIVAL},
+                {"CC", SORT_CC},
+                {"DATE", SORT_DATE},
+                {"FROM", SORT_FROM},
+                {"SIZE", SORT_SIZE},
+                {"SUBJECT", SORT_SUBJECT},
+                {"TO", SORT_TO},
+                {"DISPLAYFROM", SORT_DISPLAYFROM},
+                {"DISPLAYTO", SORT_DISPLAYTO}};
+    const struct argument *argument = argument_next(elements);
+    struct sort_criterion criterion = {.reverse =
+                                           argument_is_word(elements->tree, argument, "REVERSE")};
+    size_t i = 0;
+
+    if (criterion.reverse)
+        argument = argument_next(elements);
+    while (i < G_N_ELEMENTS(keys) && !argument_is_word(elements->tree, argument, keys[i].name))
+        i++;
+    if (i == G_N_ELEMENTS(keys))
+        return convert_fail(conversion, "Unknown SORT criterion");
+    criterion.key = keys[i].key;
+    g_array_append_val(conversion->command->search.sort, criterion);
+    return true;
+}
+
+/* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")" */
+static bool convert_criteria(struct conversion *conversion)
+{
+    struct argument_cursor elements;
+
+    if (!convert_take_list(conversion, &conversion->cursor, &elements))
+        return false;
+    if (argument_peek(&elements) == NULL)
+        return convert_fail(conversion, "The list of SORT criteria is empty");
+    conversion->command->search.sort = g_array_new(FALSE, FALSE, sizeof(struct sort_criterion));
+    while (argument_peek(&elements) != NULL) {
+        if (conversion->command->search.sort->len == LIMIT_SORT_CRITERIA)
+            return convert_too_big(conversion, "Too many SORT criteria");
+        if (!convert_criterion(conversion, &elements))
+            return false;
+    }
+    return true;
+}
+
+/* sort = "SORT" [search-return-opts] SP sort-criteria SP charset 1*(SP search-key) */
+bool convert_sort(struct conversion *conversion)
+{
+    struct builder builder = {.conversion = conversion};
+
+    return convert_options(conversion) && convert_criteria(conversion) &&
+           convert_charset(&builder) && convert_keys(&builder);
 }

@@ -44,6 +44,15 @@ static bool is_search_charset(const struct lexer *lexer)
            argument_is_word(&lexer->tree, top_argument(lexer, charset), "CHARSET");
 }
 
+/* SORT [RETURN (options)] (criteria) charset */
+static bool is_sort_charset(const struct lexer *lexer)
+{
+    const struct argument *first = top_argument(lexer, 0);
+    uint32_t charset = argument_is_word(&lexer->tree, first, "RETURN") ? 3 : 1;
+
+    return at_top(lexer, charset, charset);
+}
+
 /* The argument of a key, or after HEADER and a name. */
 static bool search_allows(const struct lexer *lexer)
 {
@@ -119,6 +128,8 @@ static bool string_allowed(enum command_kind kind, const struct lexer *lexer)
         return list_allows(lexer);
     case COMMAND_SEARCH:
         return search_allows(lexer);
+    case COMMAND_SORT:
+        return is_sort_charset(lexer) || search_allows(lexer);
     case COMMAND_FETCH:
         return fetch_allows(lexer);
     }

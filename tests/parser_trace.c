@@ -133,6 +133,11 @@ static void add_search(GString *out, const struct search_arguments *search)
         g_string_append_printf(out, " return=%x", search->returns);
     if (search->bad_charset)
         g_string_append(out, " bad-charset");
+    for (size_t i = 0; search->sort != NULL && i < search->sort->len; i++) {
+        struct sort_criterion by = g_array_index(search->sort, struct sort_criterion, i);
+
+        g_string_append_printf(out, " %sby=%d", by.reverse ? "-" : "", (int)by.key);
+    }
     for (size_t i = 0; i < search->program->len; i++)
         add_key(out, &g_array_index(search->program, struct search_key, i), i);
 }
@@ -243,6 +248,7 @@ static void add_arguments(GString *out, const struct command *command)
             add_set(out, &command->expunge.set);
         break;
     case COMMAND_SEARCH:
+    case COMMAND_SORT:
         add_search(out, &command->search);
         break;
     case COMMAND_FETCH:
