@@ -5,6 +5,7 @@
 #include "server/admin.h"
 #include "server/admin_settle.h"
 #include "server/commands.h"
+#include "store/retention.h"
 #include "store/signing.h"
 
 static const char USAGE[] =
@@ -13,8 +14,14 @@ static const char USAGE[] =
     "since the last checkpoint. A server does so by itself every signing_hours. annal verify, or\n"
     "git verify-tag refs/annal/checkpoints/NUMBER, checks it.\n";
 
-static bool sign(const struct config *config, const char *user, void *key)
+struct signer {
+    struct signing_key *key;
+    int64_t keep; /* seconds */
+};
+
+static bool sign(const struct config *config, const char *user, void *data)
 {
+    const struct signer *signer = data;
     struct store_error error = {0};
     char *repository;
     bool made;
@@ -25,7 +32,8 @@ static bool sign(const struct config *config, const char *user, void *key)
     }
     admin_settle(config, user);
     repository = admin_repository(config, user);
-    int code = checkpoint_make(repository, host_system(), key, user, 0, &made, &error);
+    int code = checkpoint_make(repository, host_system(), signer->key, user, 0, signer->keep, &made,
+                               &error);
     g_free(repository);
     if (code != 0)
         admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
@@ -36,7 +44,8 @@ static bool sign(const struct config *config, const char *user, void *key)
 
 static bool run(const struct config *config, char **users, bool all)
 {
-    struct signing_key *key;
+    struct signer signer;
+    struct retention_policy *policy;
     struct store_error error;
     bool good;
 
@@ -45,12 +54,15 @@ static bool run(const struct config *config, char **users, bool all)
                        "makes one");
         return false;
     }
-    if (signing_key_load(&key, config->signing_key, &error) != 0) {
+    if (signing_key_load(&signer.key, config->signing_key, &error) != 0) {
         admin_complain("signing_key: %s", error.detail);
         return false;
     }
-    good = admin_for_users(config, users, all, sign, key);
-    signing_key_free(key);
+    policy = config_retention(config);
+    signer.keep = retention_policy_longest(policy);
+    retention_policy_free(policy);
+    good = admin_for_users(config, users, all, sign, &signer);
+    signing_key_free(signer.key);
     return good;
 }
 

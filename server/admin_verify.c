@@ -91,20 +91,33 @@ static bool find_keys(GPtrArray *keys, const struct config *config)
     return true;
 }
 
+static void format_time(char out[32], int64_t seconds)
+{
+    time_t time = (time_t)seconds;
+    struct tm fields;
+
+    *out = '\0';
+    if (gmtime_r(&time, &fields) != NULL)
+        strftime(out, 32, "%Y-%m-%d %H:%M:%S UTC", &fields);
+}
+
 static void print_checkpoints(const char *user, const struct checkpoint_report *report)
 {
-    char day[32] = "";
-    time_t last = (time_t)report->last;
-    struct tm fields;
+    char day[32];
+    char first_day[32];
 
     if (report->checkpoints == 0) {
         printf("%s: there are no checkpoints\n", user);
         return;
     }
-    if (gmtime_r(&last, &fields) != NULL)
-        strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S UTC", &fields);
+    format_time(day, report->last);
+    format_time(first_day, report->first);
     printf("%s: %zu checkpoints, the last one of %s; %zu heads are in the history", user,
            report->checkpoints, day, report->heads);
+    if (report->from > 1)
+        printf("; the chain begins at checkpoint %" G_GUINT64_FORMAT " of %s, those before it went "
+               "with their history",
+               report->from, first_day);
     if (report->purged > 0)
         printf("; %zu were written anew by a purge", report->purged);
     if (report->before > 0)

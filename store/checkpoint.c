@@ -126,6 +126,8 @@ static bool take_lines(struct checkpoint *checkpoint)
         } else if (rest = line, text_word(&rest, "previous ")) {
             good = !previous && take_id(&rest, &checkpoint->previous) && rest.at == rest.end;
             previous = true;
+        } else if (rest = line, text_word(&rest, "from ")) {
+            good = text_number(&rest, INT64_MAX, &checkpoint->from) && rest.at == rest.end;
         } else if (rest = line, text_word(&rest, "tagger ")) {
             take_time(checkpoint, rest);
         }
@@ -145,6 +147,7 @@ static int read_checkpoint(struct checkpoint **out, git_odb *odb, const struct r
     checkpoint->heads = g_array_new(FALSE, FALSE, sizeof(struct checkpoint_head));
     g_array_set_clear_func(checkpoint->heads, head_clear);
     checkpoint->id = ref->id;
+    checkpoint->from = 1;
     git_oid_fromraw(&oid, ref->id.bytes);
     bool good = text_number(&number, INT64_MAX, &checkpoint->number) && number.at == number.end &&
                 git_odb_read(&object, odb, &oid) == 0 &&

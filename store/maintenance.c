@@ -341,8 +341,11 @@ static void sign(struct maintenance *maintenance, const char *path)
     bool made = false;
 
     user[strlen(user) - strlen(".git")] = '\0';
-    int rc = checkpoint_make(path, settings->host, settings->signing_key, user,
-                             settings->sign_every, &made, &error);
+    int rc =
+        checkpoint_make(path, settings->host, settings->signing_key, user, settings->sign_every,
+                        settings->retention != NULL ? retention_policy_longest(settings->retention)
+                                                    : RETENTION_FOREVER,
+                        &made, &error);
     /* An account that was removed meanwhile needs none. */
     if (rc < 0 && access(path, F_OK) == 0) {
         maintenance->failing++;

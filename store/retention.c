@@ -85,6 +85,18 @@ int64_t retention_policy_of(const struct retention_policy *policy, const char *m
     return seconds;
 }
 
+int64_t retention_policy_longest(const struct retention_policy *policy)
+{
+    int64_t longest = policy->seconds;
+
+    for (guint i = 0; i < policy->rules->len && longest != RETENTION_FOREVER; i++) {
+        int64_t seconds = g_array_index(policy->rules, struct rule, i).seconds;
+
+        longest = seconds == RETENTION_FOREVER ? seconds : MAX(longest, seconds);
+    }
+    return longest;
+}
+
 bool retention_policy_any(const struct retention_policy *policy)
 {
     bool any = policy->seconds != RETENTION_FOREVER;

@@ -39,6 +39,8 @@ int retention_policy_add(struct retention_policy *policy, const char *mailbox, i
                          struct store_error *error);
 /* What a mailbox keeps. */
 int64_t retention_policy_of(const struct retention_policy *policy, const char *mailbox);
+/* What the one that keeps its past the longest keeps. */
+int64_t retention_policy_longest(const struct retention_policy *policy);
 /* Whether anything ever goes. */
 bool retention_policy_any(const struct retention_policy *policy);
 

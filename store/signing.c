@@ -3,11 +3,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "store/hold.h"
 #include "store/internal/checkpoint.h"
 #include "store/internal/objects.h"
 #include "store/internal/refs.h"
 #include "store/internal/ssh_key.h"
 #include "store/internal/text.h"
+#include "store/retention.h"
 
 enum { MICROSECONDS = 1000000, NAME_MAX_OCTETS = 200 };
 
@@ -38,6 +40,12 @@ void signing_key_free(struct signing_key *key)
 char *signing_key_public(const struct signing_key *key)
 {
     return ssh_public_key_format(ssh_key_public(key->key));
+}
+
+/* A new string. */
+static char *checkpoint_ref(uint64_t number)
+{
+    return g_strdup_printf("%s%" PRIu64, CHECKPOINTS_PREFIX, number);
 }
 
 /* What is signed of an account: its references. */
@@ -88,30 +96,84 @@ struct maker {
     const struct host *host;
     const struct signing_key *key;
     const char *user;
+    int64_t keep;
+    int64_t now;
     struct refs *refs;
 };
 
+static void add_removal(GArray *updates, const struct checkpoint *checkpoint)
+{
+    struct ref_update update = {.name = checkpoint_ref(checkpoint->number),
+                                .before = checkpoint->id};
+
+    g_array_append_val(updates, update);
+}
+
+/* Adds the removal of those that are not needed beside a new one; *from is the oldest that is. */
+static int remove_old(const struct maker *maker, const struct checkpoint *last, GArray *updates,
+                      uint64_t *from, struct store_error *error)
+{
+    g_autoptr(GPtrArray) all = NULL;
+    guint first = 0;
+
+    *from = last != NULL ? last->from : 1;
+    if (last == NULL || maker->keep == RETENTION_FOREVER || hold_is_set(maker->refs)) {
+        return 0;
+    }
+    int rc = checkpoints_list(&all, maker->path, maker->refs, false, error);
+    if (rc < 0) {
+        return rc;
+    }
+    /* The newest of those that are old enough is what the rest follows. */
+    while (all->len - first + 1 > CHECKPOINTS_MIN &&
+           ((const struct checkpoint *)all->pdata[first + 1])->time <= maker->now - maker->keep) {
+        add_removal(updates, all->pdata[first++]);
+    }
+    /* What somebody else has taken away is to be missed. */
+    if (first > 0) {
+        *from = MAX(*from, ((const struct checkpoint *)all->pdata[first])->number);
+    }
+    return 0;
+}
+
+static void update_clear(void *data)
+{
+    g_free((char *)(uintptr_t)((struct ref_update *)data)->name);
+}
+
 static int make(const struct maker *maker, const struct checkpoint *last, const GString *heads,
-                int64_t now, struct store_error *error)
+                struct store_error *error)
 {
     uint64_t number = last != NULL ? last->number + 1 : 1;
-    g_autofree char *ref = g_strdup_printf("%s%" PRIu64, CHECKPOINTS_PREFIX, number);
+    g_autoptr(GArray) updates = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
     g_autoptr(GString) blob = g_string_new("previous ");
     g_autoptr(GString) tag = g_string_new(NULL);
     g_autofree char *keep = NULL;
-    struct ref_update update = {.name = ref};
     const struct object_id none = {{0}};
+    struct object_id id;
+    uint64_t from;
     char hex[OBJECT_ID_HEX + 1];
 
+    g_array_set_clear_func(updates, update_clear);
+    int rc = remove_old(maker, last, updates, &from, error);
     object_id_format(last != NULL ? &last->id : &none, hex);
-    g_string_append_printf(blob, "%s\n%s", hex, heads->str);
-    int rc = sign(tag, blob, maker->key, maker->user, number, now, error);
+    g_string_append_printf(blob, "%s\n", hex);
+    if (rc == 0 && from > 1) {
+        g_string_append_printf(blob, "from %" PRIu64 "\n", from);
+    }
+    g_string_append(blob, heads->str);
     if (rc == 0) {
-        rc = tag_write(maker->path, maker->host, tag->str, tag->len, blob, &update.after, &keep,
-                       error);
+        rc = sign(tag, blob, maker->key, maker->user, number, maker->now, error);
     }
     if (rc == 0) {
-        rc = refs_commit(maker->refs, &update, 1, error);
+        rc = tag_write(maker->path, maker->host, tag->str, tag->len, blob, &id, &keep, error);
+    }
+    if (rc == 0) {
+        struct ref_update update = {.name = checkpoint_ref(number), .after = id};
+
+        g_array_append_val(updates, update);
+        rc = refs_commit(maker->refs, (const struct ref_update *)(void *)updates->data,
+                         updates->len, error);
     }
     if (keep != NULL) {
         maker->host->unlink(maker->host->data, keep);
@@ -120,13 +182,18 @@ static int make(const struct maker *maker, const struct checkpoint *last, const 
 }
 
 int checkpoint_make(const char *path, const struct host *host, const struct signing_key *key,
-                    const char *user, int64_t after, bool *made, struct store_error *error)
+                    const char *user, int64_t after, int64_t keep, bool *made,
+                    struct store_error *error)
 {
-    struct maker maker = {.path = path, .host = host, .key = key, .user = user};
+    struct maker maker = {.path = path,
+                          .host = host,
+                          .key = key,
+                          .user = user,
+                          .keep = keep,
+                          .now = host->now(host->data) / MICROSECONDS};
     g_autoptr(GPtrArray) all = NULL;
     g_autoptr(GString) heads = g_string_new(NULL);
     const struct checkpoint *last = NULL;
-    int64_t now = host->now(host->data) / MICROSECONDS;
     int rc = refs_open(&maker.refs, path, host, error);
 
     *made = false;
@@ -139,8 +206,9 @@ int checkpoint_make(const char *path, const struct host *host, const struct sign
     if (rc == 0 && all->len > 0) {
         last = all->pdata[all->len - 1];
     }
-    if (rc == 0 && (last == NULL || (now - last->time >= after && !same_heads(last, heads)))) {
-        rc = make(&maker, last, heads, now, error);
+    if (rc == 0 &&
+        (last == NULL || (maker.now - last->time >= after && !same_heads(last, heads)))) {
+        rc = make(&maker, last, heads, error);
         *made = rc == 0;
     }
     refs_close(maker.refs);

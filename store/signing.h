@@ -9,10 +9,16 @@
  *   Checkpoint NUMBER of USER
  *
  *   previous ID                      the tag before; 40 zeros in the first one
+ *   from NUMBER                      the oldest checkpoint that is kept; without this line: 1
  *   head REF ID                      every reference but the checkpoints themselves, by name
  *
  * and then the signature. The tagged object is a blob with the same lines: nothing of the history
  * is kept by it that would otherwise go.
+ *
+ * Checkpoints go with the history that they are about. Of those older than what an account keeps
+ * only the newest stays, and never fewer than CHECKPOINTS_MIN in all: the references of the rest
+ * are removed in the step that adds a new one, which says so (from). So nobody without the key can
+ * take the oldest ones away.
  */
 #ifndef ANNAL_STORE_SIGNING_H
 #define ANNAL_STORE_SIGNING_H
@@ -29,6 +35,7 @@ enum {
     SIGNING_HOURS_DEFAULT = 24,
     SIGNING_HOURS_MAX = 24 * 366,
     CHECKPOINT_SIZE_MAX = 16 * 1024 * 1024, /* octets of a tag */
+    CHECKPOINTS_MIN = 10,
 };
 
 /* A key is constant once it is loaded: any thread may use it. */
@@ -42,13 +49,17 @@ void signing_key_free(struct signing_key *key); /* accepts NULL */
 char *signing_key_public(const struct signing_key *key);
 
 /* Signs the heads of the repository at path, unless they are those of the last checkpoint, or that
- * is younger than so many seconds. *made tells. Durable on return. STORE_CONFLICT when somebody
- * else does the same; STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. */
+ * is younger than so many seconds (after). Removes checkpoints older than keep seconds (what the
+ * mailbox that keeps its past the longest does: retention_policy_longest()), unless the account is
+ * on hold. *made tells. Durable on return. STORE_CONFLICT when somebody else does the same;
+ * STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. */
 int checkpoint_make(const char *path, const struct host *host, const struct signing_key *key,
-                    const char *user, int64_t after, bool *made, struct store_error *error);
+                    const char *user, int64_t after, int64_t keep, bool *made,
+                    struct store_error *error);
 
 struct checkpoint_report {
     size_t checkpoints;
+    uint64_t from; /* the number of the oldest; those before went with their history */
     size_t heads;  /* that are still in the history, as they were */
     size_t purged; /* whose history a purge has written anew: its record says what they are now */
     size_t before; /* older than what retention keeps: nothing can be said of them */
@@ -59,10 +70,11 @@ struct checkpoint_report {
 typedef void (*checkpoint_finding)(const char *finding, void *data);
 
 /* Checks all checkpoints: each signed by one of these keys (char *: lines of public keys), each
- * naming the one before, none missing, and each head in the history of today: itself an ancestor of
- * a reference, or what a purge put in its place, or older than the boundary. *findings gets the
- * number of what is wrong, told line by line. That the objects are whole is for
- * verify_repository(). STORE_NOT_FOUND, STORE_CORRUPT, STORE_IO. */
+ * naming the one before, none missing from the one on that the last says they begin with, and each
+ * head in the history of today: itself an ancestor of a reference, or what a purge put in its
+ * place, or older than the boundary. *findings gets the number of what is wrong, told line by line.
+ * That the objects are whole is for verify_repository(). STORE_NOT_FOUND, STORE_CORRUPT, STORE_IO.
+ */
 int checkpoints_verify(const char *path, const GPtrArray *keys, checkpoint_finding report,
                        void *data, struct checkpoint_report *out, size_t *findings,
                        struct store_error *error);

@@ -108,15 +108,18 @@ static void check_signature(struct verifier *verifier, const struct checkpoint *
     }
 }
 
+/* from: the oldest one that has to be there. Which one was before it is not to be seen any more. */
 static void check_order(struct verifier *verifier, const struct checkpoint *checkpoint,
-                        const struct checkpoint *before)
+                        const struct checkpoint *before, uint64_t from)
 {
     const struct object_id none = {{0}};
-    uint64_t number = before != NULL ? before->number + 1 : 1;
+    uint64_t number = before != NULL ? before->number + 1 : MIN(from, checkpoint->number);
+    bool begins = before == NULL && number > 1;
 
     if (checkpoint->number != number) {
         findings_add(&verifier->findings, "checkpoint %" PRIu64 " is missing", number);
-    } else if (!object_id_equal(&checkpoint->previous, before != NULL ? &before->id : &none)) {
+    } else if (!begins &&
+               !object_id_equal(&checkpoint->previous, before != NULL ? &before->id : &none)) {
         findings_add(&verifier->findings, "checkpoint %" PRIu64 " does not follow the one before",
                      checkpoint->number);
     }
@@ -158,12 +161,16 @@ static int check_all(struct verifier *verifier, const char *path, struct store_e
         const struct checkpoint *checkpoint = all->pdata[i];
 
         check_signature(verifier, checkpoint);
-        check_order(verifier, checkpoint, i > 0 ? all->pdata[i - 1] : NULL);
+        check_order(verifier, checkpoint, i > 0 ? all->pdata[i - 1] : NULL,
+                    ((const struct checkpoint *)all->pdata[all->len - 1])->from);
         for (guint j = 0; j < checkpoint->heads->len; j++) {
             check_head(verifier, checkpoint,
                        &g_array_index(checkpoint->heads, struct checkpoint_head, j));
         }
-        verifier->out->first = i == 0 ? checkpoint->time : verifier->out->first;
+        if (i == 0) {
+            verifier->out->first = checkpoint->time;
+            verifier->out->from = checkpoint->number;
+        }
         verifier->out->last = checkpoint->time;
         verifier->out->checkpoints++;
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "store/collect.h"
+#include "store/hold.h"
 #include "store/internal/ssh_key.h"
 #include "store/maintenance.h"
 #include "store/purge.h"
@@ -27,6 +28,7 @@ static struct checkpoint_report report;
 static GString *findings;
 static struct host host; /* the system's with a clock of ours */
 static _Atomic int64_t today;
+static int64_t keep; /* seconds for which checkpoints are kept */
 
 static int64_t clock_of_ours(void *data)
 {
@@ -46,6 +48,7 @@ static void set_up(void)
 {
     host = *host_system();
     host.now = clock_of_ours;
+    keep = RETENTION_FOREVER;
     today = 1795000000 + DAY;
     mail_fixture_init(&fixture, &host);
     inbox = open_mailbox(&fixture, "INBOX");
@@ -71,7 +74,7 @@ static bool make(int64_t after)
 {
     bool made;
 
-    if (checkpoint_make(fixture.path, &host, key, "alice", after, &made, &error) < 0) {
+    if (checkpoint_make(fixture.path, &host, key, "alice", after, keep, &made, &error) < 0) {
         ck_abort_msg("checkpoint: %s", error.detail);
     }
     return made;
@@ -200,6 +203,78 @@ START_TEST(test_signing__finds)
     }
     ck_assert(GIT(fixture.path, "update-ref", "refs/x", "refs/annal/checkpoints/3"));
     ck_assert(git_verifies("refs/x"));
+}
+END_TEST
+
+static char *list_checkpoints(void)
+{
+    return GIT_OUTPUT(fixture.path, "for-each-ref", "--count=3", "--sort=version:refname",
+                      "--format=%(refname:lstrip=3)", "refs/annal/checkpoints/");
+}
+
+START_TEST(test_signing__lets_checkpoints_go_with_their_history)
+{
+    enum { DAYS = 30, KEPT = 15 };
+
+    keep = KEPT * DAY;
+    for (int i = 1; i <= DAYS; i++) {
+        append_many(&fixture, inbox, 1);
+        ck_assert(make(DAY));
+        ck_assert_msg(verify() == 0, "day %d: %s", i, findings->str);
+        /* Those of fifteen days and the newest before them. */
+        ck_assert_uint_eq(report.checkpoints, MIN(i, KEPT + 1));
+        ck_assert_uint_eq(report.from, MAX(i - KEPT, 1));
+        ck_assert_int_eq(report.first, today - MIN(i - 1, KEPT) * DAY);
+        day_passes();
+    }
+    ck_assert(git_verifies("refs/annal/checkpoints/15"));
+    ck_assert(git_verifies("refs/annal/checkpoints/30"));
+    g_autofree char *left = list_checkpoints();
+    ck_assert_str_eq(left, "15\n16\n17\n");
+    /* A mailbox at rest for a year keeps some. */
+    today += 365 * DAY;
+    append_many(&fixture, inbox, 1);
+    ck_assert(make(DAY));
+    ck_assert_msg(verify() == 0, "%s", findings->str);
+    ck_assert_uint_eq(report.checkpoints, CHECKPOINTS_MIN);
+    ck_assert_uint_eq(report.from, DAYS + 2 - CHECKPOINTS_MIN);
+}
+END_TEST
+
+START_TEST(test_signing__keeps_old_checkpoints_during_a_hold)
+{
+    keep = DAY;
+    ck_assert_int_eq(hold_change(fixture.path, &host, true, "alice", &fixture.origin, NULL, &error),
+                     0);
+    for (int i = 1; i <= CHECKPOINTS_MIN + 3; i++) {
+        append_many(&fixture, inbox, 1);
+        ck_assert(make(0));
+        day_passes();
+    }
+    ck_assert_uint_eq(verify(), 0);
+    ck_assert_uint_eq(report.checkpoints, CHECKPOINTS_MIN + 3);
+}
+END_TEST
+
+/* What the newest one says is left has to be there, and only that may be the first. */
+START_TEST(test_signing__lets_nobody_else_take_old_checkpoints_away)
+{
+    keep = DAY;
+    for (int i = 1; i <= CHECKPOINTS_MIN + 3; i++) {
+        append_many(&fixture, inbox, 1);
+        ck_assert(make(0));
+        day_passes();
+    }
+    ck_assert_uint_eq(verify(), 0);
+    ck_assert_uint_eq(report.from, 4);
+    ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/annal/checkpoints/4"));
+    ck_assert_uint_eq(verify(), 1);
+    ck_assert_str_eq(findings->str, "checkpoint 4 is missing\n");
+    /* The server does not cover it up. */
+    append_many(&fixture, inbox, 1);
+    ck_assert(make(0));
+    ck_assert_uint_eq(verify(), 1);
+    ck_assert_str_eq(findings->str, "checkpoint 4 is missing\n");
 }
 END_TEST
 
@@ -435,6 +510,9 @@ static Suite *suite(void)
     tcase_add_test(tests, test_signing__signs_only_what_is_new_and_in_its_time);
     tcase_add_test(tests, test_signing__follows_what_mailboxes_go_through);
     tcase_add_loop_test(tests, test_signing__finds, 0, G_N_ELEMENTS(tampering));
+    tcase_add_test(tests, test_signing__lets_checkpoints_go_with_their_history);
+    tcase_add_test(tests, test_signing__keeps_old_checkpoints_during_a_hold);
+    tcase_add_test(tests, test_signing__lets_nobody_else_take_old_checkpoints_away);
     tcase_add_test(tests, test_signing__trusts_no_other_key_and_no_changed_tag);
     tcase_add_test(tests, test_signing__knows_what_retention_and_purges_did);
     tcase_add_test(tests, test_signing__is_done_by_a_server_in_time);

@@ -21,6 +21,7 @@ struct checkpoint {
     uint64_t number;           /* as the reference says */
     struct object_id id;       /* of the tag */
     struct object_id previous; /* zero: none */
+    uint64_t from;             /* the oldest one that was kept then */
     int64_t time;              /* of the tagger, seconds */
     char *text;                /* the whole tag */
     size_t length;
