@@ -113,6 +113,12 @@ static void on_skipped(void *data, const char *what)
     g_free(text);
 }
 
+static void on_doubtful(void *data, const char *what)
+{
+    (void)data;
+    complain(what);
+}
+
 /* --- the command --- */
 
 struct import_options {
@@ -155,6 +161,7 @@ static bool run_import(struct import *import, const struct import_options *optio
         .message = on_message,
         .subscribed = on_subscribed,
         .skipped = on_skipped,
+        .doubtful = on_doubtful,
     };
     char *problem = NULL;
     bool done = options->maildir ? import_maildir(options->path, &sink, &problem)

@@ -57,6 +57,8 @@ struct import_sink {
     void (*subscribed)(void *data, const char *mailbox);
     /* Something was left out: one line of text. */
     void (*skipped)(void *data, const char *what);
+    /* Something may be missing, but need not: the same. May be NULL. */
+    void (*doubtful)(void *data, const char *what);
 };
 
 /* Appends data to out with each bare LF made CRLF; CRLF and a lone CR stay as they are. */

@@ -122,8 +122,7 @@ static void find_folders(GPtrArray *folders, const char *path, const char *wire,
         add_folder(folders, path, wire, sink);
     names = depth < MAILBOX_DEPTH_MAX ? read_names(path) : NULL;
     if (names == NULL) {
-        if (depth < MAILBOX_DEPTH_MAX)
-            import_skip(sink, path, strerror(errno));
+        import_skip(sink, path, depth < MAILBOX_DEPTH_MAX ? strerror(errno) : "too deep");
         return;
     }
     for (unsigned i = 0; i < names->len; i++) {
@@ -527,6 +526,20 @@ static bool read_files(struct reading *reading, const struct uidlist *list)
     return go_on;
 }
 
+/* Dovecot writes into file names what there are letters for, and the rest into its index alone. */
+static void doubt_keywords(const struct reading *reading)
+{
+    char *text;
+
+    if (reading->letters[DOVECOT_KEYWORDS - 1] == NULL || reading->sink->doubtful == NULL)
+        return;
+    text = g_strdup_printf("%s: a Maildir has %d keywords at most: if there are others, they stand "
+                           "in Dovecot's index alone and are not taken over",
+                           reading->folder->path, DOVECOT_KEYWORDS);
+    reading->sink->doubtful(reading->sink->data, text);
+    g_free(text);
+}
+
 static bool import_folder(struct reading *reading, const struct folder *folder)
 {
     struct import_mailbox mailbox = {.name = folder->mailbox};
@@ -541,6 +554,8 @@ static bool import_folder(struct reading *reading, const struct folder *folder)
     go_on = reading->sink->mailbox(reading->sink->data, &mailbox);
     if (go_on && wrong != NULL)
         import_skip(reading->sink, folder->path, wrong);
+    if (go_on)
+        doubt_keywords(reading);
     go_on = go_on && read_files(reading, &list);
     uidlist_release(&list);
     g_free(wrong);

@@ -24,6 +24,37 @@ static bool is_from(const char *data, size_t length, size_t position)
     return length - position >= FROM_LENGTH && memcmp(data + position, FROM, FROM_LENGTH) == 0;
 }
 
+/* Whether the line at position is a field's first one: "Name: ...". */
+static bool is_field(const char *data, size_t length, size_t position)
+{
+    size_t at = position;
+
+    while (at < length && data[at] > ' ' && data[at] < '\x7f' && data[at] != ':')
+        at++;
+    return at > position && at < length && data[at] == ':';
+}
+
+/* Whether a message begins at position. A paragraph of one may begin with "From ", too, in files
+ * that quote nothing: a From_ line has a date, or a single word at most (Thunderbird's), or fields
+ * follow it. */
+static bool is_separator(const char *data, size_t length, size_t position)
+{
+    size_t end;
+    size_t at = position + FROM_LENGTH;
+    int64_t seconds;
+    int16_t zone;
+
+    if (!is_from(data, length, position))
+        return false;
+    end = line_end(data, length, position);
+    while (at < end && !g_ascii_isspace(data[at]))
+        at++;
+    while (at < end && g_ascii_isspace(data[at]))
+        at++;
+    return at == end || import_mbox_date(&seconds, &zone, data + position, end - position) ||
+           is_field(data, length, end);
+}
+
 static bool is_empty_line(const char *data, size_t start, size_t end)
 {
     return data[end - 1] == '\n' && (end - start == 1 || (end - start == 2 && data[start] == '\r'));
@@ -112,7 +143,7 @@ static void find_item(struct item *item, const char *data, size_t length, size_t
     while (position < length) {
         size_t next = line_end(data, length, position);
 
-        if (blank < position && is_from(data, length, position))
+        if (blank < position && is_separator(data, length, position))
             break;
         blank = is_empty_line(data, position, next) ? position : next;
         position = next;

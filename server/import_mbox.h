@@ -26,13 +26,14 @@ struct import_mbox_options {
  * dropped, those of lower levels; what begins with a dot or is no mbox is passed over), with a
  * .subscriptions file perhaps.
  *
- * The empty line before the next "From " line is not part of a message. Where a Content-Length
- * leads exactly to the next "From " line it says where the message ends, and nothing is unquoted.
- * The date is the From_ line's (UTC unless it says otherwise), else the Date field's, else that of
- * the file. Flags come from Status (R: \Seen) and X-Status (A, F, T or D: \Answered, \Flagged,
- * \Draft, \Deleted), keywords from X-Keywords, UIDs from X-UID where the first message has an
- * X-IMAPbase (or X-IMAP, which is not a message then); these fields and Content-Length are not part
- * of a message, as Dovecot has it. Thunderbird's X-Mozilla-Status and X-Mozilla-Keys are
+ * A message begins with "From " after an empty line where the line has a date, or one word at
+ * most, or where a header field follows. The empty line before it is not part of a message. Where a
+ * Content-Length leads exactly to the next "From " line it says where the message ends, and nothing
+ * is unquoted. The date is the From_ line's (UTC unless it says otherwise), else the Date field's,
+ * else that of the file. Flags come from Status (R: \Seen) and X-Status (A, F, T or D: \Answered,
+ * \Flagged, \Draft, \Deleted), keywords from X-Keywords, UIDs from X-UID where the first message
+ * has an X-IMAPbase (or X-IMAP, which is not a message then); these fields and Content-Length are
+ * not part of a message, as Dovecot has it. Thunderbird's X-Mozilla-Status and X-Mozilla-Keys are
  * understood, too, and messages that are expunged there left out.
  *
  * False: no mbox (it does not begin with "From "), unreadable or locked, or the sink stopped; then

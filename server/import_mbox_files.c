@@ -34,13 +34,15 @@ static int compare_files(const void *a, const void *b)
                   (*(const struct file *const *)b)->mailbox);
 }
 
-/* Whether it begins as an mbox does, or is empty. */
-static bool looks_like_mbox(const char *path)
+/* Whether it begins as an mbox does, or is empty. One that can't be read is told. */
+static bool looks_like_mbox(const char *path, const struct import_sink *sink)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     char start[5];
     ssize_t got = fd >= 0 ? read(fd, start, sizeof(start)) : -1;
 
+    if (got < 0)
+        import_skip(sink, path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return got == 0 || (got == sizeof(start) && memcmp(start, "From ", sizeof(start)) == 0);
@@ -79,6 +81,8 @@ static void find_files(GPtrArray *files, const char *path, const char *parent, u
     DIR *directory = opendir(path);
     const struct dirent *found;
 
+    if (directory == NULL)
+        import_skip(sink, path, strerror(errno));
     while (directory != NULL && (found = readdir(directory)) != NULL) {
         const char *name = found->d_name;
         char *below = g_strdup_printf("%s/%s", path, name);
@@ -90,8 +94,12 @@ static void find_files(GPtrArray *files, const char *path, const char *parent, u
 
             if (S_ISDIR(status.st_mode) && depth < MAILBOX_DEPTH_MAX)
                 find_files(files, below, wire, depth + 1, sink);
-            else if (S_ISREG(status.st_mode) && looks_like_mbox(below))
+            else if (S_ISREG(status.st_mode) && looks_like_mbox(below, sink))
                 add_file(files, below, wire, (uint64_t)status.st_size, sink);
+            else if (S_ISLNK(status.st_mode))
+                import_skip(sink, below, "symbolic links are not followed");
+            else if (S_ISDIR(status.st_mode))
+                import_skip(sink, below, "too deep");
             g_free(wire);
             g_free(level);
         }

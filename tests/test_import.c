@@ -142,6 +142,11 @@ START_TEST(mbox_messages)
         {"unquotes one level",
          "From a Thu Feb  4 05:06:07 2021\nS: x\n\n>From y\n>>From z\n >From w\n>Fromage\n",
          "[]<S: x\n\nFrom y\n>From z\n >From w\n>Fromage\n|0|1612415167+0>"},
+        {"From at the beginning of a paragraph is text, too",
+         "From a Thu Feb  4 05:06:07 2021\nS: x\n\nhe said\n\nFrom now on, no\nmore, it ends\n\n"
+         "From b Thu Feb  4 05:06:07 2021\n\nno header\n",
+         "[]<S: x\n\nhe said\n\nFrom now on, no\nmore, it ends\n|0|1612415167+0>"
+         "<\nno header\n|0|1612415167+0>"},
         {"CRLF", "From a Thu Feb  4 05:06:07 2021\r\nS: x\r\n\r\ny\r\n\r\nFrom b\r\nS: z\r\n",
          "[]<S: x\r\n\r\ny\r\n|0|1612415167+0><S: z\r\n|0|7+0>"},
         {"no final newline", "From a Thu Feb  4 05:06:07 2021\nS: x\n\ny",
