@@ -29,6 +29,34 @@ _annal_users() {
     "$program" user list "${where[@]}" 2>/dev/null
 }
 
+# Of a user, likewise; a branch's name is read as annal-store(5) has it.
+_annal_mailboxes() {
+    local i name data='' config=/etc/annal/annal.conf
+    for ((i = 2; i < COMP_CWORD - 1; i++)); do
+        case ${COMP_WORDS[i]} in
+        --data) data=${COMP_WORDS[i + 1]} ;;
+        --config) config=${COMP_WORDS[i + 1]} ;;
+        esac
+    done
+    [ -n "$data" ] ||
+        data=$(sed -n 's/^ *data *= *"\([^"]*\)".*/\1/p' "$config" 2>/dev/null | tail -n 1)
+    git -c safe.directory='*' -C "${data:-/var/lib/annal}/mail/$1.git" for-each-ref \
+        --format='%(refname:strip=2)' refs/heads 2>/dev/null | while read -r name; do
+        name=${name//.//}
+        name=${name//_/ }
+        printf '%b\n' "${name//\%/\\x}"
+    done
+}
+
+# Names may have spaces: they are no list of words.
+_annal_offer_mailboxes() {
+    local name typed=${current#[\"\']}
+    typed=${typed//\\/}
+    while read -r name; do
+        [[ $name != "$typed"* ]] || COMPREPLY+=("$name")
+    done < <(_annal_mailboxes "$1")
+}
+
 _annal() {
     local program=${COMP_WORDS[0]} command=${COMP_WORDS[1]}
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
@@ -58,7 +86,11 @@ _annal() {
             mapfile -t COMPREPLY < <(compgen -W "$(_annal_users)" -- "$current")
             return
             ;;
-        *) return ;;
+        *)
+            _annal_arguments "$help"
+            [ "$before" != --mailbox ] || _annal_offer_mailboxes "${arguments[0]}"
+            return
+            ;;
         esac
     fi
     if [[ $current == -* ]]; then
@@ -68,6 +100,13 @@ _annal() {
         return
     fi
     _annal_arguments "$help"
+    # One mailbox comes after the user, or several.
+    if [[ ${#arguments[@]} -gt 0 && " ${COMP_WORDS[*]} " != *' --from '*'.bundle '* ]] &&
+        grep -qE "annal $command USER \[?MAILBOX" <<<"$help" &&
+        { [ ${#arguments[@]} -eq 1 ] || grep -qF 'MAILBOX...' <<<"$help"; }; then
+        _annal_offer_mailboxes "${arguments[0]}"
+        return
+    fi
     case $command/${#arguments[@]} in
     user/0) choices=$(sed -n 's/.*annal user \([a-z]*\).*/\1/p' <<<"$help") ;;
     user/1) [ "${arguments[0]}" = add ] || choices=$(_annal_users) ;;

@@ -1,4 +1,5 @@
 """Manual pages and completion say what the program says, and all of it."""
+import contextlib
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(__file__))
 import readme
 from annal import PROGRAM, run
+from terminal import on_terminal
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 MANUALS = SOURCE / "server" / "man"
@@ -142,6 +144,18 @@ class ManualTest(unittest.TestCase):
                 self.assertGreater(len(done.stdout.splitlines()), 50)
 
 
+@contextlib.contextmanager
+def mailboxes():
+    """A data directory with mailboxes of a user, alice, whose names are not all simple."""
+    with tempfile.TemporaryDirectory(prefix="annal-completion-") as data:
+        run(PROGRAM, "user", "add", "alice", "--password-stdin", "--data", data, input=b"secret\n")
+        mbox = pathlib.Path(data) / "mbox"
+        mbox.write_text("From a@example.org Mon Mar  3 10:00:00 2025\nSubject: x\n\nbody\n")
+        for name in ("Sent Items", "Work", "Work/100%", "Entwürfe v1.0"):
+            run(PROGRAM, "import", "alice", "mbox", mbox, "--mailbox", name, "--data", data)
+        yield data
+
+
 class BashTest(unittest.TestCase):
     """The words that bash would offer."""
 
@@ -174,6 +188,44 @@ class BashTest(unittest.TestCase):
             self.assertEqual(self.offered("user", "passwd", "--data", data, "b"), {"bob"})
             self.assertEqual(self.offered("user", "add", "--data", data, "b"), set())
         self.assertEqual(self.offered("log", "--data", "/nowhere", ""), set())
+
+    def test_mailboxes_where_they_may_be_read(self):
+        with mailboxes() as data:
+            for words in (("log",), ("diff",), ("restore",), ("purge",), ("export",)):
+                self.assertEqual(self.offered(*words, "--data", data, "alice", "Se"),
+                                 {"Sent", "Sent Items"}, words)
+            self.assertEqual(self.offered("show", "--data", data, "alice", "W"),
+                             {"Work", "Work/100%"})
+            self.assertEqual(self.offered("show", "--data", data, "alice", "Work", "W"), set())
+            self.assertEqual(self.offered("export", "--data", data, "alice", "Sent", "Entw"),
+                             {"Entwürfe v1.0"})
+            self.assertEqual(self.offered("deliver", "alice", "--data", data, "--mailbox", "Ar"),
+                             {"Archive"})
+            self.assertEqual(self.offered("log", "--data", data, "alice", "Sent\\ I"),
+                             {"Sent Items"})
+            configuration = pathlib.Path(data) / "annal.conf"
+            configuration.write_text(f'workers = 1\ndata = "{data}" # there\n')
+            self.assertEqual(self.offered("log", "--config", configuration, "alice", "Dr"),
+                             {"Drafts"})
+        self.assertEqual(self.offered("log", "--data", "/nowhere", "alice", ""), set())
+
+    def test_on_a_terminal(self):
+        """With the key that asks for it."""
+        with mailboxes() as data, tempfile.TemporaryDirectory(prefix="annal-path-") as path:
+            os.symlink(PROGRAM, f"{path}/annal")
+            ready = "ready> "
+            typed = [(ready, f'. "{SYSTEM}/annal.bash"\n')]
+            for line in ("annal verif", "annal gc --comp", f"annal log --data {data} ali",
+                         f"annal log --data {data} alice Sent\\ "):
+                # A word in front lets the shell show the line in place of running it.
+                typed.append((ready, f"{line}\t\x01printf '<%s>\\n' \n"))
+            shown = on_terminal(["bash", "--norc", "--noprofile", "-i"],
+                                [*typed, (ready, "exit\n")],
+                                environment={"PATH": f"{path}:{os.environ['PATH']}",
+                                             "PS1": ready, "TERM": "dumb", "HISTFILE": "",
+                                             "INPUTRC": "/dev/null"})
+            for word in ("verify", "--compress", "alice", "Sent Items"):
+                self.assertIn(f"\n<{word}>", shown.replace("\r", ""))
 
     def test_words_and_files(self):
         self.assertEqual(self.offered("user", ""), {"add", "passwd", "list", "del"})
@@ -217,6 +269,13 @@ class ZshTest(unittest.TestCase):
                 input=b"secret\n")
             self.assertEqual(self.offered("log", "--data", data, ""), {"alice"})
             self.assertEqual(self.offered("verify", "--data", data, "alice", ""), {"alice"})
+        with mailboxes() as data:
+            everything = {"Archive", "Drafts", "Entwürfe v1.0", "INBOX", "Junk", "Sent",
+                          "Sent Items", "Trash", "Work", "Work/100%"}
+            for words in (("log", "alice"), ("export", "alice", "Sent"),
+                          ("deliver", "alice", "--mailbox")):
+                self.assertEqual(self.offered(words[0], "--data", data, *words[1:], ""),
+                                 everything, words)
 
 
 if __name__ == "__main__":
