@@ -27,6 +27,12 @@ void admin_complain(const char *format, ...)
     g_free(text);
 }
 
+bool admin_fail(const char *what, const struct store_error *error)
+{
+    admin_complain("%s: %s: %s", what, store_code_name(error->code), error->detail);
+    return false;
+}
+
 bool admin_load_config(struct config *config, const char *path, const char *data, char **problem)
 {
     config_init(config);
@@ -81,7 +87,7 @@ struct store *admin_make_store(const struct config *config)
     struct store *store = NULL;
 
     if (store_open(&store, config->data, host_system(), &error) != 0) {
-        admin_complain("%s: %s: %s", config->data, store_code_name(error.code), error.detail);
+        admin_fail(config->data, &error);
         return NULL;
     }
     program_tell_store(store);
@@ -139,6 +145,14 @@ GPtrArray *admin_repository_users(const struct config *config)
     return names;
 }
 
+static bool work_for(const struct config *config, const char *user, admin_work work, void *data)
+{
+    if (store_user_name_valid(user))
+        return work(config, user, data);
+    admin_users_status(USERS_BAD_NAME, user, NULL);
+    return false;
+}
+
 bool admin_for_users(const struct config *config, char **users, bool all, admin_work work,
                      void *data)
 {
@@ -146,9 +160,9 @@ bool admin_for_users(const struct config *config, char **users, bool all, admin_
     bool good = !all || names != NULL;
 
     for (unsigned i = 0; names != NULL && i < names->len; i++)
-        good = work(config, g_ptr_array_index(names, i), data) && good;
+        good = work_for(config, g_ptr_array_index(names, i), work, data) && good;
     for (; !all && *users != NULL; users++)
-        good = work(config, *users, data) && good;
+        good = work_for(config, *users, work, data) && good;
     if (names != NULL)
         g_ptr_array_unref(names);
     return good;

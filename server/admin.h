@@ -20,6 +20,10 @@ enum { ADMIN_DONE = 0, ADMIN_FAILED = 1, ADMIN_USAGE = 2 };
 /* "annal: ..." on stderr; made harmless as log_clean() does. */
 void admin_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* "annal: WHAT: CODE: DETAIL" on stderr, likewise: what the store could not do with something.
+ * Returns false. */
+bool admin_fail(const char *what, const struct store_error *error);
+
 /* Reads the configuration: the file at path, or ADMIN_CONFIG_PATH if path is NULL and there is
  * one; then data (may be NULL) over it; resolves it. config is initialised here; release it also
  * after false, with *problem, a new string. */
@@ -47,8 +51,9 @@ char *admin_repository(const struct config *config, const char *user);
 /* The users that have a repository, ascending, a new array; NULL when the problem has been told. */
 GPtrArray *admin_repository_users(const struct config *config);
 
-/* Does its work for each of these users (NULL-terminated), or, with all, for each that has a
- * repository: for every one, also after a failure, which it has told. True if all of it was good.
+/* Does its work for each of these users (NULL-terminated, names that can be none's are told), or,
+ * with all, for each that has a repository: for every one, also after a failure, which it has told.
+ * True if all of it was good.
  */
 typedef bool (*admin_work)(const struct config *config, const char *user, void *data);
 bool admin_for_users(const struct config *config, char **users, bool all, admin_work work,

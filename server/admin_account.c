@@ -23,7 +23,7 @@ bool admin_account_follow(struct admin_account *opened, const char *user)
     if (rc == 0)
         rc = admin_settle_within(&opened->config, user, FOLLOW_SECONDS, &error);
     if (rc != 0)
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
     return rc == 0;
 }
 

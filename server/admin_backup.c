@@ -378,8 +378,7 @@ static bool back_up(struct account *account, const struct backup_options *option
     bundle_init(&bundle);
     good = choose_base(&bundle, account, options, path, &base);
     if (good && follow_moment(account, FOLLOW_SECONDS, &references, &error) != 0) {
-        admin_complain("%s: %s: %s", account_user(account), store_code_name(error.code),
-                       error.detail);
+        admin_fail(account_user(account), &error);
         good = false;
     }
     if (good) {
@@ -426,7 +425,7 @@ static bool back_up_user(struct store *store, const struct config *config, const
     if (!options->replace && lstat(path, &status) == 0)
         admin_complain("%s exists: name another file, or --replace", path);
     else if (store_open_account(store, user, &account, &error) != 0)
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
     else {
         admin_settle(config, user);
         good = back_up(account, options, path);

@@ -26,17 +26,13 @@ static bool sign(const struct config *config, const char *user, void *data)
     char *repository;
     bool made;
 
-    if (!store_user_name_valid(user)) {
-        admin_complain("%s can't be a user's name", user);
-        return false;
-    }
     admin_settle(config, user);
     repository = admin_repository(config, user);
     int code = checkpoint_make(repository, host_system(), signer->key, user, 0, signer->keep, &made,
                                &error);
     g_free(repository);
     if (code != 0)
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
     else
         printf("%s: %s\n", user, made ? "signed" : "nothing has changed since the last checkpoint");
     return code == 0;

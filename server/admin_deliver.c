@@ -140,7 +140,7 @@ static int status_of(const struct deliver *deliver, enum delivery_result result)
 
 static int fail(const char *what, const struct store_error *error)
 {
-    admin_complain("%s: %s: %s", what, store_code_name(error->code), error->detail);
+    admin_fail(what, error);
     return EX_TEMPFAIL;
 }
 

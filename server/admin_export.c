@@ -72,12 +72,6 @@ static void wanted_free(void *data)
     g_free(wanted);
 }
 
-static bool fail(const char *what, const struct store_error *error)
-{
-    admin_complain("%s: %s: %s", what, store_code_name(error->code), error->detail);
-    return false;
-}
-
 /* --- which mailboxes --- */
 
 static bool want(GPtrArray *mailboxes, struct account *account, const char *name,
@@ -90,14 +84,14 @@ static bool want(GPtrArray *mailboxes, struct account *account, const char *name
 
     wanted->name = g_strdup(g_ascii_strcasecmp(name, "INBOX") == 0 ? "INBOX" : name);
     g_ptr_array_add(mailboxes, wanted);
-    return result == 0 ? true : fail(name, &error);
+    return result == 0 || admin_fail(name, &error);
 }
 
 static bool want_all_now(GPtrArray *mailboxes, struct account *account)
 {
     struct store_error error = {0};
     GPtrArray *list = NULL;
-    bool done = account_list(account, &list, &error) == 0 ? true : fail("mailboxes", &error);
+    bool done = account_list(account, &list, &error) == 0 || admin_fail("mailboxes", &error);
 
     for (unsigned i = 0; done && i < list->len; i++) {
         const struct mailbox_entry *entry = g_ptr_array_index(list, i);
@@ -116,7 +110,7 @@ static bool want_all_past(GPtrArray *mailboxes, struct account *account,
     struct store_error error = {0};
     GPtrArray *list = NULL;
     bool done =
-        past_list(account, moment, &list, NULL, &error) == 0 ? true : fail("mailboxes", &error);
+        past_list(account, moment, &list, NULL, &error) == 0 || admin_fail("mailboxes", &error);
 
     for (unsigned i = 0; done && i < list->len; i++) {
         const struct past_state *state = g_ptr_array_index(list, i);
@@ -151,7 +145,7 @@ static GPtrArray *find_subscriptions(struct account *account)
     GPtrArray *list = NULL;
 
     if (account_list(account, &list, &error) != 0) {
-        fail("subscriptions", &error);
+        admin_fail("subscriptions", &error);
         return names;
     }
     for (unsigned i = 0; i < list->len; i++) {
@@ -253,9 +247,8 @@ static bool export_account(struct store *store, const struct config *config,
     GPtrArray *mailboxes = g_ptr_array_new_with_free_func(wanted_free);
     struct store_error error = {0};
     struct account *account = NULL;
-    bool done = store_open_account(store, options->user, &account, &error) == 0
-                    ? true
-                    : fail(options->user, &error);
+    bool done = store_open_account(store, options->user, &account, &error) == 0 ||
+                admin_fail(options->user, &error);
 
     if (done)
         admin_settle(config, options->user);

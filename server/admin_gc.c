@@ -97,7 +97,7 @@ static bool cut_history(const struct config *config, const char *user, const cha
 
     retention_policy_free(policy);
     if (code != 0)
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
     else
         print_cut(user, &result);
     return code == 0;
@@ -114,10 +114,6 @@ static bool collect(const struct config *config, const char *user, void *options
 
     if (interrupted())
         return false;
-    if (!store_user_name_valid(user)) {
-        admin_complain("%s can't be a user's name", user);
-        return false;
-    }
     admin_settle(config, user);
     repository = admin_repository(config, user);
     if (settings.history && !cut_history(config, user, repository)) {
@@ -134,7 +130,7 @@ static bool collect(const struct config *config, const char *user, void *options
         return false;
     }
     if (code != 0) {
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
         return false;
     }
     print_result(user, &result);

@@ -84,7 +84,7 @@ bool history_view_begin(struct history_view *view, const struct history_options 
     result = history_open(&view->history, repository, &view->error);
     g_free(repository);
     if (result < 0) {
-        admin_complain("%s: %s: %s", user, store_code_name(view->error.code), view->error.detail);
+        admin_fail(user, &view->error);
         return false;
     }
     page_begin(&view->page, !options->no_pager, options->json ? PAGE_COLOR_NEVER : options->color);
@@ -98,7 +98,7 @@ int history_view_end(struct history_view *view, int result, const char *about)
     if (view->history == NULL)
         result = -1;
     else if (result < 0)
-        admin_complain("%s: %s: %s", about, store_code_name(view->error.code), view->error.detail);
+        admin_fail(about, &view->error);
     history_close(view->history);
     account_unref(view->account);
     store_close(view->store);

@@ -27,12 +27,6 @@ struct quota_options {
     bool json;
 };
 
-static int complain(const char *user, const struct store_error *error)
-{
-    admin_complain("%s: %s: %s", user, store_code_name(error->code), error->detail);
-    return ADMIN_FAILED;
-}
-
 /* The user's field of the password file, with what is to be changed. */
 static char *new_field(const struct quota_options *options, const char *old)
 {
@@ -129,7 +123,7 @@ static int show(const struct quota_options *options, const struct config *config
     admin_settle(config, user);
     if (store_open_account(store, user, &account, &error) != 0 ||
         account_usage(account, limits.count_history, &usage, &error) != 0) {
-        complain(user, &error);
+        admin_fail(user, &error);
     } else {
         status = ADMIN_DONE;
         if (options->json)

@@ -67,12 +67,6 @@ static void tell_finding(const char *line, void *data)
     admin_complain("%s: %s", user, line);
 }
 
-static bool failed(const char *what, const struct store_error *error)
-{
-    admin_complain("%s: %s: %s", what, store_code_name(error->code), error->detail);
-    return false;
-}
-
 /* --- an account that exists --- */
 
 static bool restore_existing(const struct restore_arguments *arguments, struct account *account,
@@ -108,7 +102,7 @@ static bool restore_existing(const struct restore_arguments *arguments, struct a
         return true;
     if (rc == STORE_EXISTS)
         admin_complain("--as NAME restores it under another name");
-    return failed(arguments->mailbox != NULL ? arguments->mailbox : arguments->user, &error);
+    return admin_fail(arguments->mailbox != NULL ? arguments->mailbox : arguments->user, &error);
 }
 
 static bool restore_from_view(const struct restore_arguments *arguments, struct account *account,
@@ -120,7 +114,7 @@ static bool restore_from_view(const struct restore_arguments *arguments, struct 
     bool good = unpack_bundles(&unpacked, account_path(account), arguments->from);
 
     if (good && restore_open_view(account, &unpacked.last, &view, &error) != 0)
-        good = failed(arguments->user, &error);
+        good = admin_fail(arguments->user, &error);
     if (good)
         good = restore_existing(arguments, account, view, json);
     restore_close_view(view);
@@ -168,7 +162,7 @@ static bool finish_new(const struct restore_arguments *arguments, struct store *
                                     tell_finding, user, &error);
 
     g_free(user);
-    return rc == 0 || failed(arguments->user, &error);
+    return rc == 0 || admin_fail(arguments->user, &error);
 }
 
 static void tell_of_new(const char *user, const struct bundle *bundle, struct json *json)
@@ -192,7 +186,7 @@ static bool restore_new(const struct restore_arguments *arguments, struct admin_
         return false;
     }
     if (restore_begin_account(opened->store, arguments->user, &path, &error) != 0)
-        return failed(arguments->user, &error);
+        return admin_fail(arguments->user, &error);
     good = unpack_bundles(&unpacked, path, arguments->from);
     if (good)
         good = finish_new(arguments, opened->store, path, &unpacked.last);

@@ -224,7 +224,7 @@ static bool complain(const struct undelete *undelete, const char *name,
         admin_complain("there is no mailbox %s; a deleted one comes back with: annal restore %s %s",
                        name, account_user(undelete->account), name);
     else
-        admin_complain("%s: %s: %s", name, store_code_name(error->code), error->detail);
+        admin_fail(name, error);
     return false;
 }
 

@@ -36,7 +36,7 @@ static int make_account(const struct config *config, const char *user)
     store_close(store);
     if (result == 0 || result == STORE_EXISTS)
         return ADMIN_DONE;
-    admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+    admin_fail(user, &error);
     return ADMIN_FAILED;
 }
 

@@ -134,7 +134,7 @@ static bool verify_signatures(const char *user, const char *repository, const GP
 
     if (checkpoints_verify(repository, keys, print_finding, &place, &report, &findings, &error) !=
         0) {
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
         return false;
     }
     print_checkpoints(user, &report);
@@ -157,10 +157,6 @@ static bool verify(const struct config *config, const char *user, void *keys)
 
     if (interrupted())
         return false;
-    if (!store_user_name_valid(user)) {
-        admin_complain("%s can't be a user's name", user);
-        return false;
-    }
     admin_settle(config, user);
     repository = admin_repository(config, user);
     place.observer = admin_observer_new(user);
@@ -170,7 +166,7 @@ static bool verify(const struct config *config, const char *user, void *keys)
     if (code != 0 && interrupted())
         admin_complain("%s: interrupted; %zu findings so far", user, findings);
     else if (code != 0)
-        admin_complain("%s: %s: %s", user, store_code_name(error.code), error.detail);
+        admin_fail(user, &error);
     else if (findings > 0)
         printf("%s: %zu findings\n", user, findings);
     else {
