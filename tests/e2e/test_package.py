@@ -160,10 +160,9 @@ class InstallationTest(unittest.TestCase):
     def session(self):
         return int(self.machine.text("python3", "-c", SESSION))
 
-    def shell(self, text, **variables):
+    def shell(self, text):
         """Commands of the guide, as they stand there."""
-        settings = [f"{name}={value}" for name, value in variables.items()]
-        return self.machine.text("env", "--chdir=/root/annal", *settings, "bash", "-euc", text)
+        return self.machine.text("env", "--chdir=/root/annal", "bash", "-euc", text)
 
     def install(self):
         inside = self.machine.path("/root/annal.deb")
@@ -190,7 +189,7 @@ class InstallationTest(unittest.TestCase):
         there = self.machine.path("/root/annal/build-package")
         there.mkdir(parents=True)
         shutil.copyfile(self.package, there / self.package.name)
-        self.shell(self.guide.take("scripts/package").lines()[1].replace("'", ""))
+        self.shell(self.guide.take("scripts/package").text.splitlines()[1])
         self.assertEqual(self.machine.text("annal", "--version"),
                          "annal " + run("dpkg-deb", "--field", self.package,
                                         "Version").stdout.decode().strip())
@@ -207,7 +206,7 @@ class InstallationTest(unittest.TestCase):
                       [("Password: ", "secret\n"), ("Again: ", "secret\n")])
         self.assert_all_is_the_servers()
 
-    def terminal(self, text, answers):
+    def terminal(self, text, answers=()):
         return on_terminal([*self.machine.inside(), "bash", "-euc", text], answers,
                            environment=machine.ENVIRONMENT)
 
@@ -254,13 +253,14 @@ class InstallationTest(unittest.TestCase):
         editor = self.machine.path("/root/editor")
         editor.write_text('#!/bin/sh\nsed -i "2r /root/drop-in" "$1"\n')
         editor.chmod(0o755)
-        self.shell(self.guide.take("sudo systemctl edit").text, SYSTEMD_EDITOR="/root/editor")
+        self.terminal("export SYSTEMD_EDITOR=/root/editor\n" +
+                      self.guide.take("sudo systemctl edit").text)
         self.shell(self.guide.take("sudo systemctl stop").text)
         listens = self.machine.text("systemctl", "show", "--property=Listen", "annal.socket")
         self.assertEqual(listens, "Listen=[::]:993 (Stream)")
         self.session()
         read = re.search(r"`(sudo -u annal git [^`]+)`", prose("Install")).group(1)
-        self.assertIn("APPEND uid 1:", self.shell(read))
+        self.assertIn("APPEND uid 1\n", self.shell(read))
         self.assertIn("(`systemd-analyze security annal` says 1.2)", prose("Install"))
 
     def reloaded(self):
@@ -316,7 +316,7 @@ class InstallationTest(unittest.TestCase):
         # Names of hosts can't be looked up here.
         main.write_text("compatibility_level = 3.6\nmyhostname = mx.example.org\nmydestination =\n"
                         "smtpd_peername_lookup = no\nalias_maps =\nalias_database =\n"
-                        "maillog_file = /dev/stdout\n")
+                        "maillog_file = /var/log/mail.log\n")
         self.machine.run("systemctl", "start", "postfix.service")
         with Section("Behind Postfix") as guide:
             self.shell(guide.take("sudo systemctl stop").text)
