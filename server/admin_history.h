@@ -44,7 +44,7 @@ enum {
     }
 
 #define HISTORY_USAGE_OPTIONS                                                            \
-    "  --json               JSON, an object a line (README, \"History tour\")\n"         \
+    "  --json               JSON, an object a line (annal(1) has the members)\n"         \
     "  --color[=WHEN]       auto (on a terminal; NO_COLOR is heeded), always or never\n" \
     "  --no-pager           no $PAGER (less) on a terminal\n"                            \
     "  --data DIR, --config FILE\n"

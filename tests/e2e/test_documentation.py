@@ -35,7 +35,7 @@ def plain(page):
 
 
 def sections(page):
-    parts = re.split(r"^\.Ss annal ([a-z-]+)$", plain(page).split("\n.Sh FILES\n")[0],
+    parts = re.split(r"^\.Ss annal ([a-z-]+)$", plain(page).split("\n.Sh JSON\n")[0],
                      flags=re.M)
     return dict(zip(parts[1::2], parts[2::2]))
 

@@ -4,6 +4,7 @@ in a house of its own where paths, ports and users are what the README says."""
 import contextlib
 import datetime
 import imaplib
+import json
 import os
 import pathlib
 import pwd
@@ -283,7 +284,30 @@ class Tour(unittest.TestCase):
                     said = self.demo(command)
                     if told:
                         self.compare(command, told, said)
+        self.members_are_described()
         self.assertIn(b"<lunch.2@example.org>", pathlib.Path("/tmp/message.eml").read_bytes())
+
+
+    def members_are_described(self):
+        """What annal(1) says of --json, and nothing else."""
+        page = (SOURCE / "server/man/annal.1").read_text().split("\n.Sh JSON\n")[1]
+        told = set(re.findall(r"[a-z_]+", " ".join(re.findall(
+            r"(?m)^\.(?:It )?Ic (.*)", page.split("\n.Sh FILES\n")[0]))))
+        seen = set()
+
+        def look(value):
+            if isinstance(value, dict):
+                seen.update(value)
+            for part in value.values() if isinstance(value, dict) else value:
+                if isinstance(part, (dict, list)):
+                    look(part)
+
+        for words in ("log demo --messages all", f"show demo INBOX {self.ours[1]}",
+                      f"diff demo INBOX --from {self.ours[1]}", "show demo INBOX --uid 3",
+                      "blame demo INBOX"):
+            for line in self.demo(f"annal {words} --json").splitlines():
+                look(json.loads(line))
+        self.assertEqual(told - {"problem"}, seen)
 
 
 class Running(Guide):
