@@ -294,6 +294,11 @@ static int finish(const char *user, int code, const struct purge_result *result,
         return ADMIN_FAILED;
     }
     print_result(result, options->dry_run);
+    if (!options->dry_run)
+        printf("Backups and clones that were made before still have it. annal restore leaves it "
+               "out while\n%s has an account here; make a new full backup, then remove the old "
+               "ones.\n",
+               user);
     if (result->collected.protected > 0) {
         admin_complain("it is still in packs that somebody protects with a .keep file: remove that "
                        "and run annal gc %s",

@@ -11,6 +11,7 @@
 #include "server/commands.h"
 #include "server/json.h"
 #include "server/unpack.h"
+#include "store/collect.h"
 #include "store/restore.h"
 
 static const char USAGE[] =
@@ -105,18 +106,34 @@ static bool restore_existing(const struct restore_arguments *arguments, struct a
     return admin_fail(arguments->mailbox != NULL ? arguments->mailbox : arguments->user, &error);
 }
 
+/* What backups brought of messages that were purged after they were made. */
+static bool drop_purged(const char *user, const char *path)
+{
+    struct store_error error = {0};
+
+    if (restore_drop_purged(path, host_system(), COLLECT_SETTLE_SECONDS, &error) == 0)
+        return true;
+    admin_complain("%s: the backup has messages that were purged since, and their octets could not "
+                   "be taken off the disk again (%s): run annal gc %s",
+                   user, error.detail, user);
+    return false;
+}
+
 static bool restore_from_view(const struct restore_arguments *arguments, struct account *account,
                               struct json *json)
 {
     struct store_error error = {0};
-    struct account *view = NULL;
+    struct restore_view *view = NULL;
     struct unpacked unpacked;
-    bool good = unpack_bundles(&unpacked, account_path(account), arguments->from);
+    bool good;
 
+    if (restore_expect_purged(account_path(account), host_system(), &error) != 0)
+        return admin_fail(arguments->user, &error);
+    good = unpack_bundles(&unpacked, account_path(account), arguments->from);
     if (good && restore_open_view(account, &unpacked.last, &view, &error) != 0)
         good = admin_fail(arguments->user, &error);
     if (good)
-        good = restore_existing(arguments, account, view, json);
+        good = restore_existing(arguments, account, restore_view_account(view), json);
     restore_close_view(view);
     unpacked_release(&unpacked);
     return good;
@@ -136,7 +153,10 @@ static bool restore_account_that_exists(const struct restore_arguments *argument
         good = false;
     } else if (good)
         good = restore_from_view(arguments, opened->account, json);
-    return good && admin_account_sync(opened);
+    good = good && admin_account_sync(opened);
+    if (opened->account != NULL && arguments->from->len > 0)
+        good = drop_purged(arguments->user, account_path(opened->account)) && good;
+    return good;
 }
 
 /* --- one that does not --- */
@@ -207,6 +227,11 @@ static bool restore_new(const struct restore_arguments *arguments, struct admin_
     }
     unpacked_release(&unpacked);
     g_free(path);
+    if (good) {
+        path = admin_repository(&opened->config, arguments->user);
+        good = drop_purged(arguments->user, path);
+        g_free(path);
+    }
     if (good)
         tell_of_password(&opened->config, arguments->user, json);
     return good;

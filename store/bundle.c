@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/checkpoint.h"
+#include "store/internal/purge_record.h"
 #include "store/internal/refs_private.h"
 #include "store/internal/text.h"
 
@@ -196,10 +198,25 @@ static bool is_commit(struct objects *objects, const struct object_id *id)
     return true;
 }
 
+/* Whether the account's messages were purged when they were for the bundle, and not again: what
+ * was taken out since is not to be built upon. */
+static bool same_purges(struct account *account, const struct bundle *earlier)
+{
+    const struct follow_reference *then = bundle_find(earlier, PURGED_REF);
+    struct object_id now;
+    struct store_error ignored;
+    int rc = refs_read(account->refs, PURGED_REF, &now, &ignored);
+
+    return then != NULL ? rc == 0 && object_id_equal(&now, &then->id) : rc == STORE_NOT_FOUND;
+}
+
 bool bundle_follow(struct bundle *bundle, struct account *account, const struct bundle *earlier)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(object_id_hash, object_id_equal_keys);
 
+    if (!same_purges(account, earlier)) {
+        return false;
+    }
     for (guint i = 0; i < earlier->references->len; i++) {
         struct follow_reference *reference = g_ptr_array_index(earlier->references, i);
 
@@ -208,8 +225,9 @@ bool bundle_follow(struct bundle *bundle, struct account *account, const struct 
         }
         if (is_commit(account->objects, &reference->id)) {
             g_array_append_val(bundle->prerequisites, reference->id);
-        } else if (!objects_exist(account->objects, &reference->id)) {
-            return false;
+        } else if (!g_str_has_prefix(reference->name, CHECKPOINTS_PREFIX) &&
+                   !objects_exist(account->objects, &reference->id)) {
+            return false; /* old checkpoints go in their time */
         }
     }
     return bundle->prerequisites->len > 0;

@@ -42,7 +42,8 @@ int bundle_read(struct bundle *out, int fd, struct store_error *error);
 const struct follow_reference *bundle_find(const struct bundle *bundle, const char *reference);
 
 /* Makes an increment's prerequisites of what an earlier bundle brought: its commits, each once, as
- * far as the account has them. False if one is missing: there can be no increment on it. */
+ * far as the account has them. False if one is missing, or something was purged since: there can be
+ * no increment on it. */
 bool bundle_follow(struct bundle *bundle, struct account *account, const struct bundle *earlier);
 
 #endif

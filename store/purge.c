@@ -266,6 +266,14 @@ static int plan(struct purge *purge, struct store_error *error)
     g_array_set_size(purge->updates, 0);
     g_ptr_array_set_size(purge->strings, 0);
     g_string_assign(purge->record, "format 1\n");
+    for (size_t i = 0; i <= purge->blobs.mask; i++) {
+        char hex[OBJECT_ID_HEX + 1];
+
+        if (!object_id_is_zero(&purge->blobs.slots[i])) {
+            object_id_format(&purge->blobs.slots[i], hex);
+            g_string_append_printf(purge->record, "blob %s\n", hex);
+        }
+    }
     for (guint i = 0; rc == 0 && i < refs->len; i++) {
         rc = plan_ref(purge, refs->pdata[i], error);
     }

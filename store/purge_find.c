@@ -192,9 +192,9 @@ static int look_everywhere(struct search *search, struct refs *refs, const char 
     return rc;
 }
 
-static int add_words(const struct search *search, GPtrArray *words, struct store_error *error)
+int purge_words(GPtrArray *words, struct objects *objects, const struct id_set *blobs,
+                struct store_error *error)
 {
-    const struct id_set *blobs = search->blobs;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i <= blobs->mask; i++) {
@@ -204,8 +204,10 @@ static int add_words(const struct search *search, GPtrArray *words, struct store
         if (object_id_is_zero(&blobs->slots[i])) {
             continue;
         }
-        rc = objects_read(search->objects, &blobs->slots[i], OBJECT_BLOB, &data, error);
-        if (rc == 0) {
+        rc = objects_read(objects, &blobs->slots[i], OBJECT_BLOB, &data, error);
+        if (rc == STORE_NOT_FOUND) {
+            rc = 0;
+        } else if (rc == 0) {
             subject_append_from_message(subject, data.data, data.length);
             object_data_release(&data);
         }
@@ -299,7 +301,7 @@ int purge_find(struct id_set *blobs, GPtrArray *words, const char *path, struct 
         rc = store_error_set(error, STORE_NOT_FOUND, "no such message, nor has there been one");
     }
     if (rc == 0) {
-        rc = add_words(&search, words, error);
+        rc = purge_words(words, objects, blobs, error);
     }
     g_hash_table_unref(search.seen);
     id_set_release(&search.boundary);

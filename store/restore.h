@@ -145,9 +145,23 @@ int restore_finish_account(struct store *store, const char *user, const char *pa
 void restore_abandon_account(const char *path);
 
 /* An account to be read only: the bundle's references on the objects of an account that exists, to
- * which the bundle's objects were added. It is closed by restore_close_view(), before account. */
-int restore_open_view(struct account *account, const struct bundle *bundle, struct account **out,
-                      struct store_error *error);
-void restore_close_view(struct account *view);
+ * which the bundle's objects were added. What was purged from the account since is in none of its
+ * states. */
+struct restore_view;
+int restore_open_view(struct account *account, const struct bundle *bundle,
+                      struct restore_view **out, struct store_error *error);
+struct account *restore_view_account(struct restore_view *view); /* borrowed */
+void restore_close_view(struct restore_view *view);              /* before account; accepts NULL */
+
+/* --- restore_purged.c: what was purged stays purged --- */
+
+/* Before the objects of a bundle come into the repository at path: from now on a collection leaves
+ * in no pack what its purges have taken out. STORE_CONFLICT: a gc is running. */
+int restore_expect_purged(const char *path, const struct host *host, struct store_error *error);
+/* Afterwards, when no .keep protects the bundle's packs any more: if they brought any of it, drops
+ * it from the disk (collect_repository()). STORE_CONFLICT: a gc is running, and another collection
+ * will do it. */
+int restore_drop_purged(const char *path, const struct host *host, unsigned settle_seconds,
+                        struct store_error *error);
 
 #endif

@@ -7,9 +7,11 @@
 
 #include "store/internal/commit.h"
 #include "store/internal/pack.h"
+#include "store/internal/purge_record.h"
 #include "store/internal/refs_private.h"
 #include "store/internal/repository.h"
 #include "store/internal/restore_private.h"
+#include "store/internal/rewrite.h"
 #include "store/internal/shallow.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
@@ -346,42 +348,82 @@ static int borrow_objects(const char *path, const struct account *account,
     return symlink(target, link) < 0 ? host_fail(error, -errno, "making a view of a backup") : 0;
 }
 
-int restore_open_view(struct account *account, const struct bundle *bundle, struct account **out,
-                      struct store_error *error)
+struct restore_view {
+    char *path;
+    struct account *account;
+    struct rewrite *rewrite; /* what protects its own history, if it has one */
+};
+
+static int leave_out_purged(struct restore_view *view, const struct account *account,
+                            const struct bundle *bundle, struct store_error *error)
+{
+    struct objects *objects = view->account->objects;
+    struct id_set blobs;
+    int rc;
+
+    id_set_init(&blobs);
+    rc = purge_blobs_read(&blobs, objects, account->refs, error);
+    if (rc == 0 && restore_has_any(objects, &blobs)) {
+        rc = set_boundary(view->path, objects, bundle, error);
+        if (rc == 0) {
+            rc = restore_leave_out_purged(&view->rewrite, view->account, &blobs, error);
+        }
+    }
+    id_set_release(&blobs);
+    return rc;
+}
+
+static int fill_view(struct restore_view *view, struct account *account,
+                     const struct bundle *bundle, struct store_error *error)
 {
     struct store *store = account->store;
-    g_autofree char *path = store_temporary_path(store, error);
-    g_autofree char *cache = g_strconcat(path, "/cache", NULL);
-    struct account *view = NULL;
-    int rc = path == NULL ? error->code : repository_make(path, store->host, error);
+    g_autofree char *cache = g_strconcat(view->path, "/cache", NULL);
+    int rc = repository_make(view->path, store->host, error);
 
     if (rc == 0) {
-        rc = borrow_objects(path, account, error);
+        rc = borrow_objects(view->path, account, error);
     }
     if (rc == 0) {
-        rc = account_open(&view, store, store->host, account->user, path, cache, error);
+        rc = account_open(&view->account, store, store->host, account->user, view->path, cache,
+                          error);
     }
     if (rc == 0) {
-        rc = make_references(view->refs, view->objects, bundle, error);
+        rc = make_references(view->account->refs, view->account->objects, bundle, error);
     }
+    return rc == 0 ? leave_out_purged(view, account, bundle, error) : rc;
+}
+
+int restore_open_view(struct account *account, const struct bundle *bundle,
+                      struct restore_view **out, struct store_error *error)
+{
+    struct restore_view *view = g_new0(struct restore_view, 1);
+    int rc;
+
+    view->path = store_temporary_path(account->store, error);
+    rc = view->path == NULL ? error->code : fill_view(view, account, bundle, error);
     if (rc < 0) {
-        account_unref(view);
-        if (path != NULL) {
-            repository_remove(path);
-        }
+        restore_close_view(view);
         return rc;
     }
     *out = view;
     return 0;
 }
 
-void restore_close_view(struct account *view)
+struct account *restore_view_account(struct restore_view *view)
+{
+    return view->account;
+}
+
+void restore_close_view(struct restore_view *view)
 {
     if (view == NULL) {
         return;
     }
-    g_autofree char *path = g_strdup(view->path);
-
-    account_unref(view);
-    repository_remove(path);
+    rewrite_free(view->rewrite);
+    account_unref(view->account);
+    if (view->path != NULL) {
+        repository_remove(view->path);
+    }
+    g_free(view->path);
+    g_free(view);
 }

@@ -17,6 +17,11 @@
 int purge_count_commits(uint64_t *out, const char *path, struct objects *objects, struct refs *refs,
                         struct store_error *error);
 
+/* Adds to words (char *) what commits may quote of these blobs: their subjects. One that is not
+ * there has none. */
+int purge_words(GPtrArray *words, struct objects *objects, const struct id_set *blobs,
+                struct store_error *error);
+
 /* Adds the blobs, and to words (char *) what commits quote of them: their subjects. The mailbox may
  * exist, or have been deleted: then all of that name are meant. uids: ascending and disjoint.
  * STORE_NOT_FOUND: none of them has ever been there; STORE_BAD_NAME, STORE_CORRUPT, STORE_IO. The

@@ -6,6 +6,7 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/commit.h"
+#include "store/internal/reachable.h"
 #include "store/internal/snapshot_load.h"
 #include "store/restore.h"
 
@@ -48,6 +49,18 @@ char *restore_trailer(const struct commit *commit, const char *name);
 /* The properties of the mailbox at a commit; release them also after a failure. */
 int restore_properties(struct properties *out, struct objects *objects,
                        const struct object_id *commit, struct store_error *error);
+
+/* --- restore_purged.c --- */
+
+struct rewrite;
+/* Whether the database has one of these. */
+bool restore_has_any(struct objects *objects, const struct id_set *blobs);
+/* Moves a view's references to a history without these blobs, which is protected until *out is
+ * freed (it may be set on failure, too). The view's boundary is known. */
+int restore_leave_out_purged(struct rewrite **out, struct account *view, const struct id_set *blobs,
+                             struct store_error *error);
+
+/* --- restore_bundle.c --- */
 
 /* Commits that these tips (struct object_id) lead to and whose parents are not there become the
  * boundary of the history, beside those that are it already. A backup of an account that let old

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -151,6 +152,56 @@ class Retention(Case):
             self.assertNotEqual(self.files_with(SECRET), [])
         admin(self.sandbox, "gc", "alice")
         self.assert_forgotten()
+        self.sandbox.check()
+
+    def test_a_backup_from_before_a_purge_does_not_bring_it_back(self):
+        client = self.fill()
+        client.create("Old")
+        client.uid("COPY", "5:7", "Old")
+        client.append("Old", None, None, b"Subject: last\r\n\r\nbody\r\n")
+        directory = self.sandbox.root / "backups"
+        directory.mkdir()
+        admin(self.sandbox, "backup", "alice", directory)
+        before = list(directory.iterdir())
+        client.delete("Old")
+        self.sandbox.in_git("alice", "INBOX")
+        grave = git(self.repository, "for-each-ref", "--format=%(refname)", "refs/deleted/Old")
+        git(self.repository, "update-ref", "-d", grave.decode().strip())
+        told = admin(self.sandbox, "purge", "alice", "INBOX", "--uid", "6").stdout
+        self.assertIn(b"Backups and clones that were made before still have it", told)
+        self.assert_forgotten()
+        told = admin(self.sandbox, "backup", "alice", directory, "--incremental").stdout
+        self.assertIn(b"all of it is in", told)
+        after = [path for path in directory.iterdir() if path not in before]
+        told = admin(self.sandbox, "backup", "alice", directory, "--incremental").stdout
+        self.assertIn(b"what is new since " + bytes(after[0]), told)
+
+        # One that is there, one that is gone with all its history, and all of them.
+        admin(self.sandbox, "restore", "alice", "INBOX", "--from", *before, "--as", "Copy")
+        self.assert_forgotten()
+        client.select("Copy")
+        self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 10)
+        admin(self.sandbox, "restore", "alice", "Old", "--from", *before)
+        self.assert_forgotten()
+        client.select("Old")
+        self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 3)
+        log = git(self.repository, "log", "--format=%s", "Old").decode()
+        self.assertIn("CREATE mailbox Old", log)
+        self.sandbox.check()
+        admin(self.sandbox, "restore", "alice", "--from", *before, "--replace")
+        self.assert_forgotten()
+        self.sandbox.check()
+
+        # The new backup knows; what else is named does not count.
+        client.logout()
+        self.sandbox.stop()
+        shutil.rmtree(self.repository)
+        admin(self.sandbox, "restore", "alice", "--from", *before, *after)
+        self.assert_forgotten()
+        self.sandbox.start()
+        client = self.sandbox.login()
+        client.select("INBOX")
+        self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 10)
         self.sandbox.check()
 
     def test_a_hold_stops_both(self):
