@@ -473,6 +473,7 @@ static void turn(struct worker *worker)
         receive(worker, g_ptr_array_index(links, i));
     if (links != NULL)
         g_ptr_array_unref(links);
+    store_turn(worker->store);
     refresh_noticed(worker);
     tick(worker, idle);
     step_all(worker);

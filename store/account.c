@@ -31,6 +31,7 @@ int account_open(struct account **out, struct store *store, const struct host *h
         account_unref(account);
         return rc;
     }
+    refs_set_turn(account->refs, &store->turn);
     *out = account;
     return 0;
 }

@@ -22,6 +22,7 @@ struct loose_ref {
     struct ref_stamp stamp;
     struct object_id id; /* zero: not 40 digits */
     bool settled;
+    uint64_t seen; /* the turn in which it was looked at last; 0: none */
 };
 
 struct ref_directory {
@@ -73,6 +74,16 @@ int refs_open(struct refs **out, const char *path, const struct host *host,
     refs->outside = false;
     *out = refs;
     return 0;
+}
+
+uint64_t refs_turn(const struct refs *refs)
+{
+    return refs->turn != NULL ? *refs->turn : 0;
+}
+
+void refs_set_turn(struct refs *refs, const uint64_t *turn)
+{
+    refs->turn = turn;
 }
 
 void refs_close(struct refs *refs)
@@ -261,7 +272,7 @@ static int read_loose(const struct refs *refs, const char *name, struct loose_re
 /* Looks again at a loose file unless what is remembered is certain; NULL when there is none. */
 static const struct loose_ref *look_at_loose(struct refs *refs, const char *name)
 {
-    const struct loose_ref *known = g_hash_table_lookup(refs->loose, name);
+    struct loose_ref *known = g_hash_table_lookup(refs->loose, name);
     struct loose_ref fresh = {.settled = false};
     struct store_error error;
     struct stat status;
@@ -273,6 +284,7 @@ static const struct loose_ref *look_at_loose(struct refs *refs, const char *name
         struct ref_stamp stamp = ref_stamp_of(&status);
 
         if (ref_stamp_equal(&stamp, &known->stamp)) {
+            known->seen = refs_turn(refs);
             return known;
         }
     }
@@ -286,8 +298,19 @@ static const struct loose_ref *look_at_loose(struct refs *refs, const char *name
     if (known == NULL || !object_id_equal(&known->id, &fresh.id)) {
         refs->outside = true;
     }
+    fresh.seen = refs_turn(refs);
     remember(refs, name, &fresh);
     return g_hash_table_lookup(refs->loose, name);
+}
+
+/* What this turn has already seen of it; NULL: nothing. */
+static const struct loose_ref *seen_in_turn(const struct refs *refs, const char *name)
+{
+    uint64_t turn = refs_turn(refs);
+    bool believed = turn != 0 && turn != refs->doubted;
+    const struct loose_ref *known = believed ? g_hash_table_lookup(refs->loose, name) : NULL;
+
+    return known != NULL && known->seen == turn ? known : NULL;
 }
 
 static int no_value(const char *name, struct store_error *error)
@@ -327,7 +350,10 @@ int refs_read(struct refs *refs, const char *name, struct object_id *out, struct
     if (result < 0) {
         return result;
     }
-    const struct loose_ref *loose = look_at_loose(refs, name);
+    const struct loose_ref *loose = seen_in_turn(refs, name);
+    if (loose == NULL) {
+        loose = look_at_loose(refs, name);
+    }
     if (loose != NULL) {
         *out = loose->id;
         return object_id_is_zero(out) ? no_value(name, error) : 0;

@@ -738,6 +738,7 @@ static int commit_single(struct refs *refs, const struct ref_update *update, boo
 
 static int begin(struct refs *refs, struct store_error *error)
 {
+    refs->doubted = refs_turn(refs);
     int result = refs_settle(refs, error);
 
     if (result == 0) {

@@ -280,6 +280,11 @@ uint64_t store_written(const struct store *store)
     return store->journaling != NULL ? journaling_written(store->journaling) : 0;
 }
 
+void store_turn(struct store *store)
+{
+    store->turn++;
+}
+
 unsigned store_packs(const struct store *store)
 {
     GHashTableIter iterator;

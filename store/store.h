@@ -103,6 +103,10 @@ uint64_t store_written(const struct store *store);
 /* Packs of the open accounts, as far as they have been looked for. */
 unsigned store_packs(const struct store *store);
 
+/* For whoever works in turns: until the next call, where somebody else has moved a mailbox's branch
+ * since it was looked at need not be noticed. Who never calls it sees that at once. */
+void store_turn(struct store *store);
+
 /* Makes every change so far durable. On failure nothing since the last success may be
  * acknowledged. Cheap when nothing changed. */
 int store_sync(struct store *store, struct store_error *error);

@@ -276,6 +276,30 @@ START_TEST(test_refs__see_what_others_write_at_once)
 }
 END_TEST
 
+START_TEST(test_refs__are_looked_at_once_in_a_turn)
+{
+    uint64_t turn = 1;
+
+    ck_assert_int_eq(move("refs/heads/A", none, commits[0]), 0);
+    refs_set_turn(refs, &turn);
+    ck_assert_int_eq(value("refs/heads/A"), 0);
+    ck_assert(GIT(repository, "update-ref", "refs/heads/A", commit_hex[1]));
+    ck_assert_int_eq(value("refs/heads/A"), 0);
+    turn++;
+    ck_assert_int_eq(value("refs/heads/A"), 1);
+
+    /* Who has tried to move it must see why that failed. */
+    ck_assert(GIT(repository, "update-ref", "refs/heads/A", commit_hex[2]));
+    ck_assert_int_eq(value("refs/heads/A"), 1);
+    ck_assert_int_eq(move("refs/heads/A", commits[1], commits[0]), STORE_CONFLICT);
+    ck_assert_int_eq(value("refs/heads/A"), 2);
+    turn++;
+    ck_assert_int_eq(value("refs/heads/A"), 2);
+    ck_assert_int_eq(move("refs/heads/A", commits[2], commits[0]), 0);
+    ck_assert_int_eq(value("refs/heads/A"), 0);
+}
+END_TEST
+
 START_TEST(test_refs__changed_by_others_are_noticed_and_our_own_are_not)
 {
     struct ref_update both[] = {{"refs/heads/A", commits[0], commits[1]},
@@ -752,6 +776,7 @@ int main(void)
     tcase_add_test(tests, test_refs__packed_by_git_are_read_moved_and_deleted);
     tcase_add_test(tests, test_refs__are_listed_sorted_loose_over_packed);
     tcase_add_test(tests, test_refs__see_what_others_write_at_once);
+    tcase_add_test(tests, test_refs__are_looked_at_once_in_a_turn);
     tcase_add_test(tests, test_refs__changed_by_others_are_noticed_and_our_own_are_not);
     tcase_add_test(tests, test_refs__locked_by_another_conflict_after_a_wait);
     tcase_add_test(tests, test_refs__in_each_others_way_conflict);

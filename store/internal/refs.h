@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "store/error.h"
 #include "store/host.h"
@@ -18,6 +19,10 @@ struct refs;
 int refs_open(struct refs **out, const char *path, const struct host *host,
               struct store_error *error);
 void refs_close(struct refs *refs); /* accepts NULL */
+
+/* While *turn (borrowed; 0: never) stays the same, refs_read() believes what it saw of a loose
+ * reference. At first it looks each time. */
+void refs_set_turn(struct refs *refs, const uint64_t *turn);
 
 /* STORE_NOT_FOUND when there is no such reference; STORE_CORRUPT when it is not 40 digits. Sees
  * what others wrote: a stat (loose file, then packed-refs) decides whether to read again. */

@@ -53,13 +53,15 @@ struct refs {
     GBytes *packed_text;     /* of packed-refs as last read; NULL: no file */
     struct ref_stamp packed_stamp;
     bool packed_settled;
-    bool outside;        /* somebody else changed something, not reported yet */
-    GHashTable *dirty;   /* char *path: directories to fsync */
-    GPtrArray *locks;    /* struct ref_lock, owned */
-    char *locks_path;    /* of annal-locks.XXXXXXXX; NULL: none yet */
-    int locks_fd;        /* -1: none yet */
-    bool lazy;           /* refs_commit_lazily() is under way */
-    GArray *interrupted; /* struct ref_change: must be taken back first; NULL: none */
+    bool outside;         /* somebody else changed something, not reported yet */
+    GHashTable *dirty;    /* char *path: directories to fsync */
+    GPtrArray *locks;     /* struct ref_lock, owned */
+    char *locks_path;     /* of annal-locks.XXXXXXXX; NULL: none yet */
+    int locks_fd;         /* -1: none yet */
+    const uint64_t *turn; /* refs_set_turn(); NULL: none */
+    uint64_t doubted;     /* the turn in which a commit began: look again, it may have failed */
+    bool lazy;            /* refs_commit_lazily() is under way */
+    GArray *interrupted;  /* struct ref_change: must be taken back first; NULL: none */
 };
 
 /* A struct ref_update with room for its name. */
@@ -90,6 +92,9 @@ int ref_current(struct refs *refs, const char *name, struct object_id *out,
 
 /* Reads packed-refs again if it may have changed. ours: a change is not somebody else's. */
 int refs_load_packed(struct refs *refs, bool ours, struct store_error *error);
+
+/* 0: nothing is believed. */
+uint64_t refs_turn(const struct refs *refs);
 
 /* We ourselves wrote (or, with a zero id, deleted) the loose file. settled: the stamp is trusted at
  * once, since who moves the reference next compares it with the file itself. */

@@ -21,6 +21,7 @@ struct store {
     struct maintenance *maintenance; /* NULL: none */
     struct cache_budget *budget;     /* NULL: none */
     GHashTable *usage;               /* usage_table.h */
+    uint64_t turn;                   /* store_turn() */
 };
 
 /* --- cache_trim.c --- */
