@@ -172,6 +172,7 @@ class FromDovecot(Move):
         maildir(root, messages, uidlist % 9, "0 work\n")
         self.annal("import", "alice", "maildir", root)
         client = self.sandbox.login()
+        idle = self.idle()
         response(client.select("INBOX"))
         response(client.uid("STORE", "2,3", "+FLAGS", "(\\Flagged)"))
         response(client.uid("STORE", "4", "+FLAGS", "(\\Deleted)"))
@@ -190,8 +191,10 @@ class FromDovecot(Move):
             os.utime(path, (1600000000 + i,) * 2)
         (root / "dovecot-uidlist").write_text(uidlist % 11 + "9 :9.M.host\n10 :10.M.host\n")
 
+        self.told(idle, b" 8 EXISTS")
         told = self.annal("import", "alice", "maildir", root).stdout
         self.assertIn(b"2 messages", told)
+        self.told(idle, b" 10 EXISTS", b"UID 1 ", b"work")
         self.assertIn(b"got the flags that they have in the source now: 1\n", told)
         self.assertIn(b"flags were changed here since, left as they are: 1\n", told)
         self.assertIn(b"deleted or moved here since, left out: 1\n", told)
@@ -199,6 +202,8 @@ class FromDovecot(Move):
         told = self.annal("import", "alice", "maildir", root, "--delete-gone").stdout
         self.assertIn(b"0 messages", told)
         self.assertIn(b"gone in the source, removed: 2\n", told)
+        self.told(idle, b" EXPUNGE")
+        idle.shutdown()
         expected = {1: {"\\Seen", "work"}, 2: {"\\Flagged"}, 3: {"\\Flagged"}, 7: set(), 8: set(),
                     9: set(), 10: set(), 11: set()}
         # 9 was given to what was delivered here.
@@ -210,6 +215,56 @@ class FromDovecot(Move):
         log = self.annal("log", "alice", "INBOX", "--json").stdout.decode()
         self.assertIn("EXPUNGE uid 5:6", log)
         self.assertIn('"import"', log)
+
+    def idle(self):
+        """A client that waits for what happens to INBOX."""
+        client = self.sandbox.login()
+        response(client.enable("QRESYNC"))
+        response(client.select("INBOX"))
+        client.send(b"X1 IDLE\r\n")
+        self.assertTrue(client.readline().startswith(b"+"))
+        return client
+
+    def told(self, client, *expected):
+        """Reads until all of these have come."""
+        wanted = list(expected)
+        said = b""
+        while wanted:
+            line = client.readline()
+            self.assertTrue(line, said)
+            said += line
+            if b"VANISHED" in line:
+                line += b" EXPUNGE"
+            wanted = [text for text in wanted if text not in line]
+
+    def test_what_is_acknowledged_meanwhile_is_there(self):
+        """INBOX takes the source's UIDs over while its very first messages arrive."""
+        root = self.sandbox.root / "Maildir"
+        messages = [("cur", f"{i}.M.host:2,", b"Subject: imported %d\n\n" % i, 1600000000 + i)
+                    for i in range(1, 4)]
+        maildir(root, messages, "3 V1275660208 N4\n" +
+                "".join(f"{i} :{i}.M.host\n" for i in range(1, 4)))
+        for attempt in range(6):
+            user = self.user(f"racer{attempt}")
+            client = self.sandbox.login(user)
+            process = subprocess.Popen([PROGRAM, "import", user, "maildir", root, "--data",
+                                        self.sandbox.data], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE)
+            acknowledged = set()
+            while process.poll() is None or len(acknowledged) < 3:
+                subject = b"Subject: mine %d" % len(acknowledged)
+                if client.append("INBOX", None, None, subject + b"\r\n\r\n")[0] == "OK":
+                    acknowledged.add(subject)
+            told = process.communicate()[1]
+            self.assertEqual(process.returncode, 0, told)
+            client.logout()
+            client = self.sandbox.login(user)
+            subjects = [octets.split(b"\r")[0] for octets in bodies(client, "INBOX").values()]
+            client.logout()
+            self.assertEqual(sorted(subjects), sorted([*acknowledged] + [
+                b"Subject: imported %d" % i for i in range(1, 4)]))
+            self.assertEqual(git(self.sandbox.repositories[user], "for-each-ref", "refs/deleted"),
+                             b"")
 
     def test_mailboxes_with_mail_get_new_uids_and_say_so(self):
         root = self.sandbox.root / "Maildir"
