@@ -543,6 +543,8 @@ enum link_return link_take_back(struct link *link)
     pthread_mutex_lock(&link->lock);
     enum link_return how = link->returned;
 
+    /* What comes from now on is told again: while it is lent nothing is collected. */
+    link->at_event_loop = false;
     link->returned = LINK_RETURN_NOT;
     if (link->lent != NULL && has_output(link)) {
         link->lent = NULL;

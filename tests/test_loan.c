@@ -146,6 +146,45 @@ START_TEST(is_taken_back_when_output_came_before_the_worker_saw_it)
 }
 END_TEST
 
+/* Whether the event loop is told something. */
+static bool is_told(void)
+{
+    GPtrArray *links = link_queue_take(event_loop);
+    bool told = links != NULL;
+
+    if (told) {
+        ck_assert_uint_eq(links->len, 1);
+        g_ptr_array_unref(links);
+    }
+    return told;
+}
+
+START_TEST(what_was_told_while_it_was_lent_does_not_keep_later_news_back)
+{
+    GQueue pieces = G_QUEUE_INIT;
+    GQueue collected = G_QUEUE_INIT;
+    bool has_input;
+
+    /* The socket had news first: it was lent before the event loop came to its queue. */
+    link_want_loan(linked, true);
+    ck_assert(link_lend(linked, &transport));
+    ck_assert(is_told());
+    ck_assert_int_eq(link_take_back(linked), LINK_RETURN_NOT);
+    add(&pieces, 3, 'x');
+    link_deliver(linked, &pieces, LINK_AFTER_NOTHING, false, &has_input);
+    ck_assert(is_told());
+    ck_assert_int_eq(link_take_back(linked), LINK_RETURN_OPEN);
+    link_collect(linked, &collected);
+    g_bytes_unref(g_queue_pop_head(&collected));
+    /* The same when the worker has it. */
+    lend();
+    ck_assert(is_told());
+    ck_assert_int_eq(link_take_back(linked), LINK_RETURN_NOT);
+    give_back(&pieces, LINK_AFTER_CLOSE, LINK_RETURN_OPEN);
+    ck_assert(is_told());
+}
+END_TEST
+
 START_TEST(reads_until_the_socket_is_empty)
 {
     lend();
@@ -292,6 +331,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, is_lent_when_it_is_wanted_and_no_output_waits);
     tcase_add_test(tcase, is_taken_back_when_output_came_before_the_worker_saw_it);
+    tcase_add_test(tcase, what_was_told_while_it_was_lent_does_not_keep_later_news_back);
     tcase_add_test(tcase, reads_until_the_socket_is_empty);
     tcase_add_test(tcase, sees_the_end_that_came_with_the_last_octets);
     tcase_add_test(tcase, sends_an_answer_and_goes_on);
