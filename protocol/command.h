@@ -144,6 +144,8 @@ enum fetch_item_kind {
     FETCH_BODY, /* BODY without a section */
     FETCH_BODYSTRUCTURE,
     FETCH_MODSEQ,
+    FETCH_EMAILID, /* RFC 8474 */
+    FETCH_THREADID,
     FETCH_SECTION,       /* BODY[...], BODY.PEEK[...] */
     FETCH_RFC822,        /* as BODY[] but named RFC822 in the answer */
     FETCH_RFC822_HEADER, /* as BODY.PEEK[HEADER] */
@@ -197,10 +199,12 @@ enum search_key_kind {
     SEARCH_RECENT,
     SEARCH_NEW,     /* RECENT UNSEEN */
     SEARCH_KEYWORD, /* text */
-    SEARCH_HEADER,  /* header (field name), text; SUBJECT, FROM, TO, CC, BCC are these too */
-    SEARCH_BODY,    /* text */
-    SEARCH_TEXT,    /* text */
-    SEARCH_BEFORE,  /* day; internal date */
+    SEARCH_EMAILID, /* text (RFC 8474) */
+    SEARCH_THREADID,
+    SEARCH_HEADER, /* header (field name), text; SUBJECT, FROM, TO, CC, BCC are these too */
+    SEARCH_BODY,   /* text */
+    SEARCH_TEXT,   /* text */
+    SEARCH_BEFORE, /* day; internal date */
     SEARCH_ON,
     SEARCH_SINCE,
     SEARCH_SENTBEFORE, /* day; Date field */

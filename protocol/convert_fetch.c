@@ -219,6 +219,8 @@ static bool convert_item(struct conversion *conversion, struct argument_cursor *
         {"BODY", FETCH_BODY},
         {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE},
         {"MODSEQ", FETCH_MODSEQ},
+        {"EMAILID", FETCH_EMAILID},
+        {"THREADID", FETCH_THREADID},
         {"RFC822", FETCH_RFC822},
         {"RFC822.HEADER", FETCH_RFC822_HEADER},
         {"RFC822.TEXT", FETCH_RFC822_TEXT},

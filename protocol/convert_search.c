@@ -17,6 +17,7 @@ enum key_argument {
     KEY_ARGUMENT_POSITIVE,
     KEY_ARGUMENT_SET,
     KEY_ARGUMENT_KEYWORD,
+    KEY_ARGUMENT_OBJECT,
     KEY_ARGUMENT_MODSEQ,
 };
 
@@ -41,6 +42,7 @@ static const struct key_spec key_specs[] = {
     {"CC", SEARCH_HEADER, KEY_ARGUMENT_TEXT, false, 0, "Cc"},
     {"DELETED", SEARCH_FLAG, KEY_ARGUMENT_NONE, false, DELETED, NULL},
     {"DRAFT", SEARCH_FLAG, KEY_ARGUMENT_NONE, false, DRAFT, NULL},
+    {"EMAILID", SEARCH_EMAILID, KEY_ARGUMENT_OBJECT, false, 0, NULL},
     {"FLAGGED", SEARCH_FLAG, KEY_ARGUMENT_NONE, false, FLAGGED, NULL},
     {"FROM", SEARCH_HEADER, KEY_ARGUMENT_TEXT, false, 0, "From"},
     {"HEADER", SEARCH_HEADER, KEY_ARGUMENT_HEADER, false, 0, NULL},
@@ -60,6 +62,7 @@ static const struct key_spec key_specs[] = {
     {"SMALLER", SEARCH_SMALLER, KEY_ARGUMENT_NUMBER, false, 0, NULL},
     {"SUBJECT", SEARCH_HEADER, KEY_ARGUMENT_TEXT, false, 0, "Subject"},
     {"TEXT", SEARCH_TEXT, KEY_ARGUMENT_TEXT, false, 0, NULL},
+    {"THREADID", SEARCH_THREADID, KEY_ARGUMENT_OBJECT, false, 0, NULL},
     {"TO", SEARCH_HEADER, KEY_ARGUMENT_TEXT, false, 0, "To"},
     {"UID", SEARCH_UID, KEY_ARGUMENT_SET, false, 0, NULL},
     {"UNANSWERED", SEARCH_FLAG, KEY_ARGUMENT_NONE, true, ANSWERED, NULL},
@@ -201,6 +204,19 @@ static bool take_keyword(struct builder *builder, struct search_key *key)
     return true;
 }
 
+/* objectid = 1*255(ALPHA / DIGIT / "_" / "-") */
+static bool take_object(struct builder *builder, struct search_key *key)
+{
+    if (!take_keyword(builder, key))
+        return false;
+    for (size_t i = 0; i < key->text_length; i++) {
+        if (!g_ascii_isalnum(key->text[i]) && key->text[i] != '_' && key->text[i] != '-')
+            return convert_fail(builder->conversion, "An object's id is expected");
+    }
+    return key->text_length <= LIMIT_OBJECT_ID ||
+           convert_fail(builder->conversion, "An object's id is expected");
+}
+
 static bool take_positive(struct builder *builder, uint64_t *out)
 {
     if (!convert_take_number(builder->conversion, &builder->cursor, UINT32_MAX, out))
@@ -234,6 +250,8 @@ static bool take_key_argument(struct builder *builder, const struct key_spec *sp
         return convert_take_set(builder->conversion, &builder->cursor, &key->set);
     case KEY_ARGUMENT_KEYWORD:
         return take_keyword(builder, key);
+    case KEY_ARGUMENT_OBJECT:
+        return take_object(builder, key);
     case KEY_ARGUMENT_MODSEQ:
         return take_modseq(builder, &key->number);
     }

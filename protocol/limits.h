@@ -14,6 +14,7 @@ enum {
     LIMIT_LIST = 100000, /* elements of one command, all lists together */
     LIMIT_SEARCH_KEYS = 20000,
     LIMIT_SORT_CRITERIA = 20,
+    LIMIT_OBJECT_ID = 255,        /* RFC 8474 */
     LIMIT_FLAGS = 200,            /* flags in one list of them */
     LIMIT_APPEND_MESSAGES = 1000, /* of one APPEND */
     LIMIT_ID_FIELDS = 30,         /* RFC 2971 3.3 */

@@ -15,7 +15,7 @@ static void write_unseen(struct session *session)
                                index + 1);
 }
 
-static void describe_mailbox(struct session *session)
+static void describe_mailbox(struct session *session, const char *name)
 {
     const struct snapshot *view = session->view;
     session_write_mailbox_flags(session, view);
@@ -27,6 +27,9 @@ static void describe_mailbox(struct session *session)
                            "* OK [HIGHESTMODSEQ %" G_GUINT64_FORMAT "] Highest\r\n",
                            snapshot_uid_validity(view), snapshot_uid_next(view),
                            snapshot_highest_modseq(view));
+    g_string_append(session_out(session), "* OK [MAILBOXID (");
+    past_name_write_id(session_out(session), name, session->mailbox);
+    g_string_append(session_out(session), ")] Its id\r\n");
 }
 
 static void close_selected(struct session *session)
@@ -84,7 +87,7 @@ static int select_mailbox(struct session *session, struct run *run, struct store
         session->read_only ? mailbox_recent_from(mailbox) : mailbox_take_recent(mailbox);
     session_add_recent(session, recent, snapshot_uid_next(session->view));
     session_set_state(session, SESSION_STATE_SELECTED);
-    describe_mailbox(session);
+    describe_mailbox(session, arguments->mailbox);
     code = begin_resync(session, run, error);
     if (code != STORE_OK)
         session_unselect(session);
@@ -164,6 +167,21 @@ static enum run_status finish_change(struct session *session, struct run *run, i
     return session_finish(session, run, "OK", NULL, text);
 }
 
+/* RFC 8474 4.1. Whoever made it may have lost it again. */
+static enum run_status finish_create(struct session *session, struct run *run)
+{
+    const char *name = run->command->create.mailbox;
+    struct mailbox *mailbox = NULL;
+    struct store_error ignored;
+    g_autoptr(GString) code = g_string_new("MAILBOXID (");
+    if (past_name_open(session, name, &mailbox, NULL, &ignored) != STORE_OK)
+        return session_finish(session, run, "OK", NULL, "Mailbox created");
+    past_name_write_id(code, name, mailbox);
+    g_string_append_c(code, ')');
+    mailbox_unref(mailbox);
+    return session_finish(session, run, "OK", code->str, "Mailbox created");
+}
+
 enum run_status run_create(struct session *session, struct run *run)
 {
     const char *special_use = run->command->create.special_use;
@@ -182,7 +200,9 @@ enum run_status run_create(struct session *session, struct run *run)
     if (code == STORE_FORBIDDEN && use != SPECIAL_USE_NONE)
         return session_finish(session, run, "NO", "USEATTR",
                               "Another mailbox has that special use");
-    return finish_change(session, run, code, &error, "Mailbox created");
+    if (code != STORE_OK)
+        return session_fail(session, run, &error, false);
+    return finish_create(session, run);
 }
 
 enum run_status run_delete(struct session *session, struct run *run)

@@ -23,6 +23,8 @@ bool fetch_item_needs_octets(const struct fetch_item *item)
     case FETCH_BODY:
     case FETCH_BODYSTRUCTURE:
     case FETCH_MODSEQ:
+    case FETCH_EMAILID:
+    case FETCH_THREADID:
     case FETCH_ITEM_COUNT:
         return false;
     }
@@ -164,6 +166,14 @@ void fetch_item_write(struct session_message *message, const struct fetch_item *
     case FETCH_MODSEQ:
         write_number(out, "MODSEQ (", message->message.modseq);
         g_string_append_c(out, ')');
+        break;
+    case FETCH_EMAILID:
+        g_string_append(out, "EMAILID (");
+        session_write_email_id(out, &message->message);
+        g_string_append_c(out, ')');
+        break;
+    case FETCH_THREADID:
+        g_string_append(out, "THREADID NIL");
         break;
     case FETCH_ENVELOPE:
     case FETCH_BODY:

@@ -10,6 +10,7 @@ enum { SEARCH_MANY = 64 };
 struct search_leaf {
     GArray *ranges;           /* SEQUENCE, UID: resolved */
     uint64_t keywords;        /* KEYWORD: its bit, or none */
+    struct object_id blob;    /* EMAILID; zero: of no message */
     struct text_match *match; /* HEADER, BODY, TEXT */
     size_t field;             /* HEADER, SENT*: its place in the source */
 };
@@ -49,6 +50,8 @@ static enum search_cost key_cost(const struct search_key *key)
     case SEARCH_RECENT:
     case SEARCH_NEW:
     case SEARCH_KEYWORD:
+    case SEARCH_EMAILID:
+    case SEARCH_THREADID:
     case SEARCH_BEFORE:
     case SEARCH_ON:
     case SEARCH_SINCE:
@@ -82,6 +85,8 @@ static void prepare_leaf(struct search *search, const struct search_key *key,
         if (snapshot_keyword_find(view, key->text, &keyword)) {
             leaf->keywords = UINT64_C(1) << keyword;
         }
+    } else if (key->kind == SEARCH_EMAILID) {
+        session_parse_email_id(&leaf->blob, key->text);
     } else if (key->kind == SEARCH_HEADER) {
         leaf->field = search_source_use(&search->source, key->header);
         leaf->match = text_match_new(key->text, key->text_length);
@@ -213,6 +218,10 @@ static bool test_snapshot(const struct search *search, const struct message *mes
         return session_is_recent(search->session, message) && (message->flags & MESSAGE_SEEN) == 0;
     case SEARCH_KEYWORD:
         return (message->keywords & leaf->keywords) != 0;
+    case SEARCH_EMAILID:
+        return object_id_equal(&message->blob, &leaf->blob);
+    case SEARCH_THREADID:
+        return false;
     case SEARCH_BEFORE:
         return date_of(message->internal_date, message->zone) < key->day;
     case SEARCH_ON:

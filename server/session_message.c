@@ -177,6 +177,22 @@ int session_message_structure(struct session_message *message, const struct stru
     return result;
 }
 
+void session_write_email_id(GString *out, const struct message *message)
+{
+    char hex[OBJECT_ID_HEX + 1];
+
+    object_id_format(&message->blob, hex);
+    g_string_append_c(out, 'M');
+    g_string_append(out, hex);
+}
+
+void session_parse_email_id(struct object_id *out, const char *text)
+{
+    if (*text != 'M' || !object_id_parse(out, text + 1)) {
+        *out = (struct object_id){{0}};
+    }
+}
+
 GArray *session_message_uids(const struct session *session, const GArray *indexes)
 {
     GArray *uids = g_array_sized_new(FALSE, FALSE, sizeof(uint32_t), indexes->len);

@@ -54,6 +54,11 @@ int session_message_summary(struct session_message *message, const struct summar
 int session_message_structure(struct session_message *message, const struct structure **out,
                               struct store_error *error);
 
+/* A message's EMAILID (RFC 8474): by its octets, so that a copy has the same one. *out is zero if
+ * the text is no such id. */
+void session_write_email_id(GString *out, const struct message *message);
+void session_parse_email_id(struct object_id *out, const char *text);
+
 /* The UIDs (a new array of uint32_t) of messages of the view, given by their indexes. */
 GArray *session_message_uids(const struct session *session, const GArray *indexes);
 

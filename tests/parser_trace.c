@@ -62,9 +62,10 @@ static void add_append(GString *out, const struct append_arguments *append)
 
 static void add_item(GString *out, const struct fetch_item *item)
 {
-    static const char *const names[] = {"UID",      "FLAGS",  "INTERNALDATE",  "SIZE",
-                                        "ENVELOPE", "BODY",   "BODYSTRUCTURE", "MODSEQ",
-                                        "SECTION",  "RFC822", "RFC822.HEADER", "RFC822.TEXT"};
+    static const char *const names[] = {"UID",           "FLAGS",      "INTERNALDATE",  "SIZE",
+                                        "ENVELOPE",      "BODY",       "BODYSTRUCTURE", "MODSEQ",
+                                        "EMAILID",       "THREADID",   "SECTION",       "RFC822",
+                                        "RFC822.HEADER", "RFC822.TEXT"};
     static const char *const texts[] = {"", "HEADER", "TEXT", "MIME"};
     static const char *const fields[] = {"", ".FIELDS", ".NOT"};
 
@@ -106,9 +107,10 @@ static void add_store(GString *out, const struct store_arguments *store)
 static void add_key(GString *out, const struct search_key *key, size_t index)
 {
     static const char *const names[] = {
-        "AND",        "OR",      "NOT",       "ALL",    "SEQUENCE", "UID",    "FLAG",    "RECENT",
-        "NEW",        "KEYWORD", "HEADER",    "BODY",   "TEXT",     "BEFORE", "ON",      "SINCE",
-        "SENTBEFORE", "SENTON",  "SENTSINCE", "LARGER", "SMALLER",  "OLDER",  "YOUNGER", "MODSEQ"};
+        "AND",    "OR",      "NOT",     "ALL",     "SEQUENCE",   "UID",    "FLAG",
+        "RECENT", "NEW",     "KEYWORD", "EMAILID", "THREADID",   "HEADER", "BODY",
+        "TEXT",   "BEFORE",  "ON",      "SINCE",   "SENTBEFORE", "SENTON", "SENTSINCE",
+        "LARGER", "SMALLER", "OLDER",   "YOUNGER", "MODSEQ"};
 
     g_string_append_printf(out, " %s", names[key->kind]);
     if (key->skip != index + 1)

@@ -137,6 +137,16 @@ static bool match_number(struct script *script, const char *pattern, const char 
     return good;
 }
 
+/* An object's id, remembered. */
+static bool match_id(struct script *script, const char *pattern, const char *text, const char *set)
+{
+    size_t length = strspn(text, "0123456789-_" G_CSET_A_2_Z G_CSET_a_2_z);
+    bool good = length > 0 && match(script, pattern, text + length);
+    if (good)
+        g_hash_table_insert(script->variables, g_strdup(set), g_strndup(text, length));
+    return good;
+}
+
 static bool match(struct script *script, const char *pattern, const char *text)
 {
     for (;; pattern++, text++) {
@@ -154,6 +164,11 @@ static bool match(struct script *script, const char *pattern, const char *text)
             return match_number(script, pattern + 4, text, NULL, NULL);
         if ((name = take_argument(pattern, "$SET", &rest)) != NULL) {
             bool good = match_number(script, rest, text, name, NULL);
+            g_free(name);
+            return good;
+        }
+        if ((name = take_argument(pattern, "$ID", &rest)) != NULL) {
+            bool good = match_id(script, rest, text, name);
             g_free(name);
             return good;
         }

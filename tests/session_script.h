@@ -31,6 +31,7 @@
  *     $ANY                    any octets of the line, also none
  *     $NUM                    digits
  *     $SET(X)                 digits, remembered as X
+ *     $ID(X)                  letters, digits, "-" and "_", remembered as X
  *     $MORE(X)                digits that are a greater number than X
  *     $SIZE(NAME)  $MESSAGE(NAME)
  * In both: $GET(X). Any other '$' is itself. When a script ends, every client has read all.

@@ -82,14 +82,14 @@ static void log_in(void)
     g_free(say("ENABLE CONDSTORE", "OK"));
 }
 
-/* Without what is of one session only. */
+/* Without what is of one session, or of one name, only. */
 static char *without_recent(const char *text)
 {
     g_auto(GStrv) lines = g_strsplit(text, "\r\n", -1);
     GString *out = g_string_new(NULL);
 
     for (char **line = lines; *line != NULL; line++) {
-        if (!g_str_has_suffix(*line, " RECENT")) {
+        if (!g_str_has_suffix(*line, " RECENT") && strstr(*line, "[MAILBOXID ") == NULL) {
             g_string_append_printf(out, "%s\n", *line);
         }
     }
