@@ -111,10 +111,11 @@ class Bench:
         say(f"  {work.name}: {took:.1f} s" + f" (round {work.done})" * (work.times > 1))
 
     def further_rounds(self):
-        """When every row has been measured: second rounds of all, then third ones, as far as each
-        ends in time. So a row's rounds are minutes apart, and no row waits for its first."""
+        """When every row has been measured: second rounds of all, then third ones, the shortest
+        first and as far as each ends in time. So no row waits for its first round, and what
+        disturbs the machine for a while disturbs one round."""
         for done in range(1, self.scale.rounds):
-            for work in self.repeated:
+            for work in sorted(self.repeated, key=lambda work: work.longest):
                 if work.done == done < work.times and work.turns() and \
                         time.monotonic() + work.longest < self.end:
                     self.one_round(work)
@@ -164,7 +165,7 @@ class Bench:
             command = [self.lmtp_generator, "--gate", "--port", server.lmtp_port, *options]
         else:
             command = [self.generator, "--gate", "--port", server.tls_port if tls else server.port,
-                       *(["--tls"] if tls else []), *options]
+                       *(["--tls"] if tls else []), "--patience", self.scale.patience, *options]
         os.sync()  # nobody pays for what another one left to write
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -2,6 +2,7 @@
 import json
 import math
 import statistics
+import sys
 
 
 def median(values):
@@ -255,3 +256,40 @@ def plot(series, title):
         out.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 14 + 18 * number}" '
                    f'fill="{colour}">{name}</text>')
     return "\n".join(out + ["</svg>"]) + "\n"
+
+
+# --- the table of a document ---
+
+COLUMNS = (("Annal", "annal"), ("mdbox", "mdbox always"), ("sdbox", "sdbox always"),
+           ("Maildir", "maildir always"), ("mdbox*", "mdbox optimized"))
+
+
+def markdown(figures):
+    """What --json has written as a table: a line an operation, the ratio to the first server that
+    it is compared with, and the most that it can be."""
+    found = {operation["name"]: operation for operation in figures["operations"]
+             if "annal" in operation["servers"]}
+    columns = [(title, key) for title, key in COLUMNS
+               if any(key in operation["servers"] for operation in found.values())]
+    lines = [["operation", *(title for title, _ in columns), "better than Dovecot", "at most"],
+             ["---"] * (len(columns) + 3)]
+    for name, operation in found.items():
+        servers = operation["servers"]
+        rows = [row for row in figures["rows"] if row["name"].startswith(f"{name}, against ")]
+        cells = [short(servers[key]["median"]) if key in servers else "" for _, key in columns]
+        cells[0] += f" {operation['unit']}"
+        against = rows[0]["name"].partition(", against ")[2] if rows else ""
+        peers = [key for _, key in columns if rows and key != "annal" and key in servers
+                 and servers[key]["median"] == rows[0]["peer"]]
+        lines.append([name, *cells,
+                      f"{rows[0]['ratio']:.2f}x" + (f" ({against})" if not peers else "")
+                      if rows else "",
+                      f"{rows[0]['ceiling']:.1f}x" if rows and rows[0]["ceiling"] else ""])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: report.py FIGURES.json")
+    with open(sys.argv[1], encoding="utf-8") as figures_file:
+        print(markdown(json.load(figures_file)))

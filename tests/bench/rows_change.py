@@ -101,12 +101,14 @@ def append_pipelined(bench):
 # --- flags ---
 
 def measure_stores(bench, operation, servers, clients, durable=True):
+    messages = bench.scale.small // (1 if bench.scale.everything else clients)
+
     def measure(server):
         user = server.new_users(clients)
-        bench.seed(server, user, bench.scale.small, 1000, clients=clients)
+        bench.seed(server, user, messages, 1000, clients=clients)
         bench.record(operation, server, bench.drive(
             server, "--user", user, "--clients", clients, "--prepare", "SELECT INBOX", "--do",
-            r"STORE %s %fFLAGS (\Flagged)", "--range", bench.scale.small, "--warmup", 3,
+            r"STORE %s %fFLAGS (\Flagged)", "--range", messages, "--warmup", 3,
             "--seconds", bench.seconds(server), changes=True), server.key.partition(" relaxed")[0])
 
     servers = bench.bounded(operation, servers, clients, 1 if durable else 0)
@@ -151,4 +153,4 @@ def bulk(bench):
                    prepare=["SELECT Copied", r"STORE 1:* +FLAGS.SILENT (\Deleted)"],
                    changes=True)
 
-    bench.repeat("bulk changes", bench.chosen(*bench.scale.durable), measure)
+    bench.repeat("bulk changes", bench.chosen(*bench.scale.bulk_peers), measure)

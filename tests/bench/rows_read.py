@@ -97,4 +97,4 @@ def bodies(bench):
                        tls=over_tls)
         bench.time(search, server, user, 'SEARCH BODY "forty tables"', prepare=["SELECT INBOX"])
 
-    bench.repeat("bodies", bench.chosen(*bench.scale.durable), measure)
+    bench.repeat("bodies", bench.chosen(*bench.scale.bulk_peers), measure)
