@@ -32,6 +32,9 @@ def missing():
         return "only root can make namespaces for it"
     if "overlay" not in pathlib.Path("/proc/filesystems").read_text():
         return "there is no overlay file system"
+    if subprocess.run(["unshare", "--mount", "--net", "true"], stderr=subprocess.DEVNULL,
+                      check=False).returncode != 0:
+        return "this root may not make namespaces"
     return None
 
 

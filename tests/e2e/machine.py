@@ -65,6 +65,9 @@ def missing():
     for tool in ("unshare", "nsenter"):
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
+    if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"],
+                      stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        return "this root may not make namespaces"
     return None
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The guide, followed word by word: each command of the README that its sections have for this file,
-in a house of its own where paths, ports and users are what the README says."""
+and the examples of the manual pages, in a house of its own where paths, ports and users are what they
+say."""
 import contextlib
 import datetime
 import imaplib
@@ -319,11 +320,15 @@ class Tour(unittest.TestCase):
 
 
 class Running(Guide):
-    def test_the_configuration_is_good(self):
+    @staticmethod
+    def certify():
         tls = pathlib.Path("/etc/annal/tls")
         tls.mkdir(exist_ok=True)
         for name in ("certificate", "key"):
             shutil.copy(DATA / f"tls/{name}.pem", tls)
+
+    def test_the_configuration_is_good(self):
+        self.certify()
         with Section("Running it") as section:
             pathlib.Path("/etc/annal/annal.conf").write_text(section.take("data = ").text)
         shell("annal serve --check-config")
@@ -401,6 +406,38 @@ class Running(Guide):
         with Section("Measuring") as section:
             (command,) = section.take("scripts/bench").lines()
             look_at(command)
+
+
+class Manuals(Guide):
+    """The examples of the manual pages."""
+
+    @staticmethod
+    def examples(page):
+        text = (SOURCE / "server/man" / page).read_text().split("\n.Sh EXAMPLES\n")[1]
+        text = text.split("\n.Sh ")[0].replace("\\-", "-") + "\n"
+        blocks = re.findall(r"(?ms)^\.Bd .*?\n(.*?)^\.Ed|^\.Dl (.*?\n)", text)
+        return "".join(block + line for block, line in blocks)
+
+    def test_work(self):
+        client = login()
+        response(client.append("INBOX", "", None, b"Subject: x\r\n\r\nx\r\n"))
+        client.logout()
+        wait_until(lambda: "APPEND" in shell("annal log alice INBOX"), what="no commit")
+        shell("annal user del alice")
+        commands = self.examples("annal.1").splitlines()
+        self.assertGreater(len(commands), 4)
+        for command in commands:
+            if command != "annal serve":  # it runs
+                terminal(command, PASSWORD if command.startswith("annal user add") else [])
+        for command in self.examples("annal-store.5").splitlines():
+            # Of another mailbox, whose second-last command was no EXPUNGE.
+            command = command.replace("00/00/01/20", "00/00/00/00").replace("00/06", "00/01")
+            command = command.replace("INBOX~1:", "INBOX~0:")
+            self.assertTrue(shell(f"cd {DATA}/mail/alice.git; sudo -u annal {command}"), command)
+        Running.certify()
+        pathlib.Path("/etc/annal/annal.conf").write_text(self.examples("annal.conf.5"))
+        self.assertIn("history_keep_of", self.examples("annal.conf.5"))
+        shell("annal serve --check-config")
 
 
 class Sandbox(unittest.TestCase):
