@@ -83,7 +83,7 @@ static int read_ids(struct id_set *out, const char *path, const char *name,
     g_autofree char *octets = NULL;
     size_t length;
     int rc = read_file(&octets, &length, path, name, error);
-    struct text text = {octets, octets + length};
+    struct text text = {octets, octets != NULL ? octets + length : NULL};
     struct text line;
 
     while (rc == 0 && octets != NULL && next_line(&text, &line)) {
