@@ -154,7 +154,11 @@ class Guide(unittest.TestCase):
         for line in block.text.splitlines():
             for name, text in replaced.items():
                 line = line.replace(name, text)
-            said.append(shell(line, directory))
+            done = shell(line, directory, ok=False)
+            # The machine of a test has no time service, say: doctor may find something.
+            allowed = (0, 1) if line.startswith("annal doctor") else (0,)
+            self.assertIn(done.returncode, allowed, f"{line}\n{done.stderr.decode()}")
+            said.append(done.stdout.decode())
         return said
 
 
