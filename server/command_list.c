@@ -9,6 +9,7 @@
 #include "protocol/mailbox_name.h"
 #include "protocol/response.h"
 #include "server/past_listing.h"
+#include "server/past_name.h"
 #include "server/session_private.h"
 
 /* A pattern with more octets that stand for themselves than a name can have matches nothing; with
@@ -20,10 +21,11 @@ struct node {
     bool exists;
     bool subscribed;
     enum special_use special_use;
-    bool has_children;     /* a mailbox is below it */
-    bool selected_below;   /* a name that the selection options choose is below it */
-    bool hidden_below;     /* such a name, and no pattern matches it */
-    struct node *superior; /* NULL at the top */
+    bool has_children;       /* a mailbox is below it */
+    bool selected_below;     /* a name that the selection options choose is below it */
+    bool hidden_below;       /* such a name, and no pattern matches it */
+    struct node *superior;   /* NULL at the top */
+    struct object_id commit; /* of the past, where it is known: what the name opens; else zero */
 };
 
 struct listing {
@@ -221,8 +223,17 @@ static void write_list(struct session *session, const struct node *node,
 static void write_status(struct session *session, const struct node *node, uint32_t items)
 {
     struct store_error error = {STORE_OK, ""};
-    if (session_write_status(session, node->name, items, NULL, &error) != 0)
+    struct mailbox *mailbox = NULL;
+    int code;
+    if (object_id_is_zero(&node->commit))
+        code = past_name_open(session, node->name, &mailbox, NULL, &error);
+    else
+        code = past_name_open_commit(session, &node->commit, &mailbox, &error);
+    if (code == STORE_OK)
+        session_write_status_of(session, node->name, mailbox, items);
+    else
         session_log(session, SESSION_LOG_WARNING, "event=status detail=\"%s\"", error.detail);
+    mailbox_unref(mailbox);
 }
 
 static void list_node(struct session *session, const struct listing *listing,
@@ -315,6 +326,7 @@ static int take_past(struct session *session, struct listing *listing, bool *aga
         struct node *node = find_node(listing->nodes, by_name, entry->name);
         node->exists = entry->exists;
         node->has_children = node->has_children || entry->has_children;
+        node->commit = entry->commit;
         mark_superiors(node);
     }
     /* The root is listed by itself. */

@@ -303,13 +303,9 @@ static const struct {
     {STATUS_DELETED_STORAGE, "DELETED-STORAGE"},
 };
 
-int session_write_status(struct session *session, const char *name, uint32_t items,
-                         struct past_progress **progress, struct store_error *error)
+void session_write_status_of(struct session *session, const char *name, struct mailbox *mailbox,
+                             uint32_t items)
 {
-    struct mailbox *mailbox = NULL;
-    int code = past_name_open(session, name, &mailbox, progress, error);
-    if (code != STORE_OK || mailbox == NULL)
-        return code;
     if ((items & STATUS_HIGHESTMODSEQ) != 0)
         session_enable_condstore(session);
     GString *out = session_out(session);
@@ -330,6 +326,16 @@ int session_write_status(struct session *session, const char *name, uint32_t ite
         g_string_append_c(out, ')');
     }
     g_string_append(out, items == 0 ? " ()\r\n" : ")\r\n");
+}
+
+int session_write_status(struct session *session, const char *name, uint32_t items,
+                         struct past_progress **progress, struct store_error *error)
+{
+    struct mailbox *mailbox = NULL;
+    int code = past_name_open(session, name, &mailbox, progress, error);
+    if (code != STORE_OK || mailbox == NULL)
+        return code;
+    session_write_status_of(session, name, mailbox, items);
     mailbox_unref(mailbox);
     return STORE_OK;
 }

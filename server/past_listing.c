@@ -135,7 +135,7 @@ bool past_listing_matches(const struct past_listing *listing, const char *name)
 
 /* --- what there is --- */
 
-static void add_entry(GPtrArray *entries, char *name, bool exists, bool has_children)
+static struct past_entry *add_entry(GPtrArray *entries, char *name, bool exists, bool has_children)
 {
     struct past_entry *entry = g_new0(struct past_entry, 1);
 
@@ -143,6 +143,7 @@ static void add_entry(GPtrArray *entries, char *name, bool exists, bool has_chil
     entry->exists = exists;
     entry->has_children = has_children;
     g_ptr_array_add(entries, entry);
+    return entry;
 }
 
 /* Only days that are asked for become places. */
@@ -185,7 +186,8 @@ static void add_states(GPtrArray *entries, const struct place *place, const GPtr
     for (guint i = 0; place->below && i < states->len; i++) {
         const struct past_state *state = g_ptr_array_index(states, i);
 
-        add_entry(entries, g_strconcat(place->name, "/", state->name, NULL), true, false);
+        add_entry(entries, g_strconcat(place->name, "/", state->name, NULL), true, false)->commit =
+            state->commit;
     }
 }
 

@@ -10,6 +10,7 @@
 #define ANNAL_SERVER_PAST_LISTING_H
 
 #include "server/session_private.h"
+#include "store/object_id.h"
 
 struct past_listing;
 
@@ -22,6 +23,7 @@ struct past_entry {
     char *name;
     bool exists;
     bool has_children;
+    struct object_id commit; /* the state that the name opens; zero: not known */
 };
 
 /* The next names: *entries becomes a new array of struct past_entry *, with a free function, in the

@@ -104,6 +104,16 @@ int past_name_open(struct session *session, const char *name, struct mailbox **o
     return open_past(session, &past, out, progress, error);
 }
 
+int past_name_open_commit(struct session *session, const struct object_id *commit,
+                          struct mailbox **out, struct store_error *error)
+{
+    struct moment moment = {.first = 0};
+
+    *out = NULL;
+    object_id_format(commit, moment.commit);
+    return past_open(session->account, NULL, &moment, out, NULL, error);
+}
+
 /* NULL: there is nothing more to say than that it is not there. */
 static const char *why_not_found(struct session *session, const struct past_name *past)
 {

@@ -39,6 +39,10 @@ bool past_name_is_past(struct session *session, const char *name);
 int past_name_open(struct session *session, const char *name, struct mailbox **out,
                    struct past_progress **progress, struct store_error *error);
 
+/* The same of a state that is known by its commit. */
+int past_name_open_commit(struct session *session, const struct object_id *commit,
+                          struct mailbox **out, struct store_error *error);
+
 /* The NO of a command to read a name that past_name_open() did not find: says why, if the name is
  * one of the past. Else as session_fail(). */
 enum run_status past_name_not_found(struct session *session, struct run *run, const char *name,

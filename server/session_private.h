@@ -237,6 +237,9 @@ void session_add_recent(struct session *session, uint32_t first, uint32_t end);
 struct past_progress;
 int session_write_status(struct session *session, const char *name, uint32_t items,
                          struct past_progress **progress, struct store_error *error);
+/* The same of a mailbox that is open under that name. */
+void session_write_status_of(struct session *session, const char *name, struct mailbox *mailbox,
+                             uint32_t items);
 
 /* --- command_quota.c --- */
 
