@@ -5,6 +5,7 @@
 #include "store/internal/account_private.h"
 #include "store/internal/message_stream_private.h"
 #include "store/internal/snapshot_cache.h"
+#include "store/internal/usage_table.h"
 
 struct mailbox *mailbox_ref(struct mailbox *mailbox)
 {
@@ -79,6 +80,7 @@ void mailbox_adopt(struct mailbox *mailbox, struct snapshot *snapshot)
     snapshot_unref(mailbox->snapshot);
     mailbox->snapshot = snapshot;
     memset(&mailbox->bad_tip, 0, sizeof(mailbox->bad_tip));
+    usage_note(mailbox);
 }
 
 void mailbox_detach(struct mailbox *mailbox)
@@ -270,6 +272,7 @@ int mailbox_open(struct mailbox **out, struct account *account, const char *name
         return rc;
     }
     g_hash_table_replace(account->mailboxes, g_strdup(name), mailbox);
+    usage_note(mailbox);
     *out = mailbox;
     return 0;
 }

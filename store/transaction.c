@@ -4,6 +4,7 @@
 #include "store/internal/account_private.h"
 #include "store/internal/commit.h"
 #include "store/internal/tree.h"
+#include "store/internal/usage_table.h"
 
 struct mailbox_change {
     struct mailbox *mailbox;
@@ -173,6 +174,16 @@ static int commit_directly(struct transaction *transaction, const struct ref_upd
     return rc;
 }
 
+static bool changes_names(const struct ref_update *updates, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (object_id_is_zero(&updates[i].before) || object_id_is_zero(&updates[i].after)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int transaction_commit(struct transaction *transaction, struct store_error *error)
 {
     struct account *account = transaction->account;
@@ -189,6 +200,9 @@ int transaction_commit(struct transaction *transaction, struct store_error *erro
              : commit_directly(transaction, updates, count, error);
     if (rc < 0) {
         return rc;
+    }
+    if (changes_names(updates, count)) {
+        usage_note_names(account);
     }
     for (guint i = 0; i < transaction->changes->len; i++) {
         struct mailbox_change *change = g_ptr_array_index(transaction->changes, i);

@@ -9,7 +9,7 @@
 #include "store/internal/usage_table.h"
 
 enum {
-    USAGE_LIST_EVERY = 1000 * 1000, /* microseconds between looks at what branches there are */
+    USAGE_WALK_EVERY = 1000 * 1000, /* microseconds between looks at all branches */
     USAGE_USERS_MAX = 10000,        /* of whom sums are kept */
 };
 
@@ -20,13 +20,16 @@ struct sums {
     uint64_t octets;
 };
 
-/* One account's. */
+/* One account's. The sum is kept up by usage_note() between two walks over all branches, which find
+ * what others did. */
 struct user_usage {
-    GHashTable *mailboxes; /* name to struct sums */
-    GPtrArray *names;      /* char * */
-    int64_t listed;        /* host.now() */
-    uint64_t repository;   /* octets of packs */
-    int64_t measured;      /* host.now(); 0: never */
+    GHashTable *mailboxes;    /* name to struct sums */
+    struct account_usage sum; /* of them */
+    bool stale;               /* there are others */
+    uint64_t list_version;    /* the account's, at the last walk */
+    int64_t walked;           /* host.now(); 0: never */
+    uint64_t repository;      /* octets of packs */
+    int64_t measured;         /* host.now(); 0: never */
 };
 
 static void user_usage_free(void *data)
@@ -34,15 +37,17 @@ static void user_usage_free(void *data)
     struct user_usage *usage = data;
 
     g_hash_table_unref(usage->mailboxes);
-    if (usage->names != NULL) {
-        g_ptr_array_unref(usage->names);
-    }
     g_free(usage);
 }
 
 GHashTable *usage_table_new(void)
 {
     return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, user_usage_free);
+}
+
+static GHashTable *sums_table_new(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 }
 
 static struct user_usage *usage_of(const struct account *account)
@@ -55,7 +60,7 @@ static struct user_usage *usage_of(const struct account *account)
             g_hash_table_remove_all(all);
         }
         usage = g_new0(struct user_usage, 1);
-        usage->mailboxes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        usage->mailboxes = sums_table_new();
         g_hash_table_insert(all, g_strdup(account->user), usage);
     }
     return usage;
@@ -63,27 +68,7 @@ static struct user_usage *usage_of(const struct account *account)
 
 static bool is_due(int64_t now, int64_t last)
 {
-    return now < last || now - last >= USAGE_LIST_EVERY;
-}
-
-static int list_names(struct account *account, struct user_usage *usage, int64_t now,
-                      struct store_error *error)
-{
-    GPtrArray *names;
-    int rc;
-
-    if (usage->names != NULL && !is_due(now, usage->listed)) {
-        return 0;
-    }
-    rc = account_names(account, &names, error);
-    if (rc == 0) {
-        if (usage->names != NULL) {
-            g_ptr_array_unref(usage->names);
-        }
-        usage->names = names;
-        usage->listed = now;
-    }
-    return rc;
+    return last == 0 || now < last || now - last >= USAGE_WALK_EVERY;
 }
 
 static void take_sums(struct sums *sums, const struct snapshot *snapshot)
@@ -105,20 +90,14 @@ static void load_sums(struct account *account, const char *name, const char *ref
     }
 }
 
-static void count_mailbox(struct account *account, struct user_usage *usage, const char *name,
-                          struct account_usage *out)
+static void look_at(struct account *account, const char *name, struct sums *sums)
 {
     const struct mailbox *open = g_hash_table_lookup(account->mailboxes, name);
-    struct sums *sums = g_hash_table_lookup(usage->mailboxes, name);
     g_autofree char *canonical = NULL;
     g_autofree char *ref = NULL;
     struct store_error ignored;
     struct object_id tip;
 
-    if (sums == NULL) {
-        sums = g_new0(struct sums, 1);
-        g_hash_table_insert(usage->mailboxes, g_strdup(name), sums);
-    }
     if (open != NULL && !open->deleted) {
         take_sums(sums, open->snapshot);
     } else if (account_name(&canonical, &ref, name, &ignored) < 0 ||
@@ -128,8 +107,69 @@ static void count_mailbox(struct account *account, struct user_usage *usage, con
         memset(sums, 0, sizeof(*sums));
         load_sums(account, name, ref, sums);
     }
-    out->messages += sums->messages;
-    out->octets += sums->octets;
+}
+
+static int walk(struct account *account, struct user_usage *usage, int64_t now,
+                struct store_error *error)
+{
+    GHashTable *before = usage->mailboxes;
+    struct account_usage sum = {0, 0};
+    GPtrArray *names;
+    int rc = account_names(account, &names, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    usage->mailboxes = sums_table_new();
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        const struct sums *known = g_hash_table_lookup(before, name);
+        struct sums *sums = g_new0(struct sums, 1);
+
+        if (known != NULL) {
+            *sums = *known;
+        }
+        look_at(account, name, sums);
+        sum.messages += sums->messages;
+        sum.octets += sums->octets;
+        g_hash_table_replace(usage->mailboxes, g_strdup(name), sums);
+    }
+    g_hash_table_unref(before);
+    g_ptr_array_unref(names);
+    usage->sum = sum;
+    usage->stale = false;
+    usage->list_version = account->list_version;
+    usage->walked = now;
+    return 0;
+}
+
+void usage_note(const struct mailbox *mailbox)
+{
+    const struct account *account = mailbox->account;
+    struct user_usage *usage = g_hash_table_lookup(account->store->usage, account->user);
+    struct sums *sums = usage != NULL ? g_hash_table_lookup(usage->mailboxes, mailbox->name) : NULL;
+
+    if (usage == NULL || mailbox->past) {
+        return;
+    }
+    if (sums == NULL) {
+        usage->stale = true;
+        return;
+    }
+    usage->sum.messages -= sums->messages;
+    usage->sum.octets -= sums->octets;
+    take_sums(sums, mailbox->snapshot);
+    usage->sum.messages += sums->messages;
+    usage->sum.octets += sums->octets;
+}
+
+void usage_note_names(const struct account *account)
+{
+    struct user_usage *usage = g_hash_table_lookup(account->store->usage, account->user);
+
+    if (usage != NULL) {
+        usage->stale = true;
+    }
 }
 
 static uint64_t measure_packs(const struct account *account)
@@ -158,17 +198,18 @@ int account_usage(struct account *account, bool history, struct account_usage *o
 {
     struct user_usage *usage = usage_of(account);
     int64_t now = account->host->now(account->host->data);
-    int rc = list_names(account, usage, now, error);
 
-    *out = (struct account_usage){0, 0};
-    if (rc < 0) {
-        return rc;
+    if (usage->stale || usage->list_version != account->list_version ||
+        is_due(now, usage->walked)) {
+        int rc = walk(account, usage, now, error);
+
+        if (rc < 0) {
+            return rc;
+        }
     }
-    for (guint i = 0; i < usage->names->len; i++) {
-        count_mailbox(account, usage, g_ptr_array_index(usage->names, i), out);
-    }
+    *out = usage->sum;
     if (history) {
-        if (usage->measured == 0 || is_due(now, usage->measured)) {
+        if (is_due(now, usage->measured)) {
             usage->repository = measure_packs(account);
             usage->measured = now;
         }

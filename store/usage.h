@@ -13,8 +13,9 @@ struct account_usage {
 };
 
 /* The sums are kept for each mailbox under the commit that they belong to, also while the account
- * is closed, so this costs a look at each branch; a mailbox that has changed while it was not open
- * is loaded once. Mailboxes made by others may count a second late. What can't be read counts
+ * is closed, and follow every change that this store makes or comes upon, so this costs the same
+ * whatever the account holds. Once a second all branches are looked at, for what others did: it may
+ * count a second late; a mailbox that they changed is loaded once. What can't be read counts
  * nothing. With history, octets is the size of the repository's packs instead, as of the last
  * second: what is not in git yet is not in it. */
 int account_usage(struct account *account, bool history, struct account_usage *out,

@@ -8,10 +8,21 @@
 #include "tests/store_fixture.h"
 
 static struct mail_fixture fixture;
+static struct host host;
+static int64_t clock_time; /* microseconds; it stands still */
+
+static int64_t now(void *data)
+{
+    (void)data;
+    return clock_time;
+}
 
 static void set_up(void)
 {
-    mail_fixture_init(&fixture, NULL);
+    host = *host_system();
+    host.now = now;
+    clock_time = INT64_C(1795000000000000);
+    mail_fixture_init(&fixture, &host);
 }
 
 static void tear_down(void)
@@ -68,12 +79,51 @@ START_TEST(test_usage__counts_mailboxes_that_were_closed)
             check_usage((round - 1) * 6 + i + 1, 3 * ((round - 1) * 6 + i + 1));
         }
     }
-    bool changed;
+}
+END_TEST
+
+/* Of which only the next look at all branches knows. */
+START_TEST(test_usage__finds_within_a_second_what_others_did)
+{
+    fill("Junk", "123", 2);
+    fill("Archive", "1234", 1);
+    check_usage(3, 10);
+    mail_fixture_reopen(&fixture);
+    check_usage(3, 10);
+    ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/heads/Junk"));
+    check_usage(3, 10);
+    fill("INBOX", "1", 1);
+    check_usage(4, 11);
+    clock_time += 1000 * 1000;
+    check_usage(2, 5);
+}
+END_TEST
+
+START_TEST(test_usage__follows_mailboxes_that_come_and_go)
+{
     struct store_error error = {0};
 
-    ck_assert(GIT(fixture.path, "update-ref", "-d", "refs/heads/Junk"));
-    ck_assert_int_eq(account_refresh(fixture.account, &changed, &error), 0);
-    check_usage(15, 45);
+    check_usage(0, 0);
+    ck_assert_int_eq(
+        account_create_mailbox(fixture.account, "Lists", SPECIAL_USE_NONE, &fixture.origin, &error),
+        0);
+    fill("Lists", "1234", 2);
+    fill("Trash", "12", 1);
+    check_usage(3, 10);
+    ck_assert_int_eq(
+        account_rename_mailbox(fixture.account, "Lists", "Old", &fixture.origin, &error), 0);
+    check_usage(3, 10);
+    fill("Old", "1", 1);
+    check_usage(4, 11);
+    ck_assert_int_eq(account_delete_mailbox(fixture.account, "Old", &fixture.origin, &error), 0);
+    check_usage(1, 2);
+    fill("Trash", "12", 1);
+    check_usage(2, 4);
+    /* An account that was closed may have another list when it is opened again. */
+    account_unref(fixture.account);
+    ck_assert_int_eq(store_open_account(fixture.store, "alice", &fixture.account, &error), 0);
+    ck_assert_int_eq(account_delete_mailbox(fixture.account, "Trash", &fixture.origin, &error), 0);
+    check_usage(0, 0);
 }
 END_TEST
 
@@ -197,6 +247,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, test_usage__follows_every_change_and_outlives_a_restart);
     tcase_add_test(tcase, test_usage__counts_mailboxes_that_were_closed);
+    tcase_add_test(tcase, test_usage__finds_within_a_second_what_others_did);
+    tcase_add_test(tcase, test_usage__follows_mailboxes_that_come_and_go);
     tcase_add_test(tcase, test_usage__measures_what_the_repository_takes);
     tcase_add_test(tcase, test_usage__sums_what_is_deleted);
     tcase_add_test(tcase, test_delivered__an_id_tells_octets_and_senders_apart);
