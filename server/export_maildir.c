@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -203,6 +204,10 @@ static bool write_message(const struct writing *writing, const struct message *m
     bool done = write_file(writing, message, unfinished, &virtual_size);
 
     g_string_append_printf(name, ",S=%u,W=%" G_GUINT64_FORMAT, message->size, virtual_size);
+    if (message->zone != 0)
+        g_string_append_printf(name, "," IMPORT_MAILDIR_ZONE "%c%02d%02d",
+                               message->zone < 0 ? '-' : '+', abs(message->zone) / 60,
+                               abs(message->zone) % 60);
     if (done) {
         GString *last = g_string_new(name->str);
         char *path;

@@ -14,8 +14,9 @@
 bool export_maildir_begin(const struct export_job *job, const char *directory);
 
 /* The mailbox of that name: INBOX is the directory itself. Octets are exact; a file's modification
- * time is the internal date (its zone is lost). Keywords beyond the 26 that a folder's file names
- * have letters for are told and left out. False: told, or stopped. */
+ * time is the internal date, and its zone stands in the name (IMPORT_MAILDIR_ZONE). Keywords beyond
+ * the 26 that a folder's file names have letters for are told and left out. False: told, or
+ * stopped. */
 bool export_maildir_mailbox(struct export_job *job, const char *directory,
                             enum folder_layout layout, struct mailbox *mailbox, const char *name);
 

@@ -15,15 +15,18 @@ static void append_escaped(GString *path, char c)
     g_string_append_printf(path, "\\%02x", (unsigned char)c);
 }
 
-/* Whether a level's first character would make another thing of it than a folder's directory. */
+/* Whether the level would be another thing than a folder's directory: a part of a Maildir, or one
+ * of the files beside them. */
 static bool is_special_level(const char *level, size_t length)
 {
-    static const char *const own[] = {"cur", "new", "tmp"};
+    static const char *const own[] = {"cur", "new", "tmp", "subscriptions", "annal-export"};
+    static const char *const begin[] = {".", "~", "dovecot-", "dovecot."};
 
-    if (*level == '.' || *level == '~')
-        return true;
+    for (size_t i = 0; i < G_N_ELEMENTS(begin); i++)
+        if (length >= strlen(begin[i]) && memcmp(level, begin[i], strlen(begin[i])) == 0)
+            return true;
     for (size_t i = 0; i < G_N_ELEMENTS(own); i++)
-        if (length == 3 && memcmp(level, own[i], 3) == 0)
+        if (length == strlen(own[i]) && memcmp(level, own[i], length) == 0)
             return true;
     return false;
 }

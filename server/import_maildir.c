@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -385,6 +386,20 @@ static bool is_compressed(const char *data, size_t length)
     return false;
 }
 
+/* The zone that an export has left in a file's name, in minutes; 0: none. */
+static int16_t read_zone(const char *name)
+{
+    const char *zone = strstr(name, "," IMPORT_MAILDIR_ZONE);
+    unsigned hours, minutes;
+    char sign, end;
+
+    if (zone == NULL ||
+        sscanf(zone, "," IMPORT_MAILDIR_ZONE "%c%2u%2u%c", &sign, &hours, &minutes, &end) != 4 ||
+        (sign != '+' && sign != '-') || (end != ':' && end != ',') || hours > 23 || minutes > 59)
+        return 0;
+    return (int16_t)((sign == '-' ? -1 : 1) * (int)(hours * 60 + minutes));
+}
+
 /* All but the octets. */
 static void message_init(struct import_message *message, const struct reading *reading,
                          const struct entry *entry, const struct stat *status)
@@ -393,6 +408,7 @@ static void message_init(struct import_message *message, const struct reading *r
         .mailbox = reading->folder->mailbox,
         .uid = entry->uid,
         .date = status->st_mtim.tv_sec,
+        .zone = reading->exact ? read_zone(entry->name) : 0,
         .exact = reading->exact,
         .keywords = g_ptr_array_new_with_free_func(g_free),
     };

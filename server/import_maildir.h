@@ -10,6 +10,9 @@
 /* In this file stands that files hold exact octets, bare LF line ends included ("annal export"
  * writes it at the root). */
 #define IMPORT_MAILDIR_EXACT "annal-export"
+/* And names have the zone of the date, if it is not UTC, as one of the fields that commas part:
+ * ",Z=+0530". */
+#define IMPORT_MAILDIR_ZONE "Z="
 
 /* Hands every message of cur/ and new/ to the sink, by folder: those with UIDs (dovecot-uidlist, or
  * Courier's) in their order, then the others in the order of the times in their file names. The

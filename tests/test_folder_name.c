@@ -21,6 +21,8 @@ START_TEST(test_folder_name__as_dovecot_writes_it)
         {"a.b", ".a\\2eb", "a.b"},
         {".hidden/~x", ".\\2ehidden.~x", "\\2ehidden/\\7ex"},
         {"cur/new/tmp/tmpx", ".cur.new.tmp.tmpx", "\\63ur/\\6eew/\\74mp/tmpx"},
+        {"subscriptions/dovecot-uidlist/dovecot", ".subscriptions.dovecot-uidlist.dovecot",
+         "\\73ubscriptions/\\64ovecot-uidlist/dovecot"},
         {"back\\slash", ".back\\5cslash", "back\\5cslash"},
         {"\\2e", ".\\5c2e", "\\5c2e"},
         {"folder.sbd", ".folder\\2esbd", "folder\\2esbd"},
