@@ -13,7 +13,11 @@ struct work {
     bool displace; /* whoever has a name that is needed gets another one */
     restore_report report;
     void *data;
+    bool again;      /* not the first time: what is as it should be is not told */
+    unsigned *moved; /* counts mailboxes that got another name */
 };
+
+enum { ROUNDS_MAX = 40 }; /* of a tree: more than names have levels */
 
 static void tell(const struct work *work, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -34,7 +38,7 @@ static void tell_counts(const struct work *work, const char *name,
     if (restore_counts_any(counts)) {
         tell(work, "%s: %zu messages come back, %zu go, %zu have other flags", name,
              counts->returned, counts->removed, counts->changed);
-    } else {
+    } else if (!work->again) {
         tell(work, "%s: nothing to do", name);
     }
 }
@@ -140,21 +144,36 @@ static int restore_as(const struct work *work, const char *as, const struct past
     return rc < 0 ? rc : restore_into(work, as, past->then, error);
 }
 
-/* Gives whoever has the name another one. */
-static int displace(const struct work *work, const char *name, struct store_error *error)
+static bool is_at_or_below(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    return strncmp(name, prefix, length) == 0 && (name[length] == '\0' || name[length] == '/');
+}
+
+/* Gives whoever has the name another one: *other, a new string. */
+static int step_aside(const struct work *work, const char *name, char **other,
+                      struct store_error *error)
 {
     int rc = STORE_EXISTS;
 
-    if (work->options->dry_run) {
-        return 0;
-    }
+    *other = NULL;
     for (unsigned i = 1; rc == STORE_EXISTS && i <= OTHER_NAMES_MAX; i++) {
-        g_autofree char *other = g_strdup_printf("%s (since, %u)", name, i);
+        g_free(*other);
+        *other = g_strdup_printf("%s (since, %u)", name, i);
+        rc = account_rename_mailbox(work->account, name, *other, work->options->origin, error);
+    }
+    ++*work->moved;
+    return rc;
+}
 
-        rc = account_rename_mailbox(work->account, name, other, work->options->origin, error);
-        if (rc == 0) {
-            tell(work, "%s: another mailbox had this name, it is called %s now", name, other);
-        }
+static int displace(const struct work *work, const char *name, struct store_error *error)
+{
+    g_autofree char *other = NULL;
+    int rc = work->options->dry_run ? 0 : step_aside(work, name, &other, error);
+
+    if (rc == 0 && other != NULL) {
+        tell(work, "%s: another mailbox had this name, it is called %s now", name, other);
     }
     return rc;
 }
@@ -171,20 +190,49 @@ static int make_free(const struct work *work, const char *name, struct store_err
     return store_error_set(error, STORE_EXISTS, "another mailbox is called %s now", name);
 }
 
-static int restore_renamed(const struct work *work, const char *name, const char *now,
-                           const struct snapshot *then, struct store_error *error)
+static int give_name_back(const struct work *work, const char *name, const char *now,
+                          const struct snapshot *then, struct store_error *error)
 {
-    int rc = make_free(work, name, error);
+    g_autofree char *aside = NULL;
+    int rc = 0;
 
-    if (rc < 0) {
-        return rc;
-    }
     tell(work, "%s: is called %s now, gets its name back", name, now);
     if (work->options->dry_run) {
         return restore_into(work, now, then, error);
     }
-    rc = account_rename_mailbox(work->account, now, name, work->options->origin, error);
+    /* No mailbox can go below itself. */
+    if (is_at_or_below(name, now)) {
+        rc = step_aside(work, now, &aside, error);
+        now = aside;
+    }
+    if (rc == 0) {
+        rc = account_rename_mailbox(work->account, now, name, work->options->origin, error);
+    }
+    ++*work->moved;
     return rc < 0 ? rc : restore_into(work, name, then, error);
+}
+
+/* It exists under another name than then. */
+static int restore_renamed(const struct work *work, const char *name,
+                           const struct restore_place *place, const struct snapshot *then,
+                           struct store_error *error)
+{
+    struct restore_place moved = {0};
+    const char *now = place->name;
+    int rc = make_free(work, name, error);
+
+    /* Whoever had the name took along what was below. */
+    if (rc == 0 && !account_mailbox_exists(work->account, now)) {
+        rc = restore_locate(work->account, snapshot_mailbox_id(then), NULL, &moved, error);
+        now = moved.name;
+    }
+    if (rc == 0) {
+        rc = now != NULL
+                 ? give_name_back(work, name, now, then, error)
+                 : store_error_set(error, STORE_CONFLICT, "%s was deleted just now", place->name);
+    }
+    restore_place_clear(&moved);
+    return rc;
 }
 
 static int restore_to_place(const struct work *work, const char *name,
@@ -201,7 +249,7 @@ static int restore_to_place(const struct work *work, const char *name,
         return restore_into(work, name, past->then, error);
     }
     if (place->name != NULL && strcmp(place->name, "INBOX") != 0) {
-        return restore_renamed(work, name, place->name, past->then, error);
+        return restore_renamed(work, name, place, past->then, error);
     }
     rc = make_free(work, name, error);
     if (rc == 0 && place->name == NULL) {
@@ -236,7 +284,8 @@ int restore_one(struct account *account, struct account *source, const char *nam
                 const struct moment *moment, const char *as, const struct restore_options *options,
                 restore_report report, void *data, struct store_error *error)
 {
-    struct work work = {account, source, moment, options, false, report, data};
+    unsigned moved = 0;
+    struct work work = {account, source, moment, options, false, report, data, false, &moved};
 
     return restore_named(&work, name, as, error);
 }
@@ -272,7 +321,8 @@ int restore_deleted(struct account *account, const char *name, const char *as,
                     const struct restore_options *options, restore_report report, void *data,
                     struct store_error *error)
 {
-    struct work work = {account, account, NULL, options, false, report, data};
+    unsigned moved = 0;
+    struct work work = {account, account, NULL, options, false, report, data, false, &moved};
     g_autofree char *canonical = NULL;
     g_autofree char *grave = NULL;
     g_autofree char *ref = NULL;
@@ -482,18 +532,29 @@ static int restore_state(const struct work *work, struct store_error *error)
 
 /* --- all --- */
 
-static bool is_at_or_below(const char *name, const char *prefix)
+/* Superiors come before what is below them, and take it along where they are renamed. */
+static int restore_states(const struct work *work, const GPtrArray *states, const char *prefix,
+                          unsigned *found, struct store_error *error)
 {
-    size_t length = strlen(prefix);
+    int rc = 0;
 
-    return strncmp(name, prefix, length) == 0 && (name[length] == '\0' || name[length] == '/');
+    for (guint i = 0; rc == 0 && i < states->len; i++) {
+        const struct past_state *state = g_ptr_array_index(states, i);
+
+        if (prefix == NULL || is_at_or_below(state->name, prefix)) {
+            rc = restore_named(work, state->name, NULL, error);
+            ++*found;
+        }
+    }
+    return rc;
 }
 
 int restore_tree(struct account *account, struct account *source, const char *prefix,
                  const struct moment *moment, const struct restore_options *options,
                  restore_report report, void *data, struct store_error *error)
 {
-    struct work work = {account, source, moment, options, true, report, data};
+    unsigned moved = 0;
+    struct work work = {account, source, moment, options, true, report, data, false, &moved};
     g_autoptr(GPtrArray) states = NULL;
     unsigned found = 0;
     int rc = past_list(source, moment, &states, NULL, error);
@@ -501,14 +562,14 @@ int restore_tree(struct account *account, struct account *source, const char *pr
     if (rc == 0 && prefix == NULL && !options->keep_new && states->len > 0) {
         rc = delete_new(&work, states, error);
     }
-    /* Superiors come before what is below them, and take it along where they are renamed. */
-    for (guint i = 0; rc == 0 && i < states->len; i++) {
-        const struct past_state *state = g_ptr_array_index(states, i);
-
-        if (prefix == NULL || is_at_or_below(state->name, prefix)) {
-            rc = restore_named(&work, state->name, NULL, error);
-            found++;
-        }
+    if (rc == 0) {
+        rc = restore_states(&work, states, prefix, &found, error);
+    }
+    /* Whoever was renamed took along what is below, also what had its name already. */
+    for (unsigned i = 1; rc == 0 && moved > 0 && i < ROUNDS_MAX; i++) {
+        work.again = true;
+        moved = 0;
+        rc = restore_states(&work, states, prefix, &found, error);
     }
     if (rc == 0 && found == 0) {
         rc = store_error_set(error, STORE_NOT_FOUND, "there was no mailbox then%s%s",

@@ -1,12 +1,16 @@
 /* Whatever happened since, a mailbox can be made what it was. */
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/restore.h"
+#include "tests/faulty_host.h"
 #include "tests/mail_fixture.h"
 #include "tests/store_fixture.h"
+
+enum { INTERRUPTED_MAX = 4000 }; /* calls of the host */
 
 static struct mail_fixture fixture;
 static struct mailbox *inbox;
@@ -517,6 +521,105 @@ START_TEST(test_restore__a_whole_account)
 }
 END_TEST
 
+/* The account as it was at *moment (*then), and much that happened since. */
+static void change_much(int64_t *moment, char **then)
+{
+    tick();
+    create("A");
+    create("A/B");
+    create("C");
+    create("Gone");
+    append_many(&fixture, inbox, 3);
+    ck_assert_int_eq(account_subscribe(fixture.account, "A", true, &fixture.origin, &error), 0);
+    *then = describe_content();
+    *moment = now_seconds();
+    tick();
+    rename_to("A", "Z");
+    rename_to("C", "A");
+    create("New");
+    delete ("Z/B");
+    delete ("Gone");
+    ck_assert_int_eq(account_subscribe(fixture.account, "A", false, &fixture.origin, &error), 0);
+    ck_assert_int_eq(
+        account_set_special_use(fixture.account, "New", SPECIAL_USE_TRASH, &fixture.origin, &error),
+        0);
+    ck_assert_int_eq(flag(&fixture, inbox, 2, FLAG_MODE_ADD, MESSAGE_SEEN, "k"), 0);
+    ck_assert_int_eq(expunge(&fixture, inbox, 1), 0);
+    tick();
+}
+
+static void close_all(void)
+{
+    g_clear_pointer(&inbox, mailbox_unref);
+    mail_fixture_close(&fixture);
+}
+
+/* The world as it was when the copy was made. */
+static void put_back(const char *copy)
+{
+    fixture_remove(strdup(fixture.path));
+    ck_assert(GIT(fixture.directory, "clone", "-q", "--mirror", copy, "mail/alice.git"));
+    ck_assert(GIT(fixture.path, "remote", "remove", "origin"));
+}
+
+/* Killed at a call of the host, and begun anew by somebody else later. True: it came to its end. */
+static bool restore_until(struct faulty_host *faulty, unsigned call, int64_t seconds)
+{
+    struct restore_options options = options_of("to then");
+    struct moment moment = moment_at(seconds);
+    unsigned lines = 0;
+
+    faulty_host_init(faulty);
+    fixture.host = &faulty->host;
+    mail_fixture_open(&fixture);
+    faulty_host_arm(faulty, call, true, EIO);
+    int rc = restore_tree(fixture.account, fixture.account, NULL, &moment, &options, report, &lines,
+                          &error);
+    if (rc == 0) {
+        rc = store_sync(fixture.store, &error);
+    }
+    mail_fixture_close(&fixture);
+    return rc == 0 && !faulty->failed;
+}
+
+/* Each mailbox is a commit of its own. What is done already is not done again. */
+START_TEST(test_restore__a_whole_account_that_was_interrupted_is_done_by_the_same_again)
+{
+    struct faulty_host faulty;
+    char *copy = fixture_directory();
+    g_autofree char *then = NULL;
+    int64_t moment;
+    bool done = false;
+    unsigned call;
+
+    change_much(&moment, &then);
+    close_all();
+    ck_assert(GIT(copy, "clone", "-q", "--mirror", fixture.path, "."));
+    for (call = 1; call < INTERRUPTED_MAX && !done; call += 1 + call / 12) {
+        put_back(copy);
+        done = restore_until(&faulty, call, moment);
+        /* When locks are known to be nobody's. */
+        faulty_host_init(&faulty);
+        faulty.time_offset = INT64_C(7200) * 1000000;
+        fixture.host = &faulty.host;
+        mail_fixture_open(&fixture);
+        if (!done) {
+            ck_assert_uint_eq(count_findings(fixture.path, NULL, 0), 0);
+            restore_all(NULL, moment, false);
+        }
+        g_autofree char *now = describe_content();
+        ck_assert_msg(strcmp(now, then) == 0, "call %u: %s", call, now);
+        mail_fixture_close(&fixture);
+        ck_assert_msg(GIT(fixture.path, "fsck", "--strict"), "call %u", call);
+    }
+    ck_assert(done);
+    ck_assert_uint_gt(call, 100);
+    fixture.host = host_system();
+    fixture_remove(copy);
+    mail_fixture_open(&fixture);
+}
+END_TEST
+
 START_TEST(test_restore__a_tree)
 {
     int64_t moment;
@@ -601,6 +704,7 @@ START_TEST(test_restore__any_history_to_any_point)
         restore_to(inbox, point->time, false);
         now = content(mailbox_snapshot(inbox));
         ck_assert_str_eq(now, point->content);
+        check_repository(fixture.path);
         ck_assert_uint_eq(snapshot_uid_validity(mailbox_snapshot(inbox)), validity);
         ck_assert_uint_ge(snapshot_uid_next(mailbox_snapshot(inbox)), snapshot_uid_next(before));
         /* What is new has UIDs that were never there. */
@@ -614,6 +718,84 @@ START_TEST(test_restore__any_history_to_any_point)
         snapshot_unref(before);
         tick();
         random_change(inbox, i);
+    }
+    for (int i = 0; i < STEPS; i++) {
+        g_free(points[i].content);
+    }
+}
+END_TEST
+
+static const char *const NAMES[] = {"A", "A/B", "C", "D d", "A/B/E"};
+
+static const char *random_name(void)
+{
+    return NAMES[(size_t)rand() % G_N_ELEMENTS(NAMES)];
+}
+
+/* Refused as often as not: what is there, what is not. */
+static void random_change_of_mailboxes(void)
+{
+    struct mailbox *from;
+    struct mailbox *to;
+    const char *name = random_name();
+    struct uid_pairs pairs = {0};
+    struct store_error refused;
+
+    switch (rand() % 8) {
+    case 0:
+    case 1:
+        account_create_mailbox(fixture.account, name, SPECIAL_USE_NONE, &fixture.origin, &refused);
+        break;
+    case 2:
+        account_delete_mailbox(fixture.account, name, &fixture.origin, &refused);
+        break;
+    case 3:
+        account_rename_mailbox(fixture.account, name, random_name(), &fixture.origin, &refused);
+        break;
+    case 4:
+        account_subscribe(fixture.account, name, rand() % 2 == 0, &fixture.origin, &refused);
+        break;
+    default:
+        from = rand() % 2 == 0 ? mailbox_ref(inbox) : NULL;
+        if ((from == NULL && account_open_mailbox(fixture.account, name, &from, &refused) < 0) ||
+            account_open_mailbox(fixture.account, random_name(), &to, &refused) < 0) {
+            mailbox_unref(from);
+            break;
+        }
+        random_change(to, rand() % 2);
+        uint32_t uid = random_uid(from);
+        if (uid != 0 && from != to) {
+            (rand() % 2 == 0 ? mailbox_copy : mailbox_move)(from, &uid, 1, to, &fixture.origin,
+                                                            &pairs, &refused);
+            uid_pairs_release(&pairs);
+        }
+        mailbox_unref(from);
+        mailbox_unref(to);
+        break;
+    }
+}
+
+START_TEST(test_restore__any_history_of_an_account_to_any_point)
+{
+    struct point points[STEPS];
+
+    srand((unsigned)_i);
+    for (int i = 0; i < STEPS; i++) {
+        tick();
+        random_change_of_mailboxes();
+        points[i] = (struct point){now_seconds(), describe_content()};
+    }
+    for (int i = 0; i < POINTS; i++) {
+        const struct point *point = &points[rand() % STEPS];
+
+        restore_all(NULL, point->time, false);
+        g_autofree char *now = describe_content();
+        ck_assert_msg(strcmp(now, point->content) == 0, "at %" G_GINT64_FORMAT, point->time);
+        check_repository(fixture.path);
+        for (int more = rand() % 4; more > 0; more--) {
+            tick();
+            random_change_of_mailboxes();
+        }
     }
     for (int i = 0; i < STEPS; i++) {
         g_free(points[i].content);
@@ -686,11 +868,14 @@ int main(void)
     tcase_add_test(cases, test_restore__a_renamed_mailbox_gets_its_name_back);
     tcase_add_test(cases, test_restore__what_never_was_is_told);
     tcase_add_test(cases, test_restore__a_whole_account);
+    tcase_add_test(cases,
+                   test_restore__a_whole_account_that_was_interrupted_is_done_by_the_same_again);
     tcase_add_test(cases, test_restore__a_tree);
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, 120);
     suite_add_tcase(suite, cases);
     tcase_add_checked_fixture(any, set_up_quick, tear_down);
     tcase_add_loop_test(any, test_restore__any_history_to_any_point, 0, 8);
+    tcase_add_loop_test(any, test_restore__any_history_of_an_account_to_any_point, 0, 12);
     tcase_add_loop_test(any, test_restore__any_history_undeleted_since_any_point, 0, 8);
     tcase_set_timeout(any, 120);
     suite_add_tcase(suite, any);
