@@ -57,35 +57,42 @@ def synced_write_us(directory, octets, seconds=0.1):
 
 
 class Ceiling:
-    """Of one operation: what annal-bench-echo and the disk took, and the rate that follows.
+    """Of one operation: what annal-bench-echo and the disk took, and the rate that follows. A bound
+    is what was possible in the best round, not in the usual one.
 
-    under_way: operations at a time, of all clients. octets: that each has to bring to the disk; 0 for
-    what is acknowledged before."""
+    under_way: operations at a time, of all clients. octets: that each has to bring to the disk; 0
+    for what is acknowledged before. best: what all ceilings of a run share, the shortest times that
+    do not depend on the operation."""
 
-    def __init__(self, under_way, octets, processors):
+    def __init__(self, under_way, octets, processors, best):
         self.under_way, self.octets, self.processors = under_way, octets, processors
-        self.round_trips, self.writes, self.alone = [], [], []
-        self.generator, self.server = [], []
+        self.best = best
+        self.round_trips, self.generator, self.server = [], [], []
 
     def add(self, result, write_us, alone_us=None):
         """A run of the generator against the echo, a synced write, and a round trip of one client
-        alone (of the same run where it had one)."""
+        alone (None: that of the run is one)."""
         count = max(result["operations"], 1)
-        self.round_trips.append(result["p50_us"] if alone_us is None else alone_us)
-        self.writes.append(write_us or 0)
+        if alone_us is None:
+            self.round_trips.append(result["p50_us"])
+        else:
+            self.remember("round trip", alone_us)
+        if write_us:
+            self.remember(self.octets, write_us)
         self.generator.append(result["own_cpu_seconds"] * 1e6 / count)
         self.server.append(result["cpu_seconds"] * 1e6 / count)
 
-    def known(self):
-        return bool(self.round_trips)
+    def remember(self, what, took):
+        self.best[what] = min(took, self.best.get(what, took))
 
-    # A bound is what was possible in the best round, not in the usual one.
+    def known(self):
+        return bool(self.generator)
 
     def round_trip_us(self):
-        return min(self.round_trips)
+        return min(self.round_trips) if self.round_trips else self.best["round trip"]
 
     def write_us(self):
-        return min(self.writes) if self.octets else 0
+        return self.best[self.octets] if self.octets else 0
 
     def floor_us(self):
         """What one operation takes at the least."""

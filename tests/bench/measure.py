@@ -65,6 +65,7 @@ class Bench:
         self.last = end + scale.limit  # after which nothing at all begins
         self.repeated = []
         self.echo = None    # a server that does nothing, see ceiling.py
+        self.best = {}      # shared by all ceilings
         self.conclusions = []
         self.operations = []
         self.notes = []
@@ -130,23 +131,18 @@ class Bench:
         """Gives the operation a ceiling. Returns the servers and the echo, to take turns."""
         if self.echo is None:
             return servers
-        operation.ceiling = ceiling.Ceiling(under_way, octets, os.cpu_count())
+        operation.ceiling = ceiling.Ceiling(under_way, octets, os.cpu_count(), self.best)
         return [*servers, self.echo]
 
-    def bound(self, operation, result, lmtp=False):
+    def bound(self, operation, result):
         """Takes a run against the echo as a part of the operation's ceiling."""
         found = operation.ceiling
-        write_us = ceiling.synced_write_us(self.directory, found.octets) if found.octets else 0
-        alone = None
-        if found.under_way > 1:
-            alone = self.round_trip_us(lmtp)
-        found.add(result, write_us, alone)
+        write_us = ceiling.synced_write_us(self.directory, found.octets) if found.octets else None
+        found.add(result, write_us, self.round_trip_us() if found.under_way > 1 else None)
 
-    def round_trip_us(self, lmtp=False):
-        """Of a shortest command of one client alone, by LMTP of a message, microseconds."""
-        shortest = ["--size", 1000] if lmtp else ["--do", "NOOP"]
-        return self.drive(self.echo, *shortest, "--seconds", 0.1, "--warmup", 10,
-                          lmtp=lmtp)["p50_us"]
+    def round_trip_us(self):
+        """Of a shortest command of one client alone, microseconds."""
+        return self.drive(self.echo, "--do", "NOOP", "--seconds", 0.1, "--warmup", 10)["p50_us"]
 
     # --- runs ---
 
@@ -226,10 +222,10 @@ class Bench:
         finally:
             client.shutdown()
 
-    def record(self, operation, server, result, key=None, lmtp=False):
+    def record(self, operation, server, result, key=None):
         """Operations a second of a run."""
         if server is self.echo:
-            self.bound(operation, result, lmtp)
+            self.bound(operation, result)
             return
         operation.add(key or server.key, result["per_second"], **costs(result))
 

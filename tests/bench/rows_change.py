@@ -111,7 +111,7 @@ def measure_stores(bench, operation, servers, clients, durable=True):
             r"STORE %s %fFLAGS (\Flagged)", "--range", messages, "--warmup", 3,
             "--seconds", bench.seconds(server), changes=True), server.key.partition(" relaxed")[0])
 
-    servers = bench.bounded(operation, servers, clients, 1 if durable else 0)
+    servers = bench.bounded(operation, servers, clients, 4 * KIB if durable else 0)
     bench.repeat(operation.name, servers, measure)
 
 

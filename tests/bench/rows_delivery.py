@@ -14,7 +14,7 @@ def deliver(bench):
             bench.record(operation, server, bench.drive(
                 server, "--user", server.new_users(clients), "--clients", clients, "--size",
                 4 * KIB, "--seconds", bench.seconds(server), "--warmup", 3, changes=True,
-                lmtp=True), lmtp=True)
+                lmtp=True))
 
         servers = [server for server in bench.chosen(*bench.scale.writers) if server.lmtp_port]
         servers = bench.bounded(operation, servers, clients, 4 * KIB)

@@ -110,7 +110,7 @@ def bounded(under_way, octets, **values):
     """An operation of a rate, with a ceiling of one run: 1,000 operations in which the generator
     used 20 us each and the echo 10."""
     made = operation("commands/s", [("mdbox always", 3), ("sdbox always", 3)], **values)
-    made.ceiling = ceiling.Ceiling(under_way, octets, 2)
+    made.ceiling = ceiling.Ceiling(under_way, octets, 2, {})
     made.ceiling.add({"operations": 1000, "p50_us": 70, "own_cpu_seconds": 0.02,
                       "cpu_seconds": 0.01}, 100, 50 if under_way > 1 else None)
     return made
@@ -128,9 +128,13 @@ class Ceilings(unittest.TestCase):
 
     def test_the_best_round_counts(self):
         work = bounded(1, 4096)
-        work.ceiling.add({"operations": 10, "p50_us": 60, "own_cpu_seconds": 1, "cpu_seconds": 1},
-                         140)
+        run = {"operations": 10, "p50_us": 60, "own_cpu_seconds": 1, "cpu_seconds": 1}
+        work.ceiling.add(run, 140)
         self.assertAlmostEqual(work.ceiling.rate(), 1e6 / 160)
+        # The disk is the same for all.
+        other = ceiling.Ceiling(1, 4096, 2, work.ceiling.best)
+        other.add(run, 90)
+        self.assertAlmostEqual(work.ceiling.rate(), 1e6 / 150)
 
     def test_rows_say_what_is_possible(self):
         work = bounded(1, 4096, annal=[4000], mdbox_always=[2500], sdbox_always=[1000])
@@ -145,7 +149,7 @@ class Ceilings(unittest.TestCase):
 
     def test_what_was_not_measured_bounds_nothing(self):
         work = operation("commands/s", [("mdbox always", 3)], annal=[2], mdbox_always=[1])
-        work.ceiling = ceiling.Ceiling(1, 4096, 2)
+        work.ceiling = ceiling.Ceiling(1, 4096, 2, {})
         self.assertIsNone(work.ceiling_ratio("mdbox always"))
         self.assertEqual(report.ceilings([work]), "")
 
