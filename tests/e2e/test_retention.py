@@ -248,6 +248,47 @@ class Retention(Case):
         self.assertEqual(len(client.uid("SEARCH", None, "ALL")[1][0].split()), 11)
         self.sandbox.check()
 
+    def test_mailboxes_keep_as_long_as_they_are_told(self):
+        client = self.fill()
+        client.select("Archive")
+        for flag in ("\\Seen", "\\Answered"):
+            client.uid("STORE", "1", "+FLAGS", f"({flag})")
+        client.logout()
+        self.sandbox.in_git("alice", "Archive")
+        self.sandbox.stop()
+        self.age(100)
+        git(self.repository, "commit-graph", "write", "--reachable")
+        older = self.sandbox.root / "older"
+        git(self.sandbox.root, "clone", "-q", f"file://{self.repository}", older)
+        many = git(self.repository, "rev-list", "--count", "Archive")
+        self.sandbox.start()
+        # Known to a client from before the boundary: UIDVALIDITY, MODSEQ.
+        client = self.sandbox.login()
+        client.select("INBOX")
+        validity = client.response("UIDVALIDITY")[1][0].decode()
+        client.uid("STORE", "2", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+        config = self.sandbox.root / "annal.conf"
+        config.write_text(f'data = "{self.sandbox.data}"\nhistory_keep = 30\n'
+                          'history_keep_of = {"Archive=forever"}\n')
+        run(PROGRAM, "gc", "alice", "--history", "--config", config)
+        self.assertEqual(git(self.repository, "rev-list", "--count", "Archive"), many)
+        # The state at the boundary, and what came since.
+        self.assertLess(int(git(self.repository, "rev-list", "--count", "INBOX")), 5)
+        git(self.repository, "fsck", "--strict")
+        # Also who cloned before goes on.
+        git(older, "fetch", "-q", "--prune")
+        git(older, "fsck", "--strict")
+        self.assertEqual(git(older, "rev-parse", "origin/INBOX"),
+                         git(self.repository, "rev-parse", "INBOX"))
+        again = self.sandbox.login()
+        again.enable("QRESYNC")
+        again._simple_command("SELECT", f"INBOX (QRESYNC ({validity} 1))")
+        gone = b" ".join(again.response("VANISHED")[1])
+        self.assertRegex(gone, rb"^\(EARLIER\) (1:)?2$")
+        self.assertEqual(len(again.response("FETCH")[1]), 10)
+        self.sandbox.check()
+
     def test_checkpoints_prove_that_nothing_was_changed(self):
         self.fill().logout()
         self.sandbox.in_git("alice", "INBOX")
