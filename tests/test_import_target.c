@@ -514,6 +514,7 @@ START_TEST(test_import__what_was_deleted_here_stays_deleted)
 {
     struct mailbox *inbox;
 
+    stop();
     for (unsigned run = 0; run < 4; run++) {
         how.duplicates = run == 3;
         start();
