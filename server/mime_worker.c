@@ -1,6 +1,5 @@
 /* The confined process that parses messages for mime_pool.c. */
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +11,7 @@
 #include "server/commands.h"
 #include "server/confine.h"
 #include "server/mime_wire.h"
+#include "store/memory.h"
 
 enum {
     REQUEST_SECONDS = 5,          /* of processor time for one message */
@@ -110,7 +110,7 @@ static bool answer(const struct mime_wire_request *request, const uint8_t *messa
 
     g_bytes_unref(result);
     if (request->length > TRIM_BEYOND)
-        malloc_trim(0);
+        memory_give_back();
     return sent;
 }
 

@@ -1,10 +1,10 @@
 /* Emptying the caches of accounts that are not used. */
-#include <malloc.h>
 
 #include "store/internal/account_private.h"
 #include "store/internal/object_cache.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/store_private.h"
+#include "store/memory.h"
 
 enum { GIVE_BACK_MIN = 4 * 1024 * 1024 }; /* octets freed, above which the system gets them back */
 
@@ -58,6 +58,6 @@ void store_trim_caches(struct store *store)
         object_cache_clear(cache);
     }
     if (freed >= GIVE_BACK_MIN) {
-        malloc_trim(0);
+        memory_give_back();
     }
 }

@@ -1,7 +1,6 @@
 #include "store/internal/snapshot_cache.h"
 
 #include <dirent.h>
-#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -9,6 +8,7 @@
 
 #include "store/internal/snapshot_file.h"
 #include "store/internal/snapshot_load.h"
+#include "store/memory.h"
 
 static char *directory_of(const struct account *account)
 {
@@ -121,7 +121,7 @@ static void use_file(struct snapshot **snapshot, const char *path, struct object
     snapshot_unref(*snapshot);
     *snapshot = mapped;
     objects_let_go(objects);
-    malloc_trim(0);
+    memory_give_back();
 }
 
 int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
@@ -194,7 +194,7 @@ int snapshot_cache_load_past(struct snapshot **out, struct account *account, con
     }
     if (rc == 0 && much_has_changed(*out)) {
         objects_let_go(account->objects);
-        malloc_trim(0);
+        memory_give_back();
     }
     return rc;
 }
