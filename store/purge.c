@@ -427,7 +427,10 @@ static int note_blobs(struct purge *purge, struct store_error *error)
 
 static int move_once(struct purge *purge, struct store_error *error)
 {
-    int rc = plan(purge, error);
+    /* Since it was looked at much time may have gone. */
+    int rc = hold_is_set(purge->refs)
+                 ? store_error_set(error, STORE_FORBIDDEN, "the account is on hold")
+                 : plan(purge, error);
 
     if (rc == 0) {
         rc = record_checkpoints(purge, error);
@@ -489,8 +492,16 @@ static int drop(struct purge *purge, struct store_error *error)
                                         .settle_seconds = purge->request->settle_seconds,
                                         .observer = purge->request->observer};
 
-    return collect_repository(purge->path, purge->host, &settings, &purge->result->collected,
-                              error);
+    bool held = false;
+    int rc =
+        collect_repository(purge->path, purge->host, &settings, &purge->result->collected, error);
+
+    if (rc == 0) {
+        rc = hold_read(&held, purge->path, purge->host, error);
+    }
+    return rc == 0 && held
+               ? store_error_set(error, STORE_FORBIDDEN, "the account was put on hold meanwhile")
+               : rc;
 }
 
 /* Until now somebody may have read the messages out of packs that are gone, and put pieces into

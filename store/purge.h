@@ -11,7 +11,7 @@
  *
  *   1. the history without the messages is written beside the old one; takes long, disturbs nobody
  *   2. stand(): nobody changes the account any more; what came meanwhile is done, too; the blobs
- * are noted in annal-purge, the references move, caches go; go_on()
+ *      are noted in annal-purge, the references move, caches go; go_on()
  *   3. the collection drops the old history: all packs are written anew
  *   4. stand(): caches go once more; go_on()
  *
@@ -71,9 +71,10 @@ void purge_result_release(struct purge_result *result);
 
 /* path: the repository; cache: its directory of derived state. *result is to be released in any
  * case. STORE_NOT_FOUND: no such message, nor was there one; STORE_FORBIDDEN: the account is on
- * hold; STORE_CONFLICT: a gc is running, somebody moved a reference again and again, or the
- * observer gives up; STORE_UNSUPPORTED: the repository borrows objects from another, or HEAD is no
- * branch; STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. Blocks for long. */
+ * hold (also where that began after 2: result->moved); STORE_CONFLICT: a gc is running, somebody
+ * moved a reference again and again, or the observer gives up; STORE_UNSUPPORTED: the repository
+ * borrows objects from another, or HEAD is no branch; STORE_CORRUPT, STORE_NO_SPACE, STORE_IO.
+ * Blocks for long. */
 int purge_run(const char *path, const char *cache, const struct host *host,
               const struct purge_request *request, struct purge_result *result,
               struct store_error *error);

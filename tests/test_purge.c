@@ -302,6 +302,55 @@ START_TEST(test_purge__is_refused_during_a_hold)
 }
 END_TEST
 
+/* Whatever happened, the account is whole, and a purge and a collection later nothing is left. */
+static void check_finished(void)
+{
+    struct collect_settings settings = {.settle_seconds = 0};
+    struct collect_result collected;
+    int rc = purge_with(host_system(), "INBOX", secret, NULL);
+
+    ck_assert_msg(rc == 0 || rc == STORE_NOT_FOUND, "%s", error.detail);
+    ck_assert_int_eq(collect_repository(fixture.path, host_system(), &settings, &collected, &error),
+                     0);
+    check_gone();
+    check_repository(fixture.path);
+}
+
+static int put_on_hold(void *data, struct store_error *stand_error)
+{
+    (void)data;
+    return hold_change(fixture.path, host_system(), true, "alice", &fixture.origin, NULL,
+                       stand_error);
+}
+
+static void set_hold(void *data)
+{
+    struct store_error already;
+
+    put_on_hold(data, &already);
+}
+
+/* A hold that begins while it is at work: before the references move (_i == 0), or after. */
+START_TEST(test_purge__gives_way_to_a_hold_that_comes_meanwhile)
+{
+    struct purge_request request = {.stand = _i == 0 ? put_on_hold : NULL};
+    struct store_error ignored;
+
+    live();
+    close_all();
+    if (_i == 1) {
+        request.go_on = set_hold;
+    }
+    ck_assert_int_eq(purge_with(host_system(), "INBOX", secret, &request), STORE_FORBIDDEN);
+    ck_assert_int_eq(result.moved, _i == 1);
+    ck_assert_int_eq(
+        hold_change(fixture.path, host_system(), false, "alice", &fixture.origin, NULL, &ignored),
+        0);
+    check_finished();
+    open_all();
+}
+END_TEST
+
 START_TEST(test_purge__only_says_what_would_go_when_it_is_asked_to)
 {
     struct purge_request request = {.dry_run = true};
@@ -682,20 +731,6 @@ START_TEST(test_purge__works_on_a_history_that_was_cut)
 }
 END_TEST
 
-/* Whatever happened, the account is whole, and a purge and a collection later nothing is left. */
-static void check_finished(void)
-{
-    struct collect_settings settings = {.settle_seconds = 0};
-    struct collect_result collected;
-    int rc = purge_with(host_system(), "INBOX", secret, NULL);
-
-    ck_assert_msg(rc == 0 || rc == STORE_NOT_FOUND, "%s", error.detail);
-    ck_assert_int_eq(collect_repository(fixture.path, host_system(), &settings, &collected, &error),
-                     0);
-    check_gone();
-    check_repository(fixture.path);
-}
-
 static void remove_locks(void)
 {
     static const char *const names[] = {"shallow.lock", "gc.pid", "gc.pid.lock"};
@@ -807,6 +842,7 @@ static Suite *suite(void)
     tcase_add_test(tests, test_purge__reaches_tags_notes_reflogs_and_foreign_branches);
     tcase_add_test(tests, test_purge__takes_a_message_out_of_deltas);
     tcase_add_test(tests, test_purge__is_refused_during_a_hold);
+    tcase_add_loop_test(tests, test_purge__gives_way_to_a_hold_that_comes_meanwhile, 0, 2);
     tcase_add_test(tests, test_purge__only_says_what_would_go_when_it_is_asked_to);
     tcase_add_test(tests, test_purge__takes_along_what_came_meanwhile);
     tcase_add_test(tests, test_purge__is_not_undone_by_what_is_on_its_way);
