@@ -358,6 +358,18 @@ static bool add_step(struct import_target *target, bool kept)
     return good;
 }
 
+/* Why nothing is removed though that is asked for. */
+static void tell_kept(struct import_target *target, const struct import_place *place)
+{
+    if (!target->options->delete_gone || place->known == NULL)
+        return;
+    if (place->uid_validity == 0)
+        tell(target, "%s: it has not the source's UIDs: what is gone there can't be told and stays",
+             place->name);
+    else if (place->incomplete)
+        tell(target, "%s: not all of it could be read: what is gone there stays", place->name);
+}
+
 /* What has been left needs no more. */
 static bool catch_up(struct import_target *target)
 {
@@ -372,6 +384,7 @@ static bool catch_up(struct import_target *target)
         if (import_place_catch_up(place, target->options->delete_gone, &target->counts.place,
                                   &error) != 0)
             return fail(target, place->name, &error);
+        tell_kept(target, place);
         g_ptr_array_remove_index_fast(target->places, i);
     }
     return true;

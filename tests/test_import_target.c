@@ -441,6 +441,8 @@ START_TEST(test_import__again_brings_flags_without_uids_too)
     ck_assert(import_target_finish(target));
     ck_assert_uint_eq(import_target_counts(target)->place.flags, 1);
     ck_assert_uint_eq(import_target_counts(target)->place.changed, 1);
+    ck_assert_str_eq(told->str, "INBOX: it has not the source's UIDs: what is gone there can't be "
+                                "told and stays\n");
     check_flags("1:0 2:2 ");
     stop();
     start();
@@ -478,6 +480,10 @@ START_TEST(test_import__removes_only_what_came_from_the_source_and_nobody_change
         ck_assert_uint_eq(counts->there, 2);
         ck_assert_uint_eq(counts->place.gone, run == 0 ? 3 : 0);
         ck_assert_uint_eq(counts->place.removed, run == 2 ? 3 : 0);
+        ck_assert_str_eq(told->str, run == 1 ? "INBOX: not all of it could be read: what is gone "
+                                               "there stays\n"
+                                             : "");
+        g_string_truncate(told, 0);
         check_flags(run == 2 ? "2:2 5:8 6:8 7:0 8:8 " : "1:8 2:2 3:8 4:8 5:8 6:8 7:0 8:8 ");
         stop();
     }
