@@ -494,7 +494,7 @@ START_TEST(test_server__git_has_at_once_what_is_settled)
         char *count = GIT_OUTPUT(repository, "rev-list", "--count", "refs/heads/INBOX");
 
         /* The first one made the mailbox. */
-        ck_assert_int_eq(atoi(count), i + 1);
+        ck_assert_int_eq(strtol(count, NULL, 10), i + 1);
         g_free(count);
     }
     socket_client_close(&client);

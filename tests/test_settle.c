@@ -58,7 +58,7 @@ static int changes(void)
 {
     g_autofree char *count = GIT_OUTPUT(server.path, "rev-list", "--count", "refs/heads/INBOX");
 
-    return atoi(g_strchomp(count));
+    return (int)strtol(g_strchomp(count), NULL, 10);
 }
 
 static bool is_readable(const struct settle *settle)
