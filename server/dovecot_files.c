@@ -95,13 +95,44 @@ static size_t base_length(const char *name, size_t length)
     return info != NULL ? (size_t)(info - name) : length;
 }
 
+/* The entries that were read last. */
+struct entries {
+    uint32_t before; /* the UID before last */
+    uint32_t last;
+    char *name; /* of last; borrowed from the table */
+};
+
+/* Takes a line. False: it is no entry, or its UID does not go with those before; *one_out: instead
+ * of it the entry before was left out, whose UID was too high. */
+static bool take_entry(struct uidlist *out, struct entries *entries, struct cursor line,
+                       uint32_t version, bool *one_out)
+{
+    uint32_t uid;
+
+    *one_out = false;
+    if (!take_number(&line, &uid) || (version == 3 && !skip_fields(&line)) || line.at == line.end ||
+        *line.at == ':' || uid <= entries->before)
+        return false;
+    if (uid <= entries->last) {
+        g_hash_table_remove(out->uids, entries->name);
+        entries->last = entries->before;
+        *one_out = true;
+    }
+    entries->before = entries->last;
+    entries->last = uid;
+    entries->name = g_strndup(line.at, base_length(line.at, (size_t)(line.end - line.at)));
+    g_hash_table_replace(out->uids, entries->name, GUINT_TO_POINTER(uid));
+    return true;
+}
+
 bool uidlist_parse(struct uidlist *out, const char *data, size_t length, char **problem)
 {
     struct cursor cursor = {data, data + length};
+    struct entries entries = {0};
     struct cursor line;
     uint32_t version;
-    uint32_t last = 0;
     unsigned number = 1;
+    unsigned first_damaged = 0;
     bool cut;
 
     *problem = NULL;
@@ -113,23 +144,21 @@ bool uidlist_parse(struct uidlist *out, const char *data, size_t length, char **
         return false;
     }
     while (next_line(&cursor, &line, &cut) && !cut) {
-        uint32_t uid;
+        bool one_out;
 
         number++;
-        if (!take_number(&line, &uid) || uid <= last || (version == 3 && !skip_fields(&line)) ||
-            line.at == line.end || *line.at == ':') {
-            *problem = g_strdup_printf("line %u: not a UID, above the one before, and a file name",
-                                       number);
-            return false;
+        if (!take_entry(out, &entries, line, version, &one_out) || one_out) {
+            out->damaged++;
+            first_damaged = first_damaged == 0 ? number - one_out : first_damaged;
         }
-        g_hash_table_replace(out->uids,
-                             g_strndup(line.at, base_length(line.at, (size_t)(line.end - line.at))),
-                             GUINT_TO_POINTER(uid));
-        last = uid;
     }
-    if (last >= out->uid_next)
-        out->uid_next = last < UINT32_MAX ? last + 1 : last;
-    return true;
+    if (entries.last >= out->uid_next)
+        out->uid_next = entries.last < UINT32_MAX ? entries.last + 1 : entries.last;
+    if (out->damaged > 0)
+        *problem = g_strdup_printf("line %u: not a UID, above the one before, and a file name; %u "
+                                   "such lines",
+                                   first_damaged, out->damaged);
+    return out->damaged <= g_hash_table_size(out->uids);
 }
 
 void uidlist_release(struct uidlist *list)

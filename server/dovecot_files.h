@@ -20,11 +20,14 @@ struct uidlist {
     uint32_t uid_validity;
     uint32_t uid_next; /* above all UIDs */
     GHashTable *uids;  /* char * (file name without flags) -> UID by GUINT_TO_POINTER() */
+    unsigned damaged;  /* lines that were left out */
 };
 
 /* Versions 1 ("1 VALIDITY NEXT", then "UID NAME") and 3 ("3 VVALIDITY NNEXT ...", then
- * "UID [FIELD ...] :NAME"). A last line without line end was cut off and is left out. False, with
- * *problem a new string: it is none, or UIDs do not ascend. Release out in any case. */
+ * "UID [FIELD ...] :NAME"). A last line without line end was cut off and is left out. Lines that
+ * are damaged, or whose UIDs do not ascend, are left out, too, and *problem is a new string then;
+ * else NULL. False, with *problem: it is none, or most of it is damaged. Release out in any case.
+ */
 bool uidlist_parse(struct uidlist *out, const char *data, size_t length, char **problem);
 void uidlist_release(struct uidlist *list);
 /* The UID of a file in cur or new, whatever flags its name has; 0: it has none. */

@@ -15,6 +15,7 @@ struct import_mailbox {
     const char *name;      /* UTF-8, relative to the import's root; "" is the root itself */
     uint32_t uid_validity; /* that it has in the source; 0: unknown, and the next, too */
     uint32_t uid_next;
+    bool uids_lost; /* messages have UIDs in the source, but these, or some, can't be read */
 };
 
 struct import_message {

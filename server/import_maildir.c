@@ -298,7 +298,7 @@ struct reading {
 };
 
 /* The list of UIDs if the folder has one that can be read; list is initialised in any case. What is
- * wrong with the one that can't be read: a new string, else NULL. */
+ * wrong with it, or the one that can't be read: a new string, else NULL. */
 static char *read_uidlist(struct uidlist *list, const char *folder)
 {
     static const char *const names[] = {"dovecot-uidlist", "courierimapuiddb"};
@@ -563,6 +563,7 @@ static bool import_folder(struct reading *reading, const struct folder *folder)
     char *wrong = read_uidlist(&list, folder->path);
     bool go_on;
 
+    mailbox.uids_lost = wrong != NULL;
     mailbox.uid_validity = list.uid_validity;
     mailbox.uid_next = list.uid_next;
     read_keywords(reading->letters, folder->path);

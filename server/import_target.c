@@ -453,6 +453,11 @@ static struct import_place *open_place(struct import_target *target,
         place->uid_validity = mailbox->uid_validity;
         place->uid_next = mailbox->uid_next;
     }
+    if (mailbox->uids_lost && target->options->uids == IMPORT_UIDS_REQUIRE) {
+        tell(target, "%s: its list of UIDs is damaged; nothing was imported into it", place->name);
+        import_place_free(place);
+        return NULL;
+    }
     place->kept_done = place->uid_validity == 0;
     place->left_out = result == STORE_BAD_NAME;
     if (place->left_out)

@@ -468,7 +468,7 @@ START_TEST(maildir_folders_flags_dates_and_order)
     ck_assert_str_eq(record.text->str,
                      "{skipped}[ 1275660208/9]<4:two\n|b|20+0><6:one|0|10+0><|0|15+0>"
                      "[A]<three\r\n|14|30+0|$Forwarded|work|$Label1>"
-                     "[A/B\xc3\xa9]{skipped}<four|0|40+0>{skipped}"
+                     "[A/B\xc3\xa9 7/9]{skipped}<four|0|40+0>{skipped}"
                      "[dot.name]<six|0|60+0>[Dir/x.y]<five|0|50+0>"
                      "+A+A/B\xc3\xa9++Dir/x.y{skipped}");
     ck_assert_uint_eq(record.total, 8);

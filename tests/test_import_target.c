@@ -48,7 +48,9 @@ static void tear_down(void)
 
 static bool enter(const char *name, uint32_t uid_validity, uint32_t uid_next)
 {
-    return import_target_mailbox(target, &(struct import_mailbox){name, uid_validity, uid_next});
+    return import_target_mailbox(
+        target,
+        &(struct import_mailbox){.name = name, .uid_validity = uid_validity, .uid_next = uid_next});
 }
 
 /* A message of the number's text and date. */
@@ -222,6 +224,9 @@ START_TEST(test_import__uids_that_cannot_be_kept)
     how.uids = IMPORT_UIDS_REQUIRE;
     ck_assert(!enter("", 777, 10));
     ck_assert_ptr_nonnull(strstr(told->str, "nothing was imported"));
+    ck_assert(!import_target_mailbox(
+        target, &(struct import_mailbox){.name = "New", .uid_validity = 7, .uids_lost = true}));
+    ck_assert_ptr_nonnull(strstr(told->str, "its list of UIDs is damaged"));
     stop();
     how.uids = IMPORT_UIDS_KEEP;
     start();

@@ -244,7 +244,7 @@ class FromDovecot(Move):
                     for i in range(1, 4)]
         maildir(root, messages, "3 V1275660208 N4\n" +
                 "".join(f"{i} :{i}.M.host\n" for i in range(1, 4)))
-        for attempt in range(6):
+        for attempt in range(3):
             user = self.user(f"racer{attempt}")
             client = self.sandbox.login(user)
             process = subprocess.Popen([PROGRAM, "import", user, "maildir", root, "--data",
