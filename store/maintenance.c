@@ -426,7 +426,7 @@ static int64_t next_due(const struct maintenance *maintenance)
     }
     /* What is due and could not be done (a `git gc` is running) is tried once a second. */
     left = MAX(left, 1) * MICROSECONDS;
-    return any_long(maintenance) || maintenance->retain->len > 0
+    return any_long(maintenance) || maintenance->retain->len > 0 || maintenance->sign->len > 0
                ? 0
                : clock_microseconds(CLOCK_MONOTONIC) + left;
 }

@@ -371,6 +371,28 @@ START_TEST(test_signing__is_done_by_a_server_in_time)
 }
 END_TEST
 
+START_TEST(test_signing__is_done_for_one_account_after_the_other)
+{
+    static const char *const others[] = {"bob", "carol", "dave"};
+    g_autofree char *mail = fixture_path(fixture.directory, "mail");
+    struct maintenance_settings settings = {
+        .host = &host, .mail = mail, .signing_key = key, .sign_every = DAY};
+    uint64_t made = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(others); i++) {
+        ck_assert_int_eq(store_create_account(fixture.store, others[i], &fixture.origin, &error),
+                         0);
+    }
+    struct maintenance *maintenance = maintenance_new(&settings);
+    for (int i = 0; i < 6000 && made <= G_N_ELEMENTS(others); i++) {
+        g_usleep(10 * 1000);
+        made = maintenance_counts(maintenance).checkpoints;
+    }
+    maintenance_free(maintenance);
+    ck_assert_uint_eq(made, 1 + G_N_ELEMENTS(others));
+}
+END_TEST
+
 struct complaint {
     GMutex mutex;
     unsigned count;
@@ -516,6 +538,7 @@ static Suite *suite(void)
     tcase_add_test(tests, test_signing__trusts_no_other_key_and_no_changed_tag);
     tcase_add_test(tests, test_signing__knows_what_retention_and_purges_did);
     tcase_add_test(tests, test_signing__is_done_by_a_server_in_time);
+    tcase_add_test(tests, test_signing__is_done_for_one_account_after_the_other);
     tcase_add_test(tests, test_signing__tells_when_a_server_can_not_do_it_and_tries_again);
     tcase_add_loop_test(tests, test_signing__refuses_keys_that_it_can_not_use, 0,
                         G_N_ELEMENTS(other_keys));
