@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from annal import PROGRAM, Case, git, run
+from annal import PROGRAM, Case, git, run, wait_until
 from terminal import on_terminal
 
 SECRET = b"plugh-2b7d41"
@@ -320,6 +320,26 @@ class Retention(Case):
         self.assertEqual(changed.returncode, 1)
         self.assertIn(b"which is not in the history", changed.stdout)
         self.sandbox.start()
+
+    def test_a_server_tells_of_checkpoints_that_it_can_not_sign(self):
+        key = self.sandbox.root / "key"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
+        config = self.sandbox.root / "annal.conf"
+        config.write_text(f'signing_key = "{key}"\n')
+        self.sandbox.stop()
+        git(self.repository, "update-ref", "refs/annal/checkpoints/1", "refs/heads/INBOX")
+        self.sandbox.arguments = ("--config", str(config))
+        self.sandbox.start()
+        wait_until(lambda: "event=checkpoint result=failed" in self.sandbox.log())
+        self.assertRegex(self.sandbox.log(),
+                         r'event=checkpoint result=failed accounts=1 last="?alice"? code="corrupt" '
+                         r'reason="refs/annal/checkpoints/1 is no checkpoint"')
+        config.write_text(f'signing_key = "{key}"\ndata = "{self.sandbox.data}"\n')
+        wait_until(lambda: b"of 1 account can't be signed" in run(
+            PROGRAM, "doctor", "--config", config, ok=False).stdout)
+        git(self.repository, "update-ref", "-d", "refs/annal/checkpoints/1")
+        run(PROGRAM, "checkpoint", "alice", "--config", config)
+        self.sandbox.check()
 
     def age(self, days):
         """Writes all history anew as if it were so much older."""
