@@ -148,8 +148,9 @@ class Beside:
         self.alone.append(self.bench.drive(server, *options, changes=True)["per_second"])
         started = []
         try:
-            result = self.bench.drive(server, *options, changes=True, at_gate=lambda: started.append(
-                begin_to_collect(server, user)))
+            result = self.bench.drive(
+                server, *options, changes=True,
+                at_gate=lambda: started.append(begin_to_collect(server, user)))
         finally:
             complaints = [process.communicate()[1] for process in started]
         if any(process.returncode != 0 for process in started):

@@ -326,7 +326,8 @@ class WholeRun(unittest.TestCase):
             echo.prepare()
             echo.start()
             try:
-                for options in (["--do", "NOOP"], ["--do", "STORE %s %fFLAGS (x)", "--clients", "9"],
+                for options in (["--do", "NOOP"],
+                                ["--do", "STORE %s %fFLAGS (x)", "--clients", "9"],
                                 ["--do", "APPEND INBOX %m", "--size", "300001", "--clients", "3"],
                                 ["--do", "APPEND INBOX %b", "--batch", "7", "--size", "65537"],
                                 ["--do", "APPEND INBOX %m", "--pipeline", "32"]):
