@@ -322,9 +322,6 @@ static void check_room(struct lmtp_session *session, struct lmtp_recipient *reci
     case LMTP_ROOM_GOOD:
         accept_recipient(session, recipient);
         break;
-    case LMTP_ROOM_FULL:
-        refuse_full(session, recipient);
-        break;
     case LMTP_ROOM_ASKED:
         session->asked = *recipient;
         set_state(session, STATE_ASKING);

@@ -30,7 +30,7 @@ enum {
 struct lmtp_session;
 
 /* Of a user's account, for a message. */
-enum lmtp_room { LMTP_ROOM_GOOD, LMTP_ROOM_FULL, LMTP_ROOM_ASKED };
+enum lmtp_room { LMTP_ROOM_GOOD, LMTP_ROOM_ASKED };
 
 enum lmtp_user { LMTP_USER_KNOWN, LMTP_USER_UNKNOWN, LMTP_USER_TROUBLE };
 

@@ -38,18 +38,16 @@ static void deliver(void *data, struct lmtp_session *session, GPtrArray *deliver
     g_ptr_array_unref(deliveries);
 }
 
-/* Answered at once, or by what takes the output. */
+/* Answered at once, or by whoever steps the session. */
 static enum lmtp_room find_room(void *data, struct lmtp_session *session, const char *user,
                                 uint64_t octets)
 {
     struct talk *talk = data;
 
     (void)session;
-    talk->asked = octets % 3 == 0;
     talk->full = user[1] == 'c';
-    if (talk->asked)
-        return LMTP_ROOM_ASKED;
-    return talk->full ? LMTP_ROOM_FULL : LMTP_ROOM_GOOD;
+    talk->asked = talk->full || octets % 3 == 0;
+    return talk->asked ? LMTP_ROOM_ASKED : LMTP_ROOM_GOOD;
 }
 
 static void write_log(void *data, const char *id, const char *event, const char *address)

@@ -337,7 +337,7 @@ static const struct {
      "alice 700\nbob@example.org 700\nalice 1\n"},
     {LMTP_ROOM_ASKED, false, false, "220 250 250 250 250 250 250 250 550 250",
      "alice 700\nbob@example.org 700\nalice 1\n"},
-    {LMTP_ROOM_FULL, false, false, "220 250 250 452 452 452 250 250 550 452",
+    {LMTP_ROOM_ASKED, true, false, "220 250 250 452 452 452 250 250 550 452",
      "alice 700\nalice 700\nbob@example.org 700\nalice 1\n"},
     {LMTP_ROOM_ASKED, true, true, "220 250 250 552 552 552 250 250 550 552",
      "alice 700\nalice 700\nbob@example.org 700\nalice 1\n"},
