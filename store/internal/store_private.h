@@ -1,4 +1,4 @@
-/* Inside the store: what store.c, journaling.c and recovery.c share. */
+/* Inside the store: what store.c, store_stand.c, journaling.c and recovery.c share. */
 #ifndef ANNAL_STORE_INTERNAL_STORE_PRIVATE_H
 #define ANNAL_STORE_INTERNAL_STORE_PRIVATE_H
 

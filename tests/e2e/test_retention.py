@@ -341,6 +341,24 @@ class Retention(Case):
         run(PROGRAM, "checkpoint", "alice", "--config", config)
         self.sandbox.check()
 
+    def test_an_increment_does_without_a_checkpoint_that_went(self):
+        self.fill().logout()
+        self.sandbox.in_git("alice", "INBOX")
+        key = self.sandbox.root / "key"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
+        config = self.sandbox.root / "annal.conf"
+        config.write_text(f'data = "{self.sandbox.data}"\nsigning_key = "{key}"\n')
+        directory = self.sandbox.root / "backups"
+        directory.mkdir()
+        run(PROGRAM, "checkpoint", "alice", "--config", config)
+        admin(self.sandbox, "backup", "alice", directory)
+        self.sandbox.stop()
+        git(self.repository, "update-ref", "-d", "refs/annal/checkpoints/1")
+        git(self.repository, "gc", "-q", "--prune=now")
+        told = admin(self.sandbox, "backup", "alice", directory, "--incremental").stdout
+        self.assertIn(b"what is new since", told)
+        self.sandbox.start()
+
     def age(self, days):
         """Writes all history anew as if it were so much older."""
         seconds = days * 86400
