@@ -11,7 +11,7 @@
 #include "store/internal/text.h"
 #include "store/retention.h"
 
-enum { MICROSECONDS = 1000000, NAME_MAX_OCTETS = 200 };
+enum { MICROSECONDS = 1000000, NAME_MAX_OCTETS = 200, CONFLICTS_MAX = 10 };
 
 struct signing_key {
     struct ssh_key *key;
@@ -181,6 +181,29 @@ static int make(const struct maker *maker, const struct checkpoint *last, const 
     return rc == 0 ? refs_sync(maker->refs, error) : rc;
 }
 
+/* STORE_CONFLICT: somebody else made one meanwhile. */
+static int make_if_due(const struct maker *maker, int64_t after, bool *made,
+                       struct store_error *error)
+{
+    g_autoptr(GPtrArray) all = NULL;
+    g_autoptr(GString) heads = g_string_new(NULL);
+    const struct checkpoint *last = NULL;
+    int rc = checkpoints_list(&all, maker->path, maker->refs, true, error);
+
+    if (rc == 0) {
+        rc = append_heads(heads, maker->refs, error);
+    }
+    if (rc == 0 && all->len > 0) {
+        last = all->pdata[all->len - 1];
+    }
+    if (rc == 0 &&
+        (last == NULL || (maker->now - last->time >= after && !same_heads(last, heads)))) {
+        rc = make(maker, last, heads, error);
+        *made = rc == 0;
+    }
+    return rc;
+}
+
 int checkpoint_make(const char *path, const struct host *host, const struct signing_key *key,
                     const char *user, int64_t after, int64_t keep, bool *made,
                     struct store_error *error)
@@ -191,25 +214,14 @@ int checkpoint_make(const char *path, const struct host *host, const struct sign
                           .user = user,
                           .keep = keep,
                           .now = host->now(host->data) / MICROSECONDS};
-    g_autoptr(GPtrArray) all = NULL;
-    g_autoptr(GString) heads = g_string_new(NULL);
-    const struct checkpoint *last = NULL;
     int rc = refs_open(&maker.refs, path, host, error);
 
     *made = false;
     if (rc == 0) {
-        rc = checkpoints_list(&all, path, maker.refs, true, error);
+        rc = make_if_due(&maker, after, made, error);
     }
-    if (rc == 0) {
-        rc = append_heads(heads, maker.refs, error);
-    }
-    if (rc == 0 && all->len > 0) {
-        last = all->pdata[all->len - 1];
-    }
-    if (rc == 0 &&
-        (last == NULL || (maker.now - last->time >= after && !same_heads(last, heads)))) {
-        rc = make(&maker, last, heads, error);
-        *made = rc == 0;
+    for (unsigned i = 0; rc == STORE_CONFLICT && i < CONFLICTS_MAX; i++) {
+        rc = make_if_due(&maker, after, made, error);
     }
     refs_close(maker.refs);
     return rc;

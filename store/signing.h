@@ -51,8 +51,8 @@ char *signing_key_public(const struct signing_key *key);
 /* Signs the heads of the repository at path, unless they are those of the last checkpoint, or that
  * is younger than so many seconds (after). Removes checkpoints older than keep seconds (what the
  * mailbox that keeps its past the longest does: retention_policy_longest()), unless the account is
- * on hold. *made tells. Durable on return. STORE_CONFLICT when somebody else does the same;
- * STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. */
+ * on hold. *made tells. Durable on return. Others may do the same meanwhile; STORE_CONFLICT
+ * when they keep on doing so. STORE_CORRUPT, STORE_NO_SPACE, STORE_IO. */
 int checkpoint_make(const char *path, const struct host *host, const struct signing_key *key,
                     const char *user, int64_t after, int64_t keep, bool *made,
                     struct store_error *error);

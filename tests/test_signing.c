@@ -1,5 +1,6 @@
 #include <check.h>
 #include <glib.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "tests/mail_fixture.h"
 #include "tests/store_fixture.h"
 
-enum { DAY = 24 * 3600, FINDINGS_MAX = 2000 };
+enum { DAY = 24 * 3600, FINDINGS_MAX = 2000, SIGNERS = 3 };
 
 static struct mail_fixture fixture;
 static struct mailbox *inbox;
@@ -143,6 +144,52 @@ START_TEST(test_signing__signs_only_what_is_new_and_in_its_time)
     ck_assert(git_verifies("refs/annal/checkpoints/2"));
     ck_assert_uint_eq(verify(), 0);
     ck_assert_uint_eq(report.checkpoints, 2);
+}
+END_TEST
+
+struct signer {
+    pthread_t thread;
+    pthread_barrier_t *barrier;
+    int result;
+    bool made;
+    struct store_error error;
+};
+
+static void *sign_at_once(void *data)
+{
+    struct signer *signer = data;
+
+    pthread_barrier_wait(signer->barrier);
+    signer->result =
+        checkpoint_make(fixture.path, &host, key, "alice", 0, keep, &signer->made, &signer->error);
+    return NULL;
+}
+
+START_TEST(test_signing__is_done_once_by_those_who_do_it_together)
+{
+    struct signer signers[SIGNERS];
+    pthread_barrier_t barrier;
+
+    pthread_barrier_init(&barrier, NULL, SIGNERS);
+    for (unsigned round = 1; round <= 20; round++) {
+        unsigned made = 0;
+
+        append_many(&fixture, inbox, 1);
+        for (size_t i = 0; i < SIGNERS; i++) {
+            signers[i] = (struct signer){.barrier = &barrier};
+            ck_assert_int_eq(pthread_create(&signers[i].thread, NULL, sign_at_once, &signers[i]),
+                             0);
+        }
+        for (size_t i = 0; i < SIGNERS; i++) {
+            pthread_join(signers[i].thread, NULL);
+            ck_assert_msg(signers[i].result == 0, "%s", signers[i].error.detail);
+            made += signers[i].made;
+        }
+        ck_assert_uint_eq(made, 1);
+        ck_assert_uint_eq(verify(), 0);
+        ck_assert_uint_eq(report.checkpoints, round);
+    }
+    pthread_barrier_destroy(&barrier);
 }
 END_TEST
 
@@ -530,6 +577,7 @@ static Suite *suite(void)
     tcase_set_timeout(tests, 300);
     tcase_add_test(tests, test_signing__makes_tags_that_stock_git_verifies);
     tcase_add_test(tests, test_signing__signs_only_what_is_new_and_in_its_time);
+    tcase_add_test(tests, test_signing__is_done_once_by_those_who_do_it_together);
     tcase_add_test(tests, test_signing__follows_what_mailboxes_go_through);
     tcase_add_loop_test(tests, test_signing__finds, 0, G_N_ELEMENTS(tampering));
     tcase_add_test(tests, test_signing__lets_checkpoints_go_with_their_history);
