@@ -210,7 +210,7 @@ bool session_messages_gone(const struct session *session, const GArray *uids)
 {
     const struct snapshot *newest = mailbox_snapshot(session->mailbox);
 
-    for (size_t i = 0; i < uids->len; i++) {
+    for (size_t i = 0; newest != session->view && i < uids->len; i++) {
         size_t index;
 
         if (!snapshot_find(newest, g_array_index(uids, uint32_t, i), &index)) {

@@ -144,10 +144,31 @@ size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid)
     return start + packed_leaf_lower_bound(leaf_packed(node_leaf(node)), uid % LEAF_MESSAGES);
 }
 
+/* In the leaf where something was looked for last. */
+static bool find_near(const struct snapshot *snapshot, uint32_t uid, size_t *index)
+{
+    const struct leaf *near = snapshot->near;
+    size_t at;
+
+    if (near == NULL || near->node.number != uid / LEAF_MESSAGES) {
+        return false;
+    }
+    at = packed_leaf_lower_bound(leaf_packed(near), uid % LEAF_MESSAGES);
+    *index = snapshot->near_start + at;
+    return at < near->node.count && packed_leaf_pair(leaf_packed(near), at) == uid % LEAF_MESSAGES;
+}
+
 bool snapshot_find(const struct snapshot *snapshot, uint32_t uid, size_t *index)
 {
+    if (find_near(snapshot, uid, index)) {
+        return true;
+    }
     *index = snapshot_lower_bound(snapshot, uid);
-    return *index < snapshot_count(snapshot) && snapshot_message(snapshot, *index).uid == uid;
+    if (*index == snapshot_count(snapshot)) {
+        return false;
+    }
+    stay_near(snapshot, *index);
+    return find_near(snapshot, uid, index);
 }
 
 size_t snapshot_keyword_count(const struct snapshot *snapshot)

@@ -64,6 +64,7 @@ const uint8_t *snapshot_flags(const struct snapshot *snapshot, size_t index, siz
 
 /* The index of the first message whose UID is at least uid; snapshot_count() if there is none. */
 size_t snapshot_lower_bound(const struct snapshot *snapshot, uint32_t uid);
+/* Its exact message. Fastest for UIDs that ascend. */
 bool snapshot_find(const struct snapshot *snapshot, uint32_t uid, size_t *index);
 
 size_t snapshot_keyword_count(const struct snapshot *snapshot);
