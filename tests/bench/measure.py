@@ -8,7 +8,7 @@ import time
 
 import ceiling
 import report
-from servers import PASSWORD
+from servers import ANSWER_LIMIT, PASSWORD
 
 
 class RunFailed(Exception):
@@ -215,7 +215,7 @@ class Bench:
     @staticmethod
     def count(server, user, mailbox="INBOX"):
         """How many messages the first user has there."""
-        client = imaplib.IMAP4("127.0.0.1", server.port)
+        client = imaplib.IMAP4("127.0.0.1", server.port, timeout=ANSWER_LIMIT)
         try:
             client.login(user.replace("%c", "0"), PASSWORD)
             return int(client.select(mailbox, readonly=True)[1][0])

@@ -8,7 +8,7 @@ against a bound, or against itself elsewhere. Targets of a certain size stand on
 import imaplib
 import re
 
-from servers import PASSWORD
+from servers import ANSWER_LIMIT, PASSWORD
 
 DURABLE = ("mdbox always", "sdbox always", "maildir always")
 RELAXED = ("mdbox optimized", "sdbox optimized", "maildir optimized")
@@ -49,6 +49,6 @@ def first_of(user):
 
 def session(server, user):
     """An ordinary IMAP client, logged in; for what is not measured."""
-    client = imaplib.IMAP4("127.0.0.1", server.port)
+    client = imaplib.IMAP4("127.0.0.1", server.port, timeout=ANSWER_LIMIT)
     client.login(first_of(user), PASSWORD)
     return client
