@@ -196,8 +196,8 @@ static bool follow_named(struct bundle *bundle, struct account *account, const c
     if (!good)
         admin_complain("%s: %s", path, error.detail);
     else if (!bundle_follow(bundle, account, &earlier)) {
-        admin_complain("%s: not a backup of this account, or one whose history it no longer has; "
-                       "make a full backup",
+        admin_complain("%s: not a backup of this account, or one from before a purge, or one whose "
+                       "history it no longer has; make a full backup",
                        path);
         good = false;
     }
@@ -360,8 +360,8 @@ static bool choose_base(struct bundle *bundle, struct account *account,
         char *directory = g_path_get_dirname(path);
 
         if (!follow_newest(bundle, account, directory, base) && !options->json)
-            admin_print("%s: no earlier backup in %s: a full one", account_user(account),
-                        directory);
+            admin_print("%s: no earlier backup in %s to build on: a full one",
+                        account_user(account), directory);
         g_free(directory);
     }
     return true;
