@@ -5,7 +5,10 @@
 #include "store/internal/properties.h"
 #include "store/internal/text.h"
 
-enum { DATE_LENGTH = 24 }; /* 2026-11-17T10:00:00+0100 */
+enum {
+    DATE_LENGTH = 24, /* 2026-11-17T10:00:00+0100 */
+    NUMBER_MAX = 20,  /* digits */
+};
 
 static const int64_t DATE_MIN = -62135596800; /* 0001-01-01T00:00:00 */
 static const int64_t DATE_MAX = 253402300799; /* 9999-12-31T23:59:59 */
@@ -48,16 +51,18 @@ static void put_digits(char *out, unsigned digits, unsigned value)
     }
 }
 
-static void append_number(GString *out, uint64_t value)
+/* Returns what follows. */
+static char *put_number(char *out, uint64_t value)
 {
-    char digits[20];
+    char digits[NUMBER_MAX];
     size_t at = sizeof(digits);
 
     do {
         digits[--at] = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
-    g_string_append_len(out, digits + at, (gssize)(sizeof(digits) - at));
+    memcpy(out, digits + at, sizeof(digits) - at);
+    return out + (sizeof(digits) - at);
 }
 
 /* Calendar arithmetic on years that begin in March: the leap day is then a year's last. */
@@ -82,21 +87,20 @@ static void put_day(char *out, int64_t days)
     put_digits(out, 4, year);
 }
 
-static void append_date(GString *out, int64_t seconds, int zone)
+static void put_date(char out[DATE_LENGTH], int64_t seconds, int zone)
 {
     int64_t local = seconds + zone * 60 + EPOCH_DAYS * 86400;
     unsigned rest = (unsigned)(local % 86400);
     unsigned minutes = (unsigned)ABS(zone);
-    char text[DATE_LENGTH + 1] = "yyyy-mm-ddThh:mm:ss+zzzz";
 
-    put_day(text, local / 86400);
-    put_digits(text + 11, 2, rest / 3600);
-    put_digits(text + 14, 2, rest / 60 % 60);
-    put_digits(text + 17, 2, rest % 60);
-    text[19] = zone < 0 ? '-' : '+';
-    put_digits(text + 20, 2, minutes / 60);
-    put_digits(text + 22, 2, minutes % 60);
-    g_string_append_len(out, text, DATE_LENGTH);
+    memcpy(out, "yyyy-mm-ddThh:mm:ss+zzzz", DATE_LENGTH);
+    put_day(out, local / 86400);
+    put_digits(out + 11, 2, rest / 3600);
+    put_digits(out + 14, 2, rest / 60 % 60);
+    put_digits(out + 17, 2, rest % 60);
+    out[19] = zone < 0 ? '-' : '+';
+    put_digits(out + 20, 2, minutes / 60);
+    put_digits(out + 22, 2, minutes % 60);
 }
 
 static void append_flags(GString *out, const struct message *message, const GPtrArray *keywords)
@@ -120,15 +124,28 @@ static void append_flags(GString *out, const struct message *message, const GPtr
 void index_file_encode(GString *out, const struct message *messages, size_t count,
                        const GPtrArray *keywords)
 {
+    char date[DATE_LENGTH];
+
     for (size_t i = 0; i < count; i++) {
-        append_number(out, messages[i].uid);
-        g_string_append_c(out, ' ');
-        append_number(out, messages[i].modseq);
-        g_string_append_c(out, ' ');
-        append_date(out, messages[i].internal_date, messages[i].zone);
-        g_string_append_c(out, ' ');
-        append_number(out, messages[i].size);
-        append_flags(out, &messages[i], keywords);
+        const struct message *message = &messages[i];
+        const struct message *before = i > 0 ? message - 1 : NULL;
+        char line[3 * (NUMBER_MAX + 1) + DATE_LENGTH + 1];
+        char *at = put_number(line, message->uid);
+
+        /* Neighbours often came in the same second. */
+        if (before == NULL || before->internal_date != message->internal_date ||
+            before->zone != message->zone) {
+            put_date(date, message->internal_date, message->zone);
+        }
+        *at++ = ' ';
+        at = put_number(at, message->modseq);
+        *at++ = ' ';
+        memcpy(at, date, DATE_LENGTH);
+        at += DATE_LENGTH;
+        *at++ = ' ';
+        at = put_number(at, message->size);
+        g_string_append_len(out, line, at - line);
+        append_flags(out, message, keywords);
         g_string_append_c(out, '\n');
     }
 }
