@@ -184,7 +184,7 @@ static struct account *open_account(struct store *store, const struct config *co
                                     const char *user)
 {
     struct store_error error = {0};
-    struct origin origin = admin_origin("import");
+    struct origin origin = import_origin(IMPORT_COMMAND);
     struct account *account = NULL;
     int result;
 

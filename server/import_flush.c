@@ -1,6 +1,5 @@
 /* What waits goes into the account: mailboxes are made, messages added and flags changed, in as few
  * steps as can be. */
-#include "server/admin.h"
 #include "server/import_target_private.h"
 #include "server/message_summary.h"
 
@@ -9,7 +8,7 @@ enum { DISPLACED_MAX = 1000 }; /* messages of a mailbox; they wait in memory */
 static int open_or_create(struct import_target *target, const char *name, struct mailbox **out,
                           struct store_error *error)
 {
-    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct origin origin = import_origin(IMPORT_COMMAND);
     int result = account_open_mailbox(target->account, name, out, error);
 
     if (result == STORE_NOT_FOUND) {
@@ -36,7 +35,7 @@ static void give_up_uids(struct import_place *place)
 
 bool import_target_take_over(struct import_target *target, struct import_place *place)
 {
-    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct origin origin = import_origin(IMPORT_COMMAND);
     struct store_error error = {0};
     int result;
 
@@ -78,7 +77,7 @@ static GPtrArray *places_to_make(const struct import_target *target)
 static void make_together(struct import_target *target, const GPtrArray *wanted)
 {
     struct new_mailbox *mailboxes = g_new0(struct new_mailbox, wanted->len);
-    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct origin origin = import_origin(IMPORT_COMMAND);
     struct store_error error = {0};
 
     for (unsigned i = 0; i < wanted->len; i++) {
@@ -160,7 +159,7 @@ static bool has_work(const struct import_place *place, bool kept)
 
 static struct origin step_origin(bool kept)
 {
-    return admin_origin(kept ? IMPORT_COMMAND_UIDS : IMPORT_COMMAND);
+    return import_origin(kept ? IMPORT_COMMAND_UIDS : IMPORT_COMMAND);
 }
 
 static void note_added(struct import_target *target, struct import_place *place, bool kept)

@@ -574,6 +574,7 @@ static bool import_folder(struct reading *reading, const struct folder *folder)
     if (go_on)
         doubt_keywords(reading);
     go_on = go_on && read_files(reading, &list);
+    reading->sink->progress(reading->sink->data, reading->done);
     uidlist_release(&list);
     g_free(wrong);
     for (size_t i = 0; i < DOVECOT_KEYWORDS; i++)

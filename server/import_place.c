@@ -5,6 +5,14 @@
 
 #include "server/admin.h"
 
+struct origin import_origin(const char *command)
+{
+    struct origin origin = admin_origin(command);
+
+    origin.client = "annal import";
+    return origin;
+}
+
 /* Messages that are to get the same flags. */
 struct import_follow {
     GArray *uids;
@@ -156,7 +164,7 @@ static int set_flags(const struct import_place *place, struct import_follow *fol
         .keywords = (const char *const *)follow->keywords->pdata,
         .unchanged_since = snapshot_highest_modseq(import_known_snapshot(place->known)),
     };
-    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct origin origin = import_origin(IMPORT_COMMAND);
     GArray *unchanged = NULL;
     int result;
 
@@ -193,7 +201,7 @@ static void keep_unchanged(const struct import_place *place, GArray *uids)
 static int remove_gone(struct import_place *place, bool remove, struct import_place_counts *counts,
                        struct store_error *error)
 {
-    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct origin origin = import_origin(IMPORT_COMMAND);
     GArray *uids = import_known_left(place->known);
     int result = 0;
 

@@ -12,6 +12,9 @@
 #include "server/import_known.h"
 #include "store/mailbox.h"
 
+/* Who makes an import's changes: what the history says. */
+struct origin import_origin(const char *command);
+
 struct import_pending {
     struct spool *spool;
     GPtrArray *keywords; /* char *, then NULL */

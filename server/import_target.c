@@ -1,7 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin.h"
 #include "server/import_target_private.h"
 #include "server/import_uses.h"
 
@@ -328,7 +327,7 @@ void import_target_subscribed(struct import_target *target, const char *mailbox)
 
 static bool subscribe(struct import_target *target)
 {
-    struct origin origin = admin_origin(IMPORT_COMMAND);
+    struct origin origin = import_origin(IMPORT_COMMAND);
 
     for (unsigned i = 0; i < target->subscribed->len; i++) {
         const char *name = g_ptr_array_index(target->subscribed, i);

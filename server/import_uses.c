@@ -1,6 +1,6 @@
 #include "server/import_uses.h"
 
-#include "server/admin.h"
+#include "server/import_place.h"
 
 /* What mailboxes for a use are called by other servers and programs. */
 static const struct {
@@ -44,7 +44,7 @@ static const char *holder_of(const GPtrArray *list, enum special_use use)
 static int give(struct account *account, const char *name, enum special_use use,
                 const char *command, void (*tell)(const char *text), struct store_error *error)
 {
-    struct origin origin = admin_origin(command);
+    struct origin origin = import_origin(command);
     int result = account_set_special_use(account, name, use, &origin, error);
 
     if (result == 0) {
