@@ -28,7 +28,11 @@ static bool sign(const struct config *config, const char *user, void *data)
 
     admin_settle(config, user);
     repository = admin_repository(config, user);
-    int code = checkpoint_make(repository, host_system(), signer->key, user, 0, signer->keep, &made,
+    int code = STORE_CONFLICT;
+
+    /* A server may be signing at the same moment. */
+    for (unsigned tries = 0; code == STORE_CONFLICT && tries < 3; tries++)
+        code = checkpoint_make(repository, host_system(), signer->key, user, 0, signer->keep, &made,
                                &error);
     g_free(repository);
     if (code != 0)
