@@ -500,7 +500,7 @@ void link_want_loan(struct link *link, bool wanted)
 {
     pthread_mutex_lock(&link->lock);
     link->wants_loan = wanted;
-    unlock(link, wanted ? tell_event_loop(link) : NULL);
+    pthread_mutex_unlock(&link->lock);
 }
 
 bool link_wants_loan(struct link *link)

@@ -143,7 +143,8 @@ size_t link_deliver(struct link *link, GQueue *pieces, enum link_after after, bo
  * socket does not take at once, a change of the transport, the end of the session or of the peer.
  * Then all goes through the link, until the connection lends it again. */
 
-/* The worker's: whether it wants the loan, now and whenever it was given back. At first not. */
+/* The worker's: whether it wants the loan, now and whenever it was given back; at first not. The
+ * connection sees it with the next output. */
 void link_want_loan(struct link *link, bool wanted);
 /* The connection's: it is wanted, and no output waits here. */
 bool link_wants_loan(struct link *link);
