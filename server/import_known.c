@@ -182,9 +182,14 @@ static void read_deleted(struct import_known *known)
     known->cut = is_cut(known) || restore_find_lost(known->mailbox, &all, &lost, &error) != 0;
     for (unsigned i = 0; lost != NULL && i < lost->len; i++) {
         const struct lost_message *one = g_ptr_array_index(lost, i);
-        char *key = message_key(&one->message.blob, one->message.internal_date);
-        unsigned count = GPOINTER_TO_UINT(g_hash_table_lookup(known->deleted, key));
+        char *key;
+        unsigned count;
 
+        /* It was gone in the source, and comes again when it is there again. */
+        if (strcmp(one->command, IMPORT_COMMAND) == 0)
+            continue;
+        key = message_key(&one->message.blob, one->message.internal_date);
+        count = GPOINTER_TO_UINT(g_hash_table_lookup(known->deleted, key));
         g_hash_table_replace(known->deleted, key, GUINT_TO_POINTER(count + 1));
         g_hash_table_add(known->deleted_uids, GUINT_TO_POINTER(one->message.uid));
     }

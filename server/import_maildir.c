@@ -145,7 +145,11 @@ static void find_folders(GPtrArray *folders, const char *path, const char *wire,
 
 /* --- messages --- */
 
-enum { RENAMES_MAX = 5 }; /* of a file while it is read */
+enum {
+    RENAMES_MAX = 20,  /* of a file while it is read */
+    LOOKS_IN_VAIN = 4, /* at a folder, for files that it should have */
+    LOOKS_MAX = 50,
+};
 
 struct entry {
     char *name;
@@ -231,17 +235,28 @@ static bool add_entries(struct listing *listing, const struct uidlist *list, con
     return true;
 }
 
+static unsigned count_listed(const struct listing *listing)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < listing->entries->len; i++)
+        count += g_array_index(listing->entries, struct entry, i).uid != 0;
+    return count;
+}
+
 /* Reads new before cur: a server that runs moves files only that way. It also renames them, and
- * one that is renamed meanwhile may not be found: where the list says that there are more files
- * they are looked for once more. */
+ * one that is renamed while the directory is read may not be seen: where the list says that there
+ * are more files they are looked for again, until several times nothing more was found. */
 static void list_files(struct listing *listing, const struct uidlist *list, const char *folder,
                        const struct import_sink *sink)
 {
     static const char *const parts[] = {"new", "cur"};
     unsigned wanted = list->uids != NULL ? g_hash_table_size(list->uids) : 0;
-    unsigned found = 0;
+    unsigned in_vain = 0;
 
-    for (unsigned pass = 0; pass == 0 || (pass == 1 && found < wanted); pass++) {
+    for (unsigned pass = 0; pass == 0 || (in_vain < LOOKS_IN_VAIN && pass < LOOKS_MAX); pass++) {
+        unsigned before = listing->entries->len;
+
         for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
             if (!add_entries(listing, list, folder, parts[i]) && pass == 0 &&
                 (errno != ENOENT || i == 1)) {
@@ -251,9 +266,9 @@ static void list_files(struct listing *listing, const struct uidlist *list, cons
                 g_free(path);
             }
         }
-        found = 0;
-        for (unsigned i = 0; i < listing->entries->len; i++)
-            found += g_array_index(listing->entries, struct entry, i).uid != 0;
+        if (count_listed(listing) >= wanted)
+            return;
+        in_vain = listing->entries->len > before ? 0 : in_vain + 1;
     }
 }
 
@@ -264,7 +279,8 @@ static bool find_again(struct entry *entry, const char *folder)
     char *base = base_of(entry->name);
     bool found = false;
 
-    for (size_t p = 0; p < G_N_ELEMENTS(parts); p++) {
+    for (size_t look = 0; !found && look < LOOKS_IN_VAIN * G_N_ELEMENTS(parts); look++) {
+        size_t p = look % G_N_ELEMENTS(parts);
         char *path = g_strdup_printf("%s/%s", folder, parts[p]);
         GPtrArray *names = read_names(path);
 

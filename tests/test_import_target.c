@@ -492,11 +492,13 @@ START_TEST(test_import__removes_only_what_came_from_the_source_and_nobody_change
         check_flags(run == 2 ? "2:2 5:8 6:8 7:0 8:8 " : "1:8 2:2 3:8 4:8 5:8 6:8 7:0 8:8 ");
         stop();
     }
-    start(); /* what is removed has not been deleted here by anybody */
+    start(); /* what an import removed comes again when it is there again */
     ck_assert(enter("", 777, 10));
-    offer(5, 6, 2);
+    offer(4, 6, 3);
     ck_assert(import_target_finish(target));
     ck_assert_uint_eq(import_target_counts(target)->deleted, 0);
+    ck_assert_uint_eq(import_target_counts(target)->messages, 1);
+    check_flags("2:2 5:8 6:8 7:0 8:8 10:8 ");
 }
 END_TEST
 
