@@ -459,9 +459,9 @@ static bool may_hide(const struct upkeep *upkeep, const GPtrArray *due)
     return now_seconds(upkeep) - oldest >= UPKEEP_RETIRE_SECONDS || !git_readers_any(upkeep->path);
 }
 
-/* Hides those that are due, once git's list is without them. */
+/* Hides those that are due, once git's list is without them; at_once: whoever reads them. */
 static void hide_due(struct upkeep *upkeep, const GPtrArray *packs, GHashTable *listed,
-                     int64_t seconds)
+                     int64_t seconds, bool at_once)
 {
     int64_t now = now_seconds(upkeep);
     GPtrArray *due = g_ptr_array_new();
@@ -486,7 +486,7 @@ static void hide_due(struct upkeep *upkeep, const GPtrArray *packs, GHashTable *
         g_ptr_array_add(due, name);
         in_list = in_list || g_hash_table_contains(listed, name);
     }
-    if (due->len > 0 && may_hide(upkeep, due) &&
+    if (due->len > 0 && (at_once || may_hide(upkeep, due)) &&
         (!in_list || renew_list(upkeep, packs, listed, true))) {
         for (guint i = 0; i < due->len; i++) {
             hide(upkeep, due->pdata[i], g_hash_table_lookup(upkeep->retired, due->pdata[i]));
@@ -804,7 +804,7 @@ void upkeep_look(struct upkeep *upkeep, bool long_too)
     packs = scan(upkeep);
     upkeep->counts.packs = packs->len;
     upkeep->in_use = size_of(packs, packs->len);
-    hide_due(upkeep, packs, listed, UPKEEP_HIDE_SECONDS);
+    hide_due(upkeep, packs, listed, UPKEEP_HIDE_SECONDS, false);
     unlink_due(upkeep);
     if (now_seconds(upkeep) >= upkeep->pause_until) {
         if (!renew_list(upkeep, packs, listed, false)) {
@@ -866,7 +866,7 @@ void upkeep_hide_all(struct upkeep *upkeep)
     if (listed != NULL) {
         GPtrArray *packs = scan(upkeep);
 
-        hide_due(upkeep, packs, listed, 0);
+        hide_due(upkeep, packs, listed, 0, false);
         g_ptr_array_free(packs, TRUE);
         g_hash_table_destroy(listed);
     }
@@ -888,7 +888,7 @@ bool upkeep_replace(struct upkeep *upkeep, const GPtrArray *names, bool unlink_t
     for (guint i = 0; i < names->len; i++) {
         retire(upkeep, names->pdata[i]);
     }
-    hide_due(upkeep, packs, listed, 0);
+    hide_due(upkeep, packs, listed, 0, unlink_too);
     for (guint i = 0; i < names->len && unlink_too; i++) {
         const struct retired *retired = g_hash_table_lookup(upkeep->retired, names->pdata[i]);
 
