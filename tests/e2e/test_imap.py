@@ -232,7 +232,7 @@ class Admin(Case):
             self.assertNotIn(b"\n", message.replace(b"\r\n", b""))
         client.logout()
         log = self.annal("log", "alice", "INBOX", "--limit", "1").stdout.decode()
-        self.assertIn("annal (admin)", log)
+        self.assertIn("alice, annal import", log)
 
     @staticmethod
     def count(client):
