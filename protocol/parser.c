@@ -540,6 +540,16 @@ static enum parser_event feed_literal(struct parser *parser, const uint8_t *data
     return PARSER_MORE;
 }
 
+/* literal8 of RFC 3516; what RFC 6855 wraps in UTF8 () is text. */
+static bool message_may_have_nul(const struct parser *parser)
+{
+    const GArray *messages = parser->command->append.messages;
+    const struct append_message *message =
+        &g_array_index(messages, struct append_message, messages->len - 1);
+
+    return message->binary && !message->utf8;
+}
+
 static enum parser_event feed_message(struct parser *parser, const uint8_t *data, size_t length,
                                       size_t *used)
 {
@@ -554,7 +564,7 @@ static enum parser_event feed_message(struct parser *parser, const uint8_t *data
         return PARSER_MORE;
     }
     *used = literal_share(parser, length);
-    if (memchr(data, '\0', *used) != NULL)
+    if (memchr(data, '\0', *used) != NULL && !message_may_have_nul(parser))
         return bad_literal(parser, "A NUL can't stand in a message");
     parser->data = data;
     parser->data_length = *used;

@@ -20,6 +20,7 @@
 
 #include "protocol/command.h"
 #include "protocol/parser.h"
+#include "protocol/structure.h"
 #include "server/session.h"
 
 /* RFC 3501 3, as a mask for the command table. */
@@ -78,8 +79,11 @@ enum handover { HANDOVER_NONE, HANDOVER_STARTTLS, HANDOVER_COMPRESS };
 struct literal {
     struct message_stream *stream;
     uint64_t at;
-    uint64_t left; /* octets */
-    uint32_t uid;  /* of the message, for the log */
+    uint64_t left;                    /* octets that are still to be put out */
+    uint32_t uid;                     /* of the message, for the log */
+    struct transfer_decoder *decoder; /* what is put out is decoded; NULL: it is not */
+    uint64_t end;                     /* of what is decoded */
+    uint64_t skip;                    /* decoded octets that are dropped first */
 };
 
 /* One session. Blank lines part what is set at different times of its life. */
@@ -168,6 +172,12 @@ void session_out_take(struct session *session, GBytes *piece);
  * session off. */
 void session_out_stream(struct session *session, struct message_stream *stream, uint32_t uid,
                         uint64_t offset, uint64_t length);
+/* The same of content that is decoded on the way: length octets of it from offset on, which it has;
+ * length is not 0. */
+void session_out_decoded(struct session *session, struct message_stream *stream, uint32_t uid,
+                         const struct structure_content *content, uint64_t offset, uint64_t length);
+/* Gives up what is left of the literal. */
+void session_drop_literal(struct session *session);
 /* Goes on with the literal until it is done or the output is high. */
 void session_pump(struct session *session);
 /* "TAG OK text", after session_sync() in the command's mode. code: without brackets, or NULL.

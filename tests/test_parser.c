@@ -149,7 +149,16 @@ static const struct {
     {{.utf8 = true}, OCTETS("a APPEND x UTF8 ({1}\r\n"), "BAD a A literal can't stand here\n"},
     {{.utf8 = true}, OCTETS("a APPEND x (~{1}\r\n"), "BAD a A literal can't stand here\n"},
     {{.utf8 = true}, OCTETS("a APPEND UTF8 (~{1}\r\n"), "BAD a A literal can't stand here\n"},
-    {{.utf8 = true}, OCTETS("a APPEND x ~{1}\r\n"), "BAD a A binary literal can't stand here\n"},
+    /* literal8 (RFC 3516). */
+    {{0},
+     OCTETS("a APPEND x (\\Seen) ~{3+}\r\na\0b ~{1}\r\nc\r\n"),
+     "BEGIN (size=3 flags=8 binary)\nEND \"a\\0b\"\n"
+     "BEGIN (size=1 flags=0 binary) synchronising\nEND \"c\"\n"
+     "a APPEND mailbox=\"x\" (size=3 flags=8 binary) (size=1 flags=0 binary)\n"},
+    {{0},
+     OCTETS("a APPEND x ~{1+}\r\n\0 {1+}\r\n\0\r\nb NOOP\r\n"),
+     "BEGIN (size=1 flags=0 binary)\nEND \"\\0\"\n"
+     "BEGIN (size=1 flags=0)\nBAD a A NUL can't stand in a message\nb NOOP\n"},
     {{.utf8 = true},
      OCTETS("a APPEND x UTF8 (~{2+}\r\na\0)\r\n"),
      "BEGIN (size=2 flags=0 binary utf8)\nBAD a A NUL can't stand in a message\n"},
