@@ -125,7 +125,7 @@ static char *put_flags(char *to, const struct session *session, const struct mes
     to = (message->flags & MESSAGE_DELETED) != 0 ? PUT(to, " \\Deleted") : to;
     to = (message->flags & MESSAGE_SEEN) != 0 ? PUT(to, " \\Seen") : to;
     to = (message->flags & MESSAGE_DRAFT) != 0 ? PUT(to, " \\Draft") : to;
-    to = session_is_recent(session, message) ? PUT(to, " \\Recent") : to;
+    to = !session->rev2 && session_is_recent(session, message) ? PUT(to, " \\Recent") : to;
     to += to == start;
     *start = '(';
     return PUT(to, ")");

@@ -313,7 +313,7 @@ void session_origin(const struct session *session, const struct run *run, struct
 void session_write_capabilities(const struct session *session, GString *out)
 {
     if (session->state == SESSION_STATE_NOT_AUTHENTICATED) {
-        g_string_append(out, "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE");
+        g_string_append(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE");
         if (session->settings->offer_starttls && !session->tls)
             g_string_append(out, " STARTTLS");
         if (session->tls || session->settings->allow_cleartext_login)
@@ -323,7 +323,7 @@ void session_write_capabilities(const struct session *session, GString *out)
         return;
     }
     g_string_append(out,
-                    "IMAP4rev1 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
+                    "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
                     "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
                     "STATUS=SIZE ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT I18NLEVEL=1 OBJECTID "
                     "CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND BINARY "

@@ -409,6 +409,7 @@ char *parser_trace(const struct trace_settings *settings, const char *input, siz
 
     parser_set_authenticated(tracer.parser, !settings->before_login);
     parser_set_utf8(tracer.parser, settings->utf8);
+    parser_set_rev2(tracer.parser, settings->rev2);
     if (settings->chunk > 0)
         piece = settings->chunk;
     while (position < length) {

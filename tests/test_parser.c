@@ -165,6 +165,15 @@ static const struct {
     {{.utf8 = true},
      OCTETS("a SELECT \"\303\244&\"\r\na SEARCH CHARSET UTF-8 ALL\r\n"),
      "a SELECT mailbox=\"\303\244&\"\nBAD a CHARSET can't be given after UTF8=ACCEPT\n"},
+    /* IMAP4rev2 (RFC 9051): the same, but for the charset. */
+    {{.rev2 = true},
+     OCTETS("a SELECT \"\303\244&\"\r\na SELECT \"&AOQ-\"\r\na SELECT \"\303(\"\r\n"),
+     "a SELECT mailbox=\"\303\244&\"\na SELECT mailbox=\"&AOQ-\"\n"
+     "BAD a A quoted string must be UTF-8\n"},
+    {{.rev2 = true}, OCTETS("a SEARCH CHARSET UTF-8 ALL\r\n"), "a SEARCH AND>2 ALL\n"},
+    {{.rev2 = true, .utf8 = true},
+     OCTETS("a SEARCH CHARSET UTF-8 ALL\r\n"),
+     "BAD a CHARSET can't be given after UTF8=ACCEPT\n"},
     {{.utf8 = true},
      OCTETS("a SELECT \"\303(\"\r\na LSUB \"\" \"\"\r\na LOGIN {1+}\r\nx \"\377\"\r\nb NOOP\r\n"),
      "BAD a A quoted string must be UTF-8\na LSUB reference=\"\" patterns=[]\nBAD a A quoted "
