@@ -150,6 +150,8 @@ enum fetch_item_kind {
     FETCH_RFC822,        /* as BODY[] but named RFC822 in the answer */
     FETCH_RFC822_HEADER, /* as BODY.PEEK[HEADER] */
     FETCH_RFC822_TEXT,   /* as BODY[TEXT] */
+    FETCH_BINARY,        /* BINARY[...], BINARY.PEEK[...] (RFC 3516): numbers only */
+    FETCH_BINARY_SIZE,   /* BINARY.SIZE[...] */
     FETCH_ITEM_COUNT,
 };
 
@@ -158,7 +160,7 @@ enum section_fields { SECTION_FIELDS_ALL, SECTION_FIELDS_ONLY, SECTION_FIELDS_NO
 struct fetch_item {
     enum fetch_item_kind kind;
     bool peek;
-    /* FETCH_SECTION: */
+    /* FETCH_SECTION, FETCH_BINARY, FETCH_BINARY_SIZE: */
     uint32_t *parts;
     size_t part_count;
     enum section_text text;

@@ -12,7 +12,8 @@
 struct conversion {
     struct argument_cursor cursor; /* the top level */
     struct command *command;
-    bool utf8; /* after UTF8=ACCEPT */
+    bool utf8;       /* after UTF8=ACCEPT or in IMAP4rev2 */
+    bool no_charset; /* SEARCH must not name one (RFC 6855 3) */
     const char *error;
     bool too_big;
     bool bad_name; /* the syntax is right, but no mailbox can have this name */

@@ -1,4 +1,4 @@
-/* FETCH (RFC 3501 6.4.5, 9; RFC 7162 3.1.4). */
+/* FETCH (RFC 3501 6.4.5, 9; RFC 3516 4.2; RFC 7162 3.1.4). */
 #include "protocol/convert.h"
 
 #include <string.h>
@@ -204,6 +204,40 @@ static bool convert_body(struct conversion *conversion, struct argument_cursor *
     return true;
 }
 
+/* "BINARY" [".PEEK"] section-binary ["<" partial ">"] / "BINARY.SIZE" section-binary (RFC 3516 7);
+ * section-binary = "[" [section-part] "]" */
+static bool convert_binary(struct conversion *conversion, struct argument_cursor *cursor,
+                           enum fetch_item_kind kind, bool peek)
+{
+    struct fetch_item *item = add_item(conversion, kind);
+
+    item->peek = peek;
+    if (!convert_section(conversion, cursor, item))
+        return false;
+    if (item->text != SECTION_TEXT_NONE)
+        return convert_fail(conversion, "A section of BINARY has numbers only");
+    if (kind == FETCH_BINARY && is_attached(argument_peek(cursor), ARGUMENT_ATOM))
+        return convert_partial(conversion, cursor, item);
+    return true;
+}
+
+/* An item with a section. */
+static bool convert_sectioned(struct conversion *conversion, struct argument_cursor *cursor,
+                              const struct argument *argument)
+{
+    if (argument_is_word(cursor->tree, argument, "BODY"))
+        return convert_body(conversion, cursor, false);
+    if (argument_is_word(cursor->tree, argument, "BODY.PEEK"))
+        return convert_body(conversion, cursor, true);
+    if (argument_is_word(cursor->tree, argument, "BINARY"))
+        return convert_binary(conversion, cursor, FETCH_BINARY, false);
+    if (argument_is_word(cursor->tree, argument, "BINARY.PEEK"))
+        return convert_binary(conversion, cursor, FETCH_BINARY, true);
+    if (argument_is_word(cursor->tree, argument, "BINARY.SIZE"))
+        return convert_binary(conversion, cursor, FETCH_BINARY_SIZE, true);
+    return convert_fail(conversion, "Unknown FETCH item");
+}
+
 /* fetch-att */
 static bool convert_item(struct conversion *conversion, struct argument_cursor *cursor)
 {
@@ -229,13 +263,8 @@ static bool convert_item(struct conversion *conversion, struct argument_cursor *
 
     if (conversion->command->fetch.items->len == LIMIT_FETCH_ITEMS)
         return convert_too_big(conversion, "Too many FETCH items");
-    if (is_attached(argument_peek(cursor), ARGUMENT_BRACKET)) {
-        bool peek = argument_is_word(cursor->tree, argument, "BODY.PEEK");
-
-        if (!peek && !argument_is_word(cursor->tree, argument, "BODY"))
-            return convert_fail(conversion, "Unknown FETCH item");
-        return convert_body(conversion, cursor, peek);
-    }
+    if (is_attached(argument_peek(cursor), ARGUMENT_BRACKET))
+        return convert_sectioned(conversion, cursor, argument);
     for (size_t i = 0; i < G_N_ELEMENTS(items); i++) {
         if (argument_is_word(cursor->tree, argument, items[i].name)) {
             add_item(conversion, items[i].kind);

@@ -465,7 +465,7 @@ bool convert_search(struct conversion *conversion)
         return false;
     if (argument_is_word(cursor->tree, argument_peek(cursor), "CHARSET")) {
         argument_next(cursor);
-        if (conversion->utf8)
+        if (conversion->no_charset)
             return convert_fail(conversion, "CHARSET can't be given after UTF8=ACCEPT");
         if (!convert_charset(&builder))
             return false;

@@ -154,8 +154,6 @@ bool convert_append_message(struct conversion *conversion, uint64_t size, bool b
     }
     if (append->messages->len == LIMIT_APPEND_MESSAGES)
         return convert_too_big(conversion, "Too many messages in one APPEND");
-    if (binary && !inside_list)
-        return convert_fail(conversion, "A binary literal can't stand here");
     if (inside_list && !cut_utf8_prefix(conversion, &cursor, binary))
         return false;
     g_array_set_size(append->messages, append->messages->len + 1);

@@ -34,7 +34,7 @@ struct lexer {
     uint32_t top_level; /* arguments begun outside any list */
     uint32_t last;      /* index of the element that LEXER_AFTER_ELEMENT stands after */
     bool brackets;      /* FETCH: "[" opens a section */
-    bool utf8;          /* octets from 0x80 on in a quoted string must be UTF-8 (RFC 6855 3) */
+    bool utf8; /* octets from 0x80 on in a quoted string must be UTF-8 (RFC 6855 3, RFC 9051 4.3) */
     size_t bracket_depth;
     struct lexer_literal literal; /* after LEXER_LITERAL */
     const char *error;            /* after LEXER_BAD */

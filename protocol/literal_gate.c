@@ -74,8 +74,10 @@ static bool search_allows(const struct lexer *lexer)
 
 static enum literal_gate append_gate(const struct lexer *lexer)
 {
+    if (lexer->depth == 0 && lexer->top_level == 0)
+        return lexer->literal.binary ? LITERAL_GATE_REFUSED : LITERAL_GATE_STRING;
     if (lexer->depth == 0)
-        return lexer->top_level == 0 ? LITERAL_GATE_STRING : LITERAL_GATE_MESSAGE;
+        return LITERAL_GATE_MESSAGE;
     /* UTF8 (~{n}) */
     if (lexer->depth == 1 && lexer->literal.binary && lexer->top_level > 1 &&
         lexer->open[0] == lexer->tree.nodes->len - 1)

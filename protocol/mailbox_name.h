@@ -7,10 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Decodes a name from the wire. utf8: the client has enabled UTF8=ACCEPT, and the octets are
- * UTF-8; otherwise they are modified UTF-7, though valid raw UTF-8 is understood too (odd clients).
- * False: malformed, non-canonical (RFC 3501 5.1.3 "superfluous shifts"), NUL or control octets.
- * *out: new string, for g_free(); "inbox" (any case), alone or as first level, is INBOX. */
+/* Decodes a name from the wire. utf8: the client has enabled UTF8=ACCEPT or IMAP4rev2, and the
+ * octets are UTF-8; otherwise they are modified UTF-7, though valid raw UTF-8 is understood too
+ * (odd clients). False: malformed, non-canonical (RFC 3501 5.1.3 "superfluous shifts"), NUL or
+ * control octets. *out: new string, for g_free(); "inbox" (any case), alone or as first level, is
+ * INBOX. */
 bool mailbox_name_decode(char **out, const char *wire, size_t length, bool utf8);
 
 /* The name as it goes on the wire, without quoting. Appends to out. */

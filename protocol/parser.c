@@ -40,7 +40,8 @@ enum { VERB_SHOWN = 32 }; /* octets of an unknown verb that are kept */
 struct parser {
     enum parser_state state;
     bool authenticated;
-    bool utf8;
+    bool utf8; /* UTF8=ACCEPT */
+    bool rev2;
     bool line_handed_out;      /* by parser_feed_line(): wiped at the next call */
     struct secret_buffer line; /* the one being collected; when skipping, its tail */
     size_t line_octets;        /* of the command so far, literals excluded */
@@ -103,6 +104,11 @@ void parser_set_authenticated(struct parser *parser, bool authenticated)
 void parser_set_utf8(struct parser *parser, bool utf8)
 {
     parser->utf8 = utf8;
+}
+
+void parser_set_rev2(struct parser *parser, bool rev2)
+{
+    parser->rev2 = rev2;
 }
 
 void parser_set_message_free(struct parser *parser, void (*release)(void *message))
@@ -309,7 +315,7 @@ static const char *read_head(struct parser *parser, struct words *words, bool *t
     if (parser->command->kind == COMMAND_APPEND)
         parser->command->append.message_free = parser->message_free;
     parser->lexer.brackets = parser->command->kind == COMMAND_FETCH;
-    parser->lexer.utf8 = parser->utf8;
+    parser->lexer.utf8 = parser->utf8 || parser->rev2;
     return NULL;
 }
 
@@ -320,7 +326,8 @@ static struct conversion conversion_of(struct parser *parser)
     struct conversion conversion = {
         .cursor = {&parser->lexer.tree, 0, parser->lexer.tree.nodes->len},
         .command = parser->command,
-        .utf8 = parser->utf8,
+        .utf8 = parser->utf8 || parser->rev2,
+        .no_charset = parser->utf8,
     };
 
     return conversion;
@@ -540,6 +547,16 @@ static enum parser_event feed_literal(struct parser *parser, const uint8_t *data
     return PARSER_MORE;
 }
 
+/* literal8 of RFC 3516; what RFC 6855 wraps in UTF8 () is text. */
+static bool message_may_have_nul(const struct parser *parser)
+{
+    const GArray *messages = parser->command->append.messages;
+    const struct append_message *message =
+        &g_array_index(messages, struct append_message, messages->len - 1);
+
+    return message->binary && !message->utf8;
+}
+
 static enum parser_event feed_message(struct parser *parser, const uint8_t *data, size_t length,
                                       size_t *used)
 {
@@ -554,7 +571,7 @@ static enum parser_event feed_message(struct parser *parser, const uint8_t *data
         return PARSER_MORE;
     }
     *used = literal_share(parser, length);
-    if (memchr(data, '\0', *used) != NULL)
+    if (memchr(data, '\0', *used) != NULL && !message_may_have_nul(parser))
         return bad_literal(parser, "A NUL can't stand in a message");
     parser->data = data;
     parser->data_length = *used;

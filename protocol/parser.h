@@ -25,6 +25,8 @@ void parser_free(struct parser *parser); /* accepts NULL */
 /* Larger limits after login; UTF-8 in quoted strings and mailbox names after UTF8=ACCEPT. */
 void parser_set_authenticated(struct parser *parser, bool authenticated);
 void parser_set_utf8(struct parser *parser, bool utf8);
+/* The same after ENABLE IMAP4rev2, where SEARCH may still name a charset (RFC 9051 6.4.4). */
+void parser_set_rev2(struct parser *parser, bool rev2);
 
 enum parser_event {
     PARSER_MORE,     /* all input is used; nothing to say */

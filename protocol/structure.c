@@ -79,6 +79,24 @@ bool structure_section(const struct structure *structure, const uint32_t *parts,
     return false;
 }
 
+bool structure_content(const struct structure *structure, const uint32_t *parts, size_t count,
+                       struct structure_content *out)
+{
+    uint32_t at;
+
+    *out = (struct structure_content){.encoding = TRANSFER_IDENTITY};
+    if (!structure_section(structure, parts, count, SECTION_TEXT_NONE, &out->range) ||
+        !find_part(structure, parts, count, &at))
+        return false;
+    const struct structure_part *part = structure_part(structure, at);
+    if (count > 0 && part->kind == STRUCTURE_LEAF) {
+        out->encoding = transfer_encoding_parse(part->encoding.data, part->encoding.length);
+        out->lines =
+            part->type.length >= 5 && g_ascii_strncasecmp(part->type.data, "text/", 5) == 0;
+    }
+    return true;
+}
+
 const char *structure_field(const struct structure *structure, enum envelope_field field,
                             size_t *length)
 {

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/transfer_encoding.h"
+
 struct structure; /* a decoded record: immutable */
 
 /* Decodes a record (protocol/mime.h makes them). message_length: of the message it is about;
@@ -51,6 +53,17 @@ enum section_text {
  * False if there is no such part: the answer is NIL. */
 bool structure_section(const struct structure *structure, const uint32_t *parts, size_t count,
                        enum section_text text, struct octet_range *out);
+
+/* What BINARY[part.part] (RFC 3516) decodes: the octets, as structure_section() finds them, their
+ * encoding, and whether they are lines of text. Multiparts and messages are not encoded, and
+ * without numbers it is all of the message as it is. */
+struct structure_content {
+    struct octet_range range;
+    enum transfer_encoding encoding;
+    bool lines;
+};
+bool structure_content(const struct structure *structure, const uint32_t *parts, size_t count,
+                       struct structure_content *out);
 
 /* Envelope fields for SEARCH and logs: raw (undecoded, unfolded) values, or NULL; not
  * NUL-terminated. Address fields that are repeated are joined by ", ". */

@@ -4,6 +4,9 @@
  * announced, before its octets are asked for. A failure on the way is kept with the message, whose
  * other octets are dropped, and answered when the command is complete.
  *
+ * A literal8 (RFC 3516) is stored as it is. With a NUL in it, it is refused as that RFC says:
+ * BODY[] could not hand out such a message without another encoding, and so not octet by octet.
+ *
  * 8-bit header fields are taken also without UTF8=ACCEPT: clients that copy mail from elsewhere
  * must not lose what they can't mend.
  */
@@ -20,6 +23,7 @@ enum { APPEND_MEMORY_MAX = 32 * 1024 * 1024 };          /* octets in memory */
 struct incoming {
     struct spool *spool;
     struct store_error error; /* code STORE_OK: none */
+    bool is_binary;           /* it has a NUL */
 };
 
 void append_message_free(void *message)
@@ -129,20 +133,21 @@ void append_message_data(struct session *session)
 
 void append_message_end(struct session *session)
 {
-    struct append_message *message = last_message(parser_message(session->parser));
-    struct incoming *incoming = message->message;
-    if (incoming->error.code == STORE_OK && !message->binary && spool_has_nul(incoming->spool))
+    struct incoming *incoming = last_message(parser_message(session->parser))->message;
+    if (incoming->error.code == STORE_OK && spool_has_nul(incoming->spool)) {
+        incoming->is_binary = true;
         store_error_set(&incoming->error, STORE_BAD_MESSAGE, "NUL in a literal");
+    }
 }
 
 /* --- the whole command --- */
 
-static const struct store_error *first_error(const GArray *messages)
+static const struct incoming *first_failed(const GArray *messages)
 {
     for (guint i = 0; i < messages->len; i++) {
         const struct incoming *incoming = g_array_index(messages, struct append_message, i).message;
         if (incoming->error.code != STORE_OK)
-            return &incoming->error;
+            return incoming;
     }
     return NULL;
 }
@@ -168,7 +173,6 @@ static struct append *make_appends(const GArray *messages, int64_t now)
             .flags = message->flags.system,
             .internal_date = message->has_date ? message->date : now / G_USEC_PER_SEC,
             .zone = message->has_date ? message->zone : 0,
-            .binary = message->binary,
         };
     }
     return appends;
@@ -211,9 +215,11 @@ static enum run_status finish_append(struct session *session, struct run *run,
 
 enum run_status run_append(struct session *session, struct run *run)
 {
-    const struct store_error *failed = first_error(run->command->append.messages);
+    const struct incoming *failed = first_failed(run->command->append.messages);
+    if (failed != NULL && failed->is_binary)
+        return session_finish(session, run, "NO", "UNKNOWN-CTE", "A message can't hold a NUL");
     if (failed != NULL)
-        return session_fail(session, run, failed, false);
+        return session_fail(session, run, &failed->error, false);
     /* Others may have filled the account while the octets came. */
     if (is_over_quota(session, run->command))
         return session_finish(session, run, "NO", "OVERQUOTA", "The account is full");

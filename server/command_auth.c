@@ -358,28 +358,32 @@ enum run_status run_authenticate(struct session *session, struct run *run)
     return take_response(session, run, line);
 }
 
-/* --- ENABLE (RFC 5161) --- */
+/* --- ENABLE (RFC 5161, RFC 9051 6.3.1) --- */
 
 enum run_status run_enable(struct session *session, struct run *run)
 {
     bool condstore = false;
     bool qresync = false;
     bool utf8 = false;
+    bool rev2 = false;
     for (guint i = 0; i < run->command->enable->len; i++) {
         const char *name = g_ptr_array_index(run->command->enable, i);
         condstore = condstore || strcmp(name, "CONDSTORE") == 0;
         qresync = qresync || strcmp(name, "QRESYNC") == 0;
         utf8 = utf8 || strcmp(name, "UTF8=ACCEPT") == 0;
+        rev2 = rev2 || strcmp(name, "IMAP4REV2") == 0;
     }
-    g_string_append_printf(session_out(session), "* ENABLED%s%s%s\r\n",
+    g_string_append_printf(session_out(session), "* ENABLED%s%s%s%s\r\n",
                            condstore ? " CONDSTORE" : "", qresync ? " QRESYNC" : "",
-                           utf8 ? " UTF8=ACCEPT" : "");
+                           utf8 ? " UTF8=ACCEPT" : "", rev2 ? " IMAP4rev2" : "");
     session->qresync = session->qresync || qresync;
     if (condstore || qresync)
         session_enable_condstore(session);
-    if (utf8) {
-        session->utf8 = true;
+    session->utf8 = session->utf8 || utf8 || rev2;
+    session->rev2 = session->rev2 || rev2;
+    if (utf8)
         parser_set_utf8(session->parser, true);
-    }
+    if (rev2)
+        parser_set_rev2(session->parser, true);
     return session_finish(session, run, "OK", NULL, "Enabled");
 }

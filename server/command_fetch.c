@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "protocol/response.h"
+#include "server/fetch_binary.h"
 #include "server/fetch_item.h"
 #include "server/resync.h"
 #include "server/session_message.h"
@@ -21,7 +22,7 @@ struct fetch_state {
     bool needs_octets;
     bool needs_summary;
     bool needs_structure;
-    bool has_plain; /* some item needs the snapshot only */
+    bool has_binary;
     bool has_flags;
     bool has_modseq;
     bool sets_seen;
@@ -34,6 +35,7 @@ struct fetch_state {
     bool line_open;     /* "* n FETCH (" is written for the message under way */
     bool first;         /* nothing follows the parenthesis yet */
     bool unreadable;
+    bool unknown_encoding; /* of some part that BINARY was asked for */
     struct session_message message;
     struct resync *resync; /* with VANISHED, else NULL */
 
@@ -63,7 +65,7 @@ static void fetch_add_item(struct fetch_state *state, const struct fetch_item *i
     state->needs_octets |= octets;
     state->needs_summary |= summary;
     state->needs_structure |= structure;
-    state->has_plain |= !octets && !summary && !structure;
+    state->has_binary |= fetch_binary_is(item);
     state->has_flags |= item->kind == FETCH_FLAGS;
     state->has_modseq |= item->kind == FETCH_MODSEQ;
     state->sets_seen |= fetch_item_sets_seen(item);
@@ -226,6 +228,36 @@ static bool fetch_made_seen(struct fetch_state *state)
            (state->message.message.flags & MESSAGE_SEEN) != 0;
 }
 
+static bool fetch_is_content(const struct fetch_item *item)
+{
+    return fetch_item_needs_octets(item) || fetch_item_needs_summary(item) ||
+           fetch_item_needs_structure(item);
+}
+
+/* Whether the item can be answered of the message under way. */
+static bool fetch_can_answer(struct fetch_state *state, const struct fetch_item *item)
+{
+    if (state->unreadable) {
+        return !fetch_is_content(item);
+    }
+    if (fetch_binary_is(item) && !fetch_binary_can_decode(&state->message, item)) {
+        state->unknown_encoding = true;
+        return false;
+    }
+    return true;
+}
+
+/* Whether any item can be. */
+static bool fetch_has_answer(struct fetch_state *state)
+{
+    bool any = !state->unreadable && !state->has_binary;
+
+    for (size_t i = 0; i < state->items->len && !any; i++) {
+        any = fetch_can_answer(state, &g_array_index(state->items, struct fetch_item, i));
+    }
+    return any;
+}
+
 /* Opens the line of a message; false if there is nothing to say of it. */
 static bool fetch_open_line(struct session *session, struct fetch_state *state, uint32_t index)
 {
@@ -235,7 +267,7 @@ static bool fetch_open_line(struct session *session, struct fetch_state *state, 
     session_message_set(&state->message, &message);
     made_seen = fetch_made_seen(state);
     fetch_load(session, state);
-    if (state->unreadable && !state->has_plain && !made_seen) {
+    if (!fetch_has_answer(state) && !made_seen) {
         return false;
     }
     g_string_append_len(session_out(session), "* ", 2);
@@ -303,16 +335,14 @@ static bool fetch_message(struct session *session, const struct run *run, struct
     while (state->item < state->items->len) {
         const struct fetch_item *item =
             &g_array_index(state->items, struct fetch_item, state->item);
-        bool content = fetch_item_needs_octets(item) || fetch_item_needs_summary(item) ||
-                       fetch_item_needs_structure(item);
 
         state->item++;
-        if (state->unreadable && content) {
+        if (!fetch_can_answer(state, item)) {
             continue;
         }
         fetch_separate(session, state);
         fetch_item_write(&state->message, item);
-        if (content && fetch_should_yield(session, run, state)) {
+        if (fetch_is_content(item) && fetch_should_yield(session, run, state)) {
             return false;
         }
     }
@@ -344,6 +374,10 @@ enum run_status run_fetch(struct session *session, struct run *run)
     }
     if (state->failures > 0) {
         return session_fail(session, run, &state->error, false);
+    }
+    if (state->unknown_encoding) {
+        return session_finish(session, run, "NO", "UNKNOWN-CTE",
+                              "A part's transfer encoding is not known");
     }
     return session_finish(session, run, "OK", NULL, "Fetch completed");
 }

@@ -268,6 +268,41 @@ static void lsub_node(struct session *session, const struct listing *listing,
     g_string_append(out, "\r\n");
 }
 
+/* --- for SELECT --- */
+
+static void append_attributes_of(GString *out, const GPtrArray *entries, const char *name)
+{
+    const struct mailbox_entry *found = NULL;
+    bool has_children = false;
+    size_t length = strlen(name);
+    for (guint i = 0; i < entries->len; i++) {
+        const struct mailbox_entry *entry = g_ptr_array_index(entries, i);
+        if (strcmp(entry->name, name) == 0)
+            found = entry;
+        else if (entry->exists && strncmp(entry->name, name, length) == 0)
+            has_children = has_children || entry->name[length] == '/';
+    }
+    if (found == NULL)
+        return;
+    append_attribute(out, has_children ? "\\HasChildren" : "\\HasNoChildren");
+    if (found->special_use != SPECIAL_USE_NONE)
+        append_attribute(out, special_use_name(found->special_use));
+}
+
+void session_write_list_of(struct session *session, const char *name, bool present)
+{
+    GString *out = session_out(session);
+    GPtrArray *entries = NULL;
+    struct store_error error;
+    g_string_append(out, "* LIST (");
+    if (present && account_list(session->account, &entries, &error) == STORE_OK) {
+        append_attributes_of(out, entries, name);
+        g_ptr_array_unref(entries);
+    }
+    write_name(out, name, session->utf8);
+    g_string_append(out, "\r\n");
+}
+
 /* --- the command --- */
 
 static bool asks_for_delimiter(const struct list_arguments *arguments)

@@ -1,5 +1,7 @@
 /* Commands on mailboxes: SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE NAMESPACE
  * STATUS CLOSE UNSELECT. */
+#include <string.h>
+
 #include "protocol/response.h"
 #include "server/past_name.h"
 #include "server/resync.h"
@@ -20,7 +22,10 @@ static void describe_mailbox(struct session *session, const char *name)
     const struct snapshot *view = session->view;
     session_write_mailbox_flags(session, view);
     session_write_exists(session);
-    write_unseen(session);
+    if (session->rev2)
+        session_write_list_of(session, name, !mailbox_is_past(session->mailbox));
+    else
+        write_unseen(session);
     g_string_append_printf(session_out(session),
                            "* OK [UIDVALIDITY %" G_GUINT32_FORMAT "] UIDs valid\r\n"
                            "* OK [UIDNEXT %" G_GUINT32_FORMAT "] Predicted next UID\r\n"
@@ -182,12 +187,29 @@ static enum run_status finish_create(struct session *session, struct run *run)
     return session_finish(session, run, "OK", code->str, "Mailbox created");
 }
 
+/* RFC 9051 6.3.4, RFC 6855 3: who sends names in UTF-8 makes none that is not Net-Unicode. */
+static bool is_net_unicode(const struct session *session, const char *name)
+{
+    if (!session->utf8)
+        return true;
+    g_autofree char *normal = g_utf8_normalize(name, -1, G_NORMALIZE_NFC);
+    return normal != NULL && strcmp(normal, name) == 0;
+}
+
+static enum run_status refuse_name(struct session *session, struct run *run)
+{
+    return session_finish(session, run, "NO", "CANNOT",
+                          "The name is not in Unicode's normal form C");
+}
+
 enum run_status run_create(struct session *session, struct run *run)
 {
     const char *special_use = run->command->create.special_use;
     enum special_use use = SPECIAL_USE_NONE;
     if (past_name_is_past(session, run->command->create.mailbox))
         return past_name_refuse(session, run, run->command->create.mailbox);
+    if (!is_net_unicode(session, run->command->create.mailbox))
+        return refuse_name(session, run);
     if (run->command->create.many_uses)
         return session_finish(session, run, "NO", "USEATTR", "A mailbox has one special use");
     if (special_use != NULL && !special_use_parse(&use, special_use))
@@ -221,6 +243,8 @@ enum run_status run_rename(struct session *session, struct run *run)
     struct origin origin;
     if (past_name_is_past(session, run->command->rename.to))
         return past_name_refuse(session, run, run->command->rename.to);
+    if (!is_net_unicode(session, run->command->rename.to))
+        return refuse_name(session, run);
     session_origin(session, run, &origin);
     struct store_error error = {STORE_OK, ""};
     int code = account_rename_mailbox(session->account, run->command->rename.from,

@@ -231,6 +231,16 @@ static bool search_write_plain(struct session *session, const struct run *run,
     return true;
 }
 
+/* RFC 9051 6.4.4: IMAP4rev2 has no other answer than ESEARCH. */
+static void search_answer_extended(const struct session *session,
+                                   struct search_arguments *arguments)
+{
+    if (session->rev2 && !arguments->extended) {
+        arguments->extended = true;
+        arguments->returns = SEARCH_RETURN_ALL;
+    }
+}
+
 enum run_status run_search(struct session *session, struct run *run)
 {
     const struct search_arguments *arguments = &run->command->search;
@@ -245,6 +255,7 @@ enum run_status run_search(struct session *session, struct run *run)
                               "That charset is not known here");
     }
     if (run->state == NULL) {
+        search_answer_extended(session, &run->command->search);
         search_begin(session, run);
     }
     struct search_state *state = run->state;

@@ -10,10 +10,10 @@
 /* Literals up to this many octets are copied into the line; larger ones become pieces. */
 enum { FETCH_COPY_MAX = 4096 };
 
-/* section-spec and the names of HEADER.FIELDS, as they were asked for. */
-static void write_section(GString *out, const struct fetch_item *item, bool utf8)
+void fetch_body_write_section(GString *out, const char *start, const struct fetch_item *item,
+                              bool utf8)
 {
-    g_string_append(out, "BODY[");
+    g_string_append(out, start);
     for (size_t i = 0; i < item->part_count; i++) {
         g_string_append_printf(out, "%s%" PRIu32, i > 0 ? "." : "", item->parts[i]);
     }
@@ -226,7 +226,7 @@ static int write_body_section(struct session_message *message, const struct fetc
     struct octet_range range;
     int result = 0;
 
-    write_section(out, item, message->session->utf8);
+    fetch_body_write_section(out, "BODY[", item, message->session->utf8);
     g_string_append_c(out, ' ');
     if (item->part_count == 0) {
         result = top_range(message, item->text, &range, error);

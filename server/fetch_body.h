@@ -10,4 +10,9 @@
  * session breaks off (session_break()). */
 void fetch_body_write(struct session_message *message, const struct fetch_item *item);
 
+/* Writes start ("BODY["), section-spec and the names of HEADER.FIELDS as they were asked for, "]"
+ * and the partial's offset. */
+void fetch_body_write_section(GString *out, const char *start, const struct fetch_item *item,
+                              bool utf8);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "protocol/datetime.h"
 #include "protocol/response.h"
+#include "server/fetch_binary.h"
 #include "server/fetch_body.h"
 
 bool fetch_item_needs_octets(const struct fetch_item *item)
@@ -14,6 +15,8 @@ bool fetch_item_needs_octets(const struct fetch_item *item)
     case FETCH_RFC822:
     case FETCH_RFC822_HEADER:
     case FETCH_RFC822_TEXT:
+    case FETCH_BINARY:
+    case FETCH_BINARY_SIZE:
         return true;
     case FETCH_UID:
     case FETCH_FLAGS:
@@ -38,13 +41,13 @@ bool fetch_item_needs_summary(const struct fetch_item *item)
 
 bool fetch_item_needs_structure(const struct fetch_item *item)
 {
-    return item->kind == FETCH_BODY || (item->kind == FETCH_SECTION && item->part_count > 0);
+    return item->kind == FETCH_BODY || item->part_count > 0;
 }
 
 bool fetch_item_sets_seen(const struct fetch_item *item)
 {
     return item->kind == FETCH_RFC822 || item->kind == FETCH_RFC822_TEXT ||
-           (item->kind == FETCH_SECTION && !item->peek);
+           ((item->kind == FETCH_SECTION || item->kind == FETCH_BINARY) && !item->peek);
 }
 
 static void write_internal_date(GString *out, const struct message *message)
@@ -122,7 +125,7 @@ static char *put_flags(char *to, const struct session *session, const struct mes
     to = (message->flags & MESSAGE_DELETED) != 0 ? PUT(to, " \\Deleted") : to;
     to = (message->flags & MESSAGE_SEEN) != 0 ? PUT(to, " \\Seen") : to;
     to = (message->flags & MESSAGE_DRAFT) != 0 ? PUT(to, " \\Draft") : to;
-    to = session_is_recent(session, message) ? PUT(to, " \\Recent") : to;
+    to = !session->rev2 && session_is_recent(session, message) ? PUT(to, " \\Recent") : to;
     to += to == start;
     *start = '(';
     return PUT(to, ")");
@@ -185,6 +188,10 @@ void fetch_item_write(struct session_message *message, const struct fetch_item *
     case FETCH_RFC822_HEADER:
     case FETCH_RFC822_TEXT:
         fetch_body_write(message, item);
+        break;
+    case FETCH_BINARY:
+    case FETCH_BINARY_SIZE:
+        fetch_binary_write(message, item);
         break;
     case FETCH_ITEM_COUNT:
         break;

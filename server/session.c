@@ -85,7 +85,7 @@ void session_free(struct session *session)
     session_unselect(session);
     parser_free(session->parser);
     session_drop_input(session);
-    message_stream_unref(session->literal.stream);
+    session_drop_literal(session);
     g_queue_clear_full(&session->output, (GDestroyNotify)g_bytes_unref);
     if (session->out != NULL)
         g_string_free(session->out, TRUE);
@@ -112,7 +112,7 @@ void session_set_state(struct session *session, enum session_state state)
 
 static void send_away(struct session *session)
 {
-    g_clear_pointer(&session->literal.stream, message_stream_unref);
+    session_drop_literal(session);
     session->idling = false;
     session->sent_away = true;
     session_unselect(session);

@@ -85,6 +85,61 @@ void session_out_stream(struct session *session, struct message_stream *stream, 
     session_pump(session);
 }
 
+void session_out_decoded(struct session *session, struct message_stream *stream, uint32_t uid,
+                         const struct structure_content *content, uint64_t offset, uint64_t length)
+{
+    assert(session->literal.stream == NULL && length > 0);
+    session->literal = (struct literal){.stream = message_stream_ref(stream),
+                                        .at = content->range.start,
+                                        .left = length,
+                                        .uid = uid,
+                                        .decoder = g_new(struct transfer_decoder, 1),
+                                        .end = content->range.start + content->range.length,
+                                        .skip = offset};
+    transfer_decoder_init(session->literal.decoder, content->encoding, content->lines);
+    session_pump(session);
+}
+
+void session_drop_literal(struct session *session)
+{
+    g_clear_pointer(&session->literal.stream, message_stream_unref);
+    g_clear_pointer(&session->literal.decoder, g_free);
+}
+
+/* What the piece decodes to, of which the literal takes its share. */
+static GBytes *decode_piece(struct literal *literal, GBytes *piece)
+{
+    GByteArray *out = g_byte_array_new();
+    gsize size;
+    const uint8_t *data = g_bytes_get_data(piece, &size);
+
+    transfer_decode(literal->decoder, out, data, size);
+    if (literal->at == literal->end)
+        transfer_decode_end(literal->decoder, out);
+    g_bytes_unref(piece);
+    guint skipped = (guint)MIN(literal->skip, out->len);
+    literal->skip -= skipped;
+    g_byte_array_remove_range(out, 0, skipped);
+    g_byte_array_set_size(out, (guint)MIN(out->len, literal->left));
+    return g_byte_array_free_to_bytes(out);
+}
+
+/* The next octets that are put out, perhaps none. */
+static int next_piece(struct literal *literal, GBytes **out, struct store_error *error)
+{
+    uint64_t max = literal->decoder != NULL ? literal->end - literal->at : literal->left;
+
+    assert(max > 0);
+    int result = message_stream_read(literal->stream, literal->at, max, out, error);
+    if (result != 0)
+        return result;
+    literal->at += g_bytes_get_size(*out);
+    if (literal->decoder != NULL)
+        *out = decode_piece(literal, *out);
+    literal->left -= g_bytes_get_size(*out);
+    return 0;
+}
+
 void session_pump(struct session *session)
 {
     struct literal *literal = &session->literal;
@@ -93,16 +148,14 @@ void session_pump(struct session *session)
     while (literal->left > 0 && !session_output_is_high(session)) {
         GBytes *piece;
 
-        if (message_stream_read(literal->stream, literal->at, literal->left, &piece, &error) != 0) {
+        if (next_piece(literal, &piece, &error) != 0) {
             session_break(session, literal->uid, &error);
             return;
         }
-        literal->at += g_bytes_get_size(piece);
-        literal->left -= g_bytes_get_size(piece);
         session_out_take(session, piece);
     }
     if (literal->left == 0)
-        g_clear_pointer(&literal->stream, message_stream_unref);
+        session_drop_literal(session);
 }
 
 void session_log(const struct session *session, enum session_log_level level, const char *format,
@@ -260,7 +313,7 @@ void session_origin(const struct session *session, const struct run *run, struct
 void session_write_capabilities(const struct session *session, GString *out)
 {
     if (session->state == SESSION_STATE_NOT_AUTHENTICATED) {
-        g_string_append(out, "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE");
+        g_string_append(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE");
         if (session->settings->offer_starttls && !session->tls)
             g_string_append(out, " STARTTLS");
         if (session->tls || session->settings->allow_cleartext_login)
@@ -270,10 +323,10 @@ void session_write_capabilities(const struct session *session, GString *out)
         return;
     }
     g_string_append(out,
-                    "IMAP4rev1 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
+                    "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
                     "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
                     "STATUS=SIZE ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT I18NLEVEL=1 OBJECTID "
-                    "CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND "
+                    "CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND BINARY "
                     "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE");
     g_string_append_printf(out, " APPENDLIMIT=%" G_GUINT64_FORMAT, session->settings->append_limit);
     if (!session->compressed)

@@ -20,6 +20,7 @@
 
 #include "protocol/command.h"
 #include "protocol/parser.h"
+#include "protocol/structure.h"
 #include "server/session.h"
 
 /* RFC 3501 3, as a mask for the command table. */
@@ -78,8 +79,11 @@ enum handover { HANDOVER_NONE, HANDOVER_STARTTLS, HANDOVER_COMPRESS };
 struct literal {
     struct message_stream *stream;
     uint64_t at;
-    uint64_t left; /* octets */
-    uint32_t uid;  /* of the message, for the log */
+    uint64_t left;                    /* octets that are still to be put out */
+    uint32_t uid;                     /* of the message, for the log */
+    struct transfer_decoder *decoder; /* what is put out is decoded; NULL: it is not */
+    uint64_t end;                     /* of what is decoded */
+    uint64_t skip;                    /* decoded octets that are dropped first */
 };
 
 /* One session. Blank lines part what is set at different times of its life. */
@@ -126,7 +130,8 @@ struct session {
     struct store *store;
     char *user;
     struct account *account;
-    bool utf8;      /* ENABLE UTF8=ACCEPT */
+    bool utf8;      /* ENABLE UTF8=ACCEPT or IMAP4rev2 */
+    bool rev2;      /* ENABLE IMAP4rev2: what RFC 9051 took out is not said unasked */
     bool condstore; /* ENABLE CONDSTORE or a CONDSTORE enabling command (RFC 7162 3.1) */
     bool qresync;   /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 
@@ -168,6 +173,12 @@ void session_out_take(struct session *session, GBytes *piece);
  * session off. */
 void session_out_stream(struct session *session, struct message_stream *stream, uint32_t uid,
                         uint64_t offset, uint64_t length);
+/* The same of content that is decoded on the way: length octets of it from offset on, which it has;
+ * length is not 0. */
+void session_out_decoded(struct session *session, struct message_stream *stream, uint32_t uid,
+                         const struct structure_content *content, uint64_t offset, uint64_t length);
+/* Gives up what is left of the literal. */
+void session_drop_literal(struct session *session);
 /* Goes on with the literal until it is done or the output is high. */
 void session_pump(struct session *session);
 /* "TAG OK text", after session_sync() in the command's mode. code: without brackets, or NULL.
@@ -200,13 +211,14 @@ void session_sync(struct session *session, enum sync_mode mode);
  */
 void session_sync_quiet(struct session *session, const uint32_t *told, size_t count,
                         enum sync_mode mode);
-/* Writes "(\Seen kw \Recent)" for a message of the view. */
+/* Writes "(\Seen kw \Recent)" (without \Recent in IMAP4rev2) for a message of the view. */
 void session_write_flags(struct session *session, GString *out, const struct snapshot *snapshot,
                          const struct message *message);
 bool session_is_recent(const struct session *session, const struct message *message);
 /* Emits untagged FLAGS and PERMANENTFLAGS if the mailbox has keywords not told of yet. */
 void session_tell_keywords(struct session *session, const struct snapshot *snapshot);
-/* "* n FETCH (...)" with the flags of the message at index, and UID and MODSEQ with CONDSTORE. */
+/* "* n FETCH (...)" with the flags of the message at index, UID (CONDSTORE, IMAP4rev2) and
+ * MODSEQ (CONDSTORE). */
 void session_write_fetch(struct session *session, const struct snapshot *snapshot, size_t index);
 /* The result that a SEARCH saved: UIDs, some of which may be gone. Borrowed until the next save. */
 GArray *session_saved(struct session *session);
@@ -225,7 +237,7 @@ void session_write_mailbox_flags(struct session *session, const struct snapshot 
 /* The MODSEQ that a client which knows all that it was told of may keep (RFC 7162 3.2): below the
  * view's while expunges are held back. */
 uint64_t session_told_modseq(const struct session *session);
-/* EXISTS and RECENT of the view. */
+/* EXISTS of the view, and RECENT before IMAP4rev2. */
 void session_write_exists(struct session *session);
 /* Messages with a UID in [first, end) become \Recent in this session. */
 void session_add_recent(struct session *session, uint32_t first, uint32_t end);
@@ -240,6 +252,12 @@ int session_write_status(struct session *session, const char *name, uint32_t ite
 /* The same of a mailbox that is open under that name. */
 void session_write_status_of(struct session *session, const char *name, struct mailbox *mailbox,
                              uint32_t items);
+
+/* --- command_list.c --- */
+
+/* The "* LIST" that SELECT tells in IMAP4rev2 (RFC 9051 6.3.2), of an open mailbox, with the
+ * attributes that LIST has. present: its name is one of the present. */
+void session_write_list_of(struct session *session, const char *name, bool present);
 
 /* --- command_quota.c --- */
 

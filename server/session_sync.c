@@ -69,8 +69,10 @@ static void take_recent(struct session *session, uint32_t old_next, const struct
 
 void session_write_exists(struct session *session)
 {
-    g_string_append_printf(session_out(session), "* %zu EXISTS\r\n* %zu RECENT\r\n",
-                           snapshot_count(session->view), count_recent(session, session->view));
+    g_string_append_printf(session_out(session), "* %zu EXISTS\r\n", snapshot_count(session->view));
+    if (!session->rev2)
+        g_string_append_printf(session_out(session), "* %zu RECENT\r\n",
+                               count_recent(session, session->view));
 }
 
 /* --- flags --- */
@@ -89,7 +91,7 @@ void session_write_flags(struct session *session, GString *out, const struct sna
         g_string_append_c(out, ' ');
         g_string_append(out, snapshot_keyword(snapshot, index));
     }
-    if (session_is_recent(session, message))
+    if (!session->rev2 && session_is_recent(session, message))
         g_string_append(out, " \\Recent");
     if (out->len == start)
         g_string_append_c(out, '(');
@@ -134,9 +136,10 @@ void session_write_fetch(struct session *session, const struct snapshot *snapsho
     struct message message = snapshot_message(snapshot, index);
     GString *out = session_out(session);
     g_string_append_printf(out, "* %zu FETCH (", index + 1);
+    if (session->condstore || session->rev2)
+        g_string_append_printf(out, "UID %" G_GUINT32_FORMAT " ", message.uid);
     if (session->condstore)
-        g_string_append_printf(out, "UID %" G_GUINT32_FORMAT " MODSEQ (%" G_GUINT64_FORMAT ") ",
-                               message.uid, message.modseq);
+        g_string_append_printf(out, "MODSEQ (%" G_GUINT64_FORMAT ") ", message.modseq);
     g_string_append(out, "FLAGS ");
     session_write_flags(session, out, snapshot, &message);
     g_string_append(out, ")\r\n");

@@ -62,15 +62,16 @@ static void add_append(GString *out, const struct append_arguments *append)
 
 static void add_item(GString *out, const struct fetch_item *item)
 {
-    static const char *const names[] = {"UID",           "FLAGS",      "INTERNALDATE",  "SIZE",
-                                        "ENVELOPE",      "BODY",       "BODYSTRUCTURE", "MODSEQ",
-                                        "EMAILID",       "THREADID",   "SECTION",       "RFC822",
-                                        "RFC822.HEADER", "RFC822.TEXT"};
+    static const char *const names[] = {
+        "UID",           "FLAGS",       "INTERNALDATE", "SIZE",       "ENVELOPE", "BODY",
+        "BODYSTRUCTURE", "MODSEQ",      "EMAILID",      "THREADID",   "SECTION",  "RFC822",
+        "RFC822.HEADER", "RFC822.TEXT", "BINARY",       "BINARY.SIZE"};
     static const char *const texts[] = {"", "HEADER", "TEXT", "MIME"};
     static const char *const fields[] = {"", ".FIELDS", ".NOT"};
 
     g_string_append_printf(out, " %s%s", names[item->kind], item->peek ? ".PEEK" : "");
-    if (item->kind != FETCH_SECTION)
+    if (item->kind != FETCH_SECTION && item->kind != FETCH_BINARY &&
+        item->kind != FETCH_BINARY_SIZE)
         return;
     g_string_append_c(out, '[');
     for (size_t i = 0; i < item->part_count; i++)
@@ -81,6 +82,17 @@ static void add_item(GString *out, const struct fetch_item *item)
     if (item->partial)
         g_string_append_printf(out, "<%" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT ">", item->offset,
                                item->length);
+}
+
+/* A NUL is shown as "\0". */
+static void add_octets(GString *out, const GString *octets)
+{
+    for (size_t i = 0; i < octets->len; i++) {
+        if (octets->str[i] == '\0')
+            g_string_append(out, "\\0");
+        else
+            g_string_append_c(out, octets->str[i]);
+    }
 }
 
 static void add_fetch(GString *out, const struct fetch_arguments *fetch)
@@ -353,7 +365,9 @@ static void trace_event(struct tracer *tracer, enum parser_event event)
         trace_data(tracer);
         break;
     case PARSER_MESSAGE_END:
-        g_string_append_printf(tracer->out, "END \"%s\"\n", tracer->message->str);
+        g_string_append(tracer->out, "END \"");
+        add_octets(tracer->out, tracer->message);
+        g_string_append(tracer->out, "\"\n");
         break;
     case PARSER_BAD:
         trace_error(tracer, "BAD");
@@ -395,6 +409,7 @@ char *parser_trace(const struct trace_settings *settings, const char *input, siz
 
     parser_set_authenticated(tracer.parser, !settings->before_login);
     parser_set_utf8(tracer.parser, settings->utf8);
+    parser_set_rev2(tracer.parser, settings->rev2);
     if (settings->chunk > 0)
         piece = settings->chunk;
     while (position < length) {

@@ -15,6 +15,7 @@ void command_trace(GString *out, const struct command *command);
 struct trace_settings {
     bool before_login;
     bool utf8;
+    bool rev2;
     bool refuse_messages;
     size_t chunk; /* octets fed at once; 0: all */
     size_t split; /* with chunk 0: the first piece has so many octets; 0: no split */

@@ -179,6 +179,8 @@ static const struct form {
     {"a FETCH 1 RFC822\r\n", "a FETCH 1:1 RFC822\n"},
     {"a FETCH 1 RFC822.HEADER\r\n", "a FETCH 1:1 RFC822.HEADER\n"},
     {"a FETCH 1 BODY\r\n", "a FETCH 1:1 BODY\n"},
+    {"a FETCH 1 (BINARY[] binary.peek[1.2]<3.4> BINARY.SIZE[1] BINARY[])\r\n",
+     "a FETCH 1:1 BINARY[] BINARY.PEEK[1.2.]<3.4> BINARY.SIZE.PEEK[1.]\n"},
     {"a FETCH 1 (BODYSTRUCTURE ENVELOPE)\r\n", "a FETCH 1:1 BODYSTRUCTURE ENVELOPE\n"},
     {"a FETCH 1 BODY.PEEK[HEADER]\r\n", "a FETCH 1:1 SECTION.PEEK[HEADER]\n"},
     {"a FETCH 1 BODY.PEEK[TEXT]\r\n", "a FETCH 1:1 SECTION.PEEK[TEXT]\n"},

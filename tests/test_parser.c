@@ -149,13 +149,31 @@ static const struct {
     {{.utf8 = true}, OCTETS("a APPEND x UTF8 ({1}\r\n"), "BAD a A literal can't stand here\n"},
     {{.utf8 = true}, OCTETS("a APPEND x (~{1}\r\n"), "BAD a A literal can't stand here\n"},
     {{.utf8 = true}, OCTETS("a APPEND UTF8 (~{1}\r\n"), "BAD a A literal can't stand here\n"},
-    {{.utf8 = true}, OCTETS("a APPEND x ~{1}\r\n"), "BAD a A binary literal can't stand here\n"},
+    /* literal8 (RFC 3516). */
+    {{0},
+     OCTETS("a APPEND x (\\Seen) ~{3+}\r\na\0b ~{1}\r\nc\r\n"),
+     "BEGIN (size=3 flags=8 binary)\nEND \"a\\0b\"\n"
+     "BEGIN (size=1 flags=0 binary) synchronising\nEND \"c\"\n"
+     "a APPEND mailbox=\"x\" (size=3 flags=8 binary) (size=1 flags=0 binary)\n"},
+    {{0},
+     OCTETS("a APPEND x ~{1+}\r\n\0 {1+}\r\n\0\r\nb NOOP\r\n"),
+     "BEGIN (size=1 flags=0 binary)\nEND \"\\0\"\n"
+     "BEGIN (size=1 flags=0)\nBAD a A NUL can't stand in a message\nb NOOP\n"},
     {{.utf8 = true},
      OCTETS("a APPEND x UTF8 (~{2+}\r\na\0)\r\n"),
      "BEGIN (size=2 flags=0 binary utf8)\nBAD a A NUL can't stand in a message\n"},
     {{.utf8 = true},
      OCTETS("a SELECT \"\303\244&\"\r\na SEARCH CHARSET UTF-8 ALL\r\n"),
      "a SELECT mailbox=\"\303\244&\"\nBAD a CHARSET can't be given after UTF8=ACCEPT\n"},
+    /* IMAP4rev2 (RFC 9051): the same, but for the charset. */
+    {{.rev2 = true},
+     OCTETS("a SELECT \"\303\244&\"\r\na SELECT \"&AOQ-\"\r\na SELECT \"\303(\"\r\n"),
+     "a SELECT mailbox=\"\303\244&\"\na SELECT mailbox=\"&AOQ-\"\n"
+     "BAD a A quoted string must be UTF-8\n"},
+    {{.rev2 = true}, OCTETS("a SEARCH CHARSET UTF-8 ALL\r\n"), "a SEARCH AND>2 ALL\n"},
+    {{.rev2 = true, .utf8 = true},
+     OCTETS("a SEARCH CHARSET UTF-8 ALL\r\n"),
+     "BAD a CHARSET can't be given after UTF8=ACCEPT\n"},
     {{.utf8 = true},
      OCTETS("a SELECT \"\303(\"\r\na LSUB \"\" \"\"\r\na LOGIN {1+}\r\nx \"\377\"\r\nb NOOP\r\n"),
      "BAD a A quoted string must be UTF-8\na LSUB reference=\"\" patterns=[]\nBAD a A quoted "

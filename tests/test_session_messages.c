@@ -552,6 +552,85 @@ START_TEST(nothing_is_said_within_a_literal)
 }
 END_TEST
 
+/* A message whose one part is these octets in base64. */
+static GByteArray *encoded_message(const GByteArray *content)
+{
+    static const char header[] = "Content-Type: image/png\r\n"
+                                 "Content-Transfer-Encoding: base64\r\n\r\n";
+    GByteArray *message = g_byte_array_new();
+    char *text = g_base64_encode(content->data, content->len);
+    size_t length = strlen(text);
+
+    g_byte_array_append(message, (const uint8_t *)header, sizeof(header) - 1);
+    for (size_t at = 0; at < length; at += 76) {
+        g_byte_array_append(message, (const uint8_t *)text + at, (guint)MIN(76, length - at));
+        g_byte_array_append(message, (const uint8_t *)"\r\n", 2);
+    }
+    g_free(text);
+    return message;
+}
+
+START_TEST(a_large_part_is_decoded_octet_for_octet)
+{
+    GByteArray *content = large_message();
+    GByteArray *message = encoded_message(content);
+    uint32_t state = 5;
+
+    open_with_large(message);
+    check_item("BINARY.PEEK[1]", "BINARY[1]", content->data, LARGE);
+    check_item("BINARY.PEEK[]", "BINARY[]", message->data, message->len);
+    check_item("BINARY.PEEK[1]<700000.1>", "BINARY[1]<700000>", NULL, 0);
+    check_item("BINARY.PEEK[1]<699999.9223372036854775807>", "BINARY[1]<699999>",
+               content->data + LARGE - 1, 1);
+    for (unsigned i = 0; i < 60; i++) {
+        state = state * 1103515245 + 12345;
+        size_t offset = (state >> 4) % LARGE;
+        size_t length = MIN((state >> 8) % (i % 2 == 0 ? 200 : LARGE) + 1, LARGE - offset);
+        char *item = g_strdup_printf("BINARY.PEEK[1]<%zu.%zu>", offset, length);
+        char *name = g_strdup_printf("BINARY[1]<%zu>", offset);
+
+        check_item(item, name, content->data + offset, length);
+        g_free(item);
+        g_free(name);
+    }
+    g_byte_array_unref(message);
+    g_byte_array_unref(content);
+}
+END_TEST
+
+START_TEST(a_decoded_literal_ends_or_is_broken_off)
+{
+    GByteArray *content = large_message();
+    GByteArray *message = encoded_message(content);
+
+    open_with_large(message);
+    server.clients[0].stalled = true;
+    send_line(0, "f FETCH 1 BINARY.PEEK[1]");
+    if (_i == 0) {
+        session_abort(server.clients[0].session);
+    }
+    memory_server_turn(&server);
+    if (_i == 1) {
+        session_shut_down(server.clients[0].session, "stopping");
+    }
+    server.clients[0].stalled = false;
+    GByteArray *got = received_octets(0);
+    ck_assert_int_eq(server.clients[0].status, SESSION_CLOSED);
+    if (_i == 0) {
+        ck_assert_uint_eq(got->len, 0);
+    } else {
+        static const char tail[] = ")\r\nf OK Fetch completed\r\n* BYE stopping\r\n";
+        const uint8_t *begin = memmem(got->data, got->len, "}\r\n", 3);
+
+        ck_assert_int_eq(memcmp(begin + 3, content->data, LARGE), 0);
+        ck_assert_int_eq(memcmp(begin + 3 + LARGE, tail, sizeof(tail) - 1), 0);
+    }
+    g_byte_array_unref(got);
+    g_byte_array_unref(message);
+    g_byte_array_unref(content);
+}
+END_TEST
+
 START_TEST(a_large_message_that_is_damaged_is_refused)
 {
     GByteArray *message = large_message();
@@ -586,6 +665,8 @@ int main(void)
     tcase_add_test(tests, an_unreadable_message_costs_itself_alone);
     tcase_add_test(tests, a_large_message_comes_in_pieces_octet_for_octet);
     tcase_add_loop_test(tests, nothing_is_said_within_a_literal, 0, 3);
+    tcase_add_test(tests, a_large_part_is_decoded_octet_for_octet);
+    tcase_add_loop_test(tests, a_decoded_literal_ends_or_is_broken_off, 0, 2);
     tcase_add_test(tests, a_large_message_that_is_damaged_is_refused);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
