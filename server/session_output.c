@@ -322,11 +322,13 @@ void session_write_capabilities(const struct session *session, GString *out)
             g_string_append(out, " LOGINDISABLED");
         return;
     }
+    /* Not BINARY, though its FETCH items are there (RFC 9051 has them): a message with a NUL, which
+     * that lets a client append, could not be given back byte for byte as BODY[]. */
     g_string_append(out,
                     "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
                     "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
                     "STATUS=SIZE ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT I18NLEVEL=1 OBJECTID "
-                    "CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND BINARY "
+                    "CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND "
                     "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE");
     g_string_append_printf(out, " APPENDLIMIT=%" G_GUINT64_FORMAT, session->settings->append_limit);
     if (!session->compressed)
