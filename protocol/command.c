@@ -154,6 +154,7 @@ static void release_arguments(struct command *command)
         break;
     case COMMAND_SEARCH:
     case COMMAND_SORT:
+    case COMMAND_THREAD:
         free_program(command->search.program);
         free_array(command->search.sort);
         break;

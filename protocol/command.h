@@ -42,7 +42,8 @@ enum command_kind {
     COMMAND_UNSELECT,
     COMMAND_EXPUNGE, /* with uid: UID EXPUNGE (RFC 4315) */
     COMMAND_SEARCH,
-    COMMAND_SORT, /* RFC 5256 */
+    COMMAND_SORT,   /* RFC 5256 */
+    COMMAND_THREAD, /* the same */
     COMMAND_FETCH,
     COMMAND_STORE,
     COMMAND_COPY,
@@ -258,13 +259,19 @@ struct sort_criterion {
     bool reverse;
 };
 
-/* SEARCH and SORT. */
+enum thread_algorithm { /* RFC 5256 3 */
+                        THREAD_ORDEREDSUBJECT,
+                        THREAD_REFERENCES,
+};
+
+/* SEARCH, SORT and THREAD. */
 struct search_arguments {
-    bool extended;    /* RETURN (...) was given: answer with ESEARCH */
-    uint32_t returns; /* enum search_return; RETURN () is ALL */
-    bool bad_charset; /* nobody here knows it: NO [BADCHARSET (US-ASCII UTF-8)] */
-    GArray *program;  /* struct search_key, prefix order */
-    GArray *sort;     /* SORT: struct sort_criterion, at least one */
+    bool extended;                /* RETURN (...) was given: answer with ESEARCH */
+    uint32_t returns;             /* enum search_return; RETURN () is ALL */
+    bool bad_charset;             /* nobody here knows it: NO [BADCHARSET (US-ASCII UTF-8)] */
+    GArray *program;              /* struct search_key, prefix order */
+    GArray *sort;                 /* SORT: struct sort_criterion, at least one */
+    enum thread_algorithm thread; /* THREAD */
 };
 
 struct id_field {

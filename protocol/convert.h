@@ -28,6 +28,7 @@ bool convert_status(struct conversion *conversion);
 bool convert_fetch(struct conversion *conversion);
 bool convert_search(struct conversion *conversion);
 bool convert_sort(struct conversion *conversion);
+bool convert_thread(struct conversion *conversion);
 bool convert_store(struct conversion *conversion);
 
 /* --- APPEND, which is converted piece by piece --- */

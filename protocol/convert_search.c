@@ -1,5 +1,5 @@
-/* SEARCH (RFC 3501 6.4.4, 4731, 5032, 7162) and SORT (RFC 5256): a program in prefix order, made
- * without recursion. */
+/* SEARCH (RFC 3501 6.4.4, 4731, 5032, 7162), SORT and THREAD (RFC 5256): a program in prefix order,
+ * made without recursion. */
 #include "protocol/convert.h"
 
 #include <string.h>
@@ -532,4 +532,26 @@ bool convert_sort(struct conversion *conversion)
 
     return convert_options(conversion) && convert_criteria(conversion) &&
            convert_charset(&builder) && convert_keys(&builder);
+}
+
+/* --- THREAD --- */
+
+/* thread = "THREAD" SP thread-alg SP charset 1*(SP search-key) */
+bool convert_thread(struct conversion *conversion)
+{
+    static const char *const algorithms[] = {
+        [THREAD_ORDEREDSUBJECT] = "ORDEREDSUBJECT", [THREAD_REFERENCES] = "REFERENCES"};
+    struct argument_cursor *cursor = &conversion->cursor;
+    const struct argument *argument = argument_next(cursor);
+    struct builder builder = {.conversion = conversion};
+    size_t i = 0;
+
+    if (argument == NULL)
+        return convert_fail(conversion, "An argument is missing");
+    while (i < G_N_ELEMENTS(algorithms) && !argument_is_word(cursor->tree, argument, algorithms[i]))
+        i++;
+    if (i == G_N_ELEMENTS(algorithms))
+        return convert_fail(conversion, "Unknown THREAD algorithm");
+    conversion->command->search.thread = (enum thread_algorithm)i;
+    return convert_charset(&builder) && convert_keys(&builder);
 }

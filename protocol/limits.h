@@ -14,6 +14,8 @@ enum {
     LIMIT_LIST = 100000, /* elements of one command, all lists together */
     LIMIT_SEARCH_KEYS = 20000,
     LIMIT_SORT_CRITERIA = 20,
+    LIMIT_MESSAGE_ID = 998,       /* octets of a Message ID, in its plain form, for THREAD */
+    LIMIT_REFERENCES = 500,       /* Message IDs of one References field that THREAD looks at */
     LIMIT_OBJECT_ID = 255,        /* RFC 8474 */
     LIMIT_FLAGS = 200,            /* flags in one list of them */
     LIMIT_APPEND_MESSAGES = 1000, /* of one APPEND */

@@ -53,6 +53,12 @@ static bool is_sort_charset(const struct lexer *lexer)
     return at_top(lexer, charset, charset);
 }
 
+/* THREAD algorithm charset */
+static bool is_thread_charset(const struct lexer *lexer)
+{
+    return at_top(lexer, 1, 1);
+}
+
 /* The argument of a key, or after HEADER and a name. */
 static bool search_allows(const struct lexer *lexer)
 {
@@ -132,6 +138,8 @@ static bool string_allowed(enum command_kind kind, const struct lexer *lexer)
         return search_allows(lexer);
     case COMMAND_SORT:
         return is_sort_charset(lexer) || search_allows(lexer);
+    case COMMAND_THREAD:
+        return is_thread_charset(lexer) || search_allows(lexer);
     case COMMAND_FETCH:
         return fetch_allows(lexer);
     }

@@ -66,7 +66,7 @@ static bool skip_reply(struct text *text)
 }
 
 /* subj-leader = (*subj-blob subj-refwd) / WSP */
-static bool skip_leader(struct text *text)
+static bool skip_leader(struct text *text, bool *replies)
 {
     struct text rest = *text;
 
@@ -78,6 +78,7 @@ static bool skip_leader(struct text *text)
         ;
     if (!skip_reply(&rest))
         return false;
+    *replies = true;
     *text = rest;
     return true;
 }
@@ -94,7 +95,7 @@ static bool skip_first_blob(struct text *text)
 }
 
 /* subj-trailer = "(fwd)" / WSP */
-static bool drop_trailer(struct text *text)
+static bool drop_trailer(struct text *text, bool *replies)
 {
     static const char forwarded[] = "(fwd)";
     size_t length = sizeof forwarded - 1;
@@ -106,18 +107,20 @@ static bool drop_trailer(struct text *text)
     if ((size_t)(text->end - text->at) < length ||
         g_ascii_strncasecmp(text->end - length, forwarded, length) != 0)
         return false;
+    *replies = true;
     text->end -= length;
     return true;
 }
 
 /* subj-fwd = subj-fwd-hdr subject subj-fwd-trl: "[fwd:" and "]" */
-static bool open_forwarded(struct text *text)
+static bool open_forwarded(struct text *text, bool *replies)
 {
     struct text rest = *text;
 
     if (!skip_word(&rest, "[fwd:") || rest.at == rest.end || rest.end[-1] != ']')
         return false;
     rest.end--;
+    *replies = true;
     *text = rest;
     return true;
 }
@@ -135,18 +138,25 @@ static void append_with_single_spaces(GString *out, const struct text *text)
     }
 }
 
-void sort_key_subject(GString *out, const char *subject, size_t length)
+bool sort_key_subject_replies(GString *out, const char *subject, size_t length)
 {
     const char *line_end = memchr(subject, '\n', MIN(length, SORT_KEY_MAX));
     struct text text = {subject, line_end != NULL ? line_end : subject + MIN(length, SORT_KEY_MAX)};
+    bool replies = false;
 
     do {
-        while (drop_trailer(&text))
+        while (drop_trailer(&text, &replies))
             ;
-        while (skip_leader(&text) || skip_first_blob(&text))
+        while (skip_leader(&text, &replies) || skip_first_blob(&text))
             ;
-    } while (open_forwarded(&text));
+    } while (open_forwarded(&text, &replies));
     append_with_single_spaces(out, &text);
+    return replies;
+}
+
+void sort_key_subject(GString *out, const char *subject, size_t length)
+{
+    sort_key_subject_replies(out, subject, length);
 }
 
 /* --- the answer to ENVELOPE --- */

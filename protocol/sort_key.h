@@ -14,6 +14,8 @@ enum { SORT_KEY_MAX = 1024 }; /* octets of a text that are looked at, about */
 /* Appends the base subject (RFC 5256 2.1) of a decoded subject; in any case of letters, so that
  * folded text may be given. Of several lines, the first. */
 void sort_key_subject(GString *out, const char *subject, size_t length);
+/* The same; true if it is that of a reply or a forwarded message (RFC 5256 3, REFERENCES). */
+bool sort_key_subject_replies(GString *out, const char *subject, size_t length);
 
 /* Appends the mailbox of the first address of a list (ENVELOPE_FROM to ENVELOPE_BCC) in the answer
  * to ENVELOPE; with display its name, decoded, or else the address. Folded. Nothing if the list is

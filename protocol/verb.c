@@ -37,6 +37,7 @@ enum command_kind verb_kind(const char *text, size_t length, bool uid)
         [COMMAND_EXPUNGE] = {"EXPUNGE", true},
         [COMMAND_SEARCH] = {"SEARCH", true},
         [COMMAND_SORT] = {"SORT", true},
+        [COMMAND_THREAD] = {"THREAD", true},
         [COMMAND_FETCH] = {"FETCH", true},
         [COMMAND_STORE] = {"STORE", true},
         [COMMAND_COPY] = {"COPY", true},

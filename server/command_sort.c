@@ -8,13 +8,11 @@
 
 #include "protocol/response.h"
 #include "protocol/sort_key.h"
+#include "server/found_messages.h"
 #include "server/merge_sort.h"
-#include "server/search_evaluate.h"
-#include "server/session_message.h"
+#include "server/text_places.h"
 
 enum {
-    SORT_CHECK_EVERY = 4096, /* messages looked at in the snapshot, before the clock is asked */
-    SORT_CHECK_DEAR = 8,     /* the same for those that are read */
     SORT_MOVES = 64 * 1024,
     SORT_WRITE_EVERY = 512,
     SORT_TEXTS_MAX = 64 * 1024 * 1024, /* octets of texts of one command */
@@ -24,19 +22,10 @@ enum sort_phase { SORT_FIND, SORT_GATHER, SORT_RANK, SORT_ORDER, SORT_WRITE };
 
 struct sort_state {
     enum sort_phase phase;
-    struct search *search;
-    size_t position;  /* next message of the view to be found */
-    size_t unchecked; /* messages since the clock was asked */
-    GArray *found;    /* uint32_t, indexes in the view, ascending */
-    uint64_t highest_modseq;
-
-    struct session_message message;
+    struct found_messages found;
     guint gathered; /* of found */
     GArray *keys;   /* int64_t: for each message one for each criterion; a text by its place */
-    GHashTable *places;
-    GPtrArray *texts; /* char *, owned, each once */
-    size_t text_octets;
-    size_t failures;
+    struct text_places texts;
 
     struct merge_sort merge;
     bool merging;
@@ -50,12 +39,9 @@ static void sort_state_free(void *data)
 {
     struct sort_state *state = data;
 
-    search_free(state->search);
-    session_message_release(&state->message);
-    g_array_unref(state->found);
+    found_messages_release(&state->found);
     g_array_unref(state->keys);
-    g_hash_table_destroy(state->places);
-    g_ptr_array_unref(state->texts);
+    text_places_release(&state->texts);
     merge_sort_release(&state->merge);
     g_free(state->ranks);
     g_free(state->order);
@@ -66,18 +52,12 @@ static void sort_begin(struct session *session, struct run *run)
 {
     struct sort_state *state = g_new0(struct sort_state, 1);
 
-    state->search = search_new(session, &run->command->search);
+    found_messages_init(&state->found, session, run);
     state->by = run->command->search.sort;
-    state->found = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     state->keys = g_array_new(FALSE, FALSE, sizeof(int64_t));
-    state->places = g_hash_table_new(g_str_hash, g_str_equal);
-    state->texts = g_ptr_array_new_with_free_func(g_free);
-    session_message_init(&state->message, session);
+    text_places_init(&state->texts);
     run->state = state;
     run->state_free = sort_state_free;
-    if (search_has_modseq(state->search)) {
-        session_enable_condstore(session);
-    }
 }
 
 static const struct sort_criterion *criterion(const struct sort_state *state, guint index)
@@ -85,57 +65,9 @@ static const struct sort_criterion *criterion(const struct sort_state *state, gu
     return &g_array_index(state->by, struct sort_criterion, index);
 }
 
-/* True when it is time to give way; dear: a message was read. */
-static bool sort_check(struct session *session, const struct run *run, struct sort_state *state,
-                       size_t messages, bool dear)
-{
-    state->unchecked += messages;
-    if (state->unchecked < (dear ? SORT_CHECK_DEAR : SORT_CHECK_EVERY)) {
-        return false;
-    }
-    state->unchecked = 0;
-    return session_should_yield(session, run);
-}
-
-/* --- finding --- */
-
-static void sort_add(struct session *session, struct sort_state *state, size_t index)
-{
-    uint32_t number = (uint32_t)index;
-
-    if (search_has_modseq(state->search)) {
-        struct message message = snapshot_message(session->view, index);
-
-        state->highest_modseq = MAX(state->highest_modseq, message.modseq);
-    }
-    g_array_append_val(state->found, number);
-}
-
-/* False: to be called again, as the following. */
 static bool sort_find(struct session *session, const struct run *run, struct sort_state *state)
 {
-    bool dear = search_cost(state->search) > SEARCH_COST_SNAPSHOT;
-    size_t count = snapshot_count(session->view);
-
-    while (state->position < count) {
-        size_t first = state->position;
-        uint64_t matches = 0;
-        size_t judged = 1;
-
-        if (dear) {
-            matches = search_matches(state->search, first) ? 1 : 0;
-        } else {
-            judged = search_matches_many(state->search, first, &matches);
-        }
-        for (; matches != 0; matches &= matches - 1) {
-            sort_add(session, state, first + (size_t)__builtin_ctzll(matches));
-        }
-        state->position += judged;
-        if (sort_check(session, run, state, judged, dear)) {
-            return false;
-        }
-    }
-    return true;
+    return found_messages_search(&state->found, session, run);
 }
 
 /* --- gathering --- */
@@ -157,23 +89,6 @@ static bool needs_summary(const struct sort_state *state)
     return needs;
 }
 
-/* Takes the text. */
-static int64_t place_of(struct sort_state *state, GString *text)
-{
-    void *place = g_hash_table_lookup(state->places, text->str);
-
-    if (place == NULL) {
-        char *kept = g_strndup(text->str, text->len);
-
-        state->text_octets += text->len + 1;
-        g_ptr_array_add(state->texts, kept);
-        place = GUINT_TO_POINTER(state->texts->len);
-        g_hash_table_insert(state->places, kept, place);
-    }
-    g_string_free(text, TRUE);
-    return (int64_t)GPOINTER_TO_UINT(place) - 1;
-}
-
 static int64_t text_key(struct sort_state *state, enum sort_key key, const struct summary *summary)
 {
     static const enum envelope_field lists[] = {
@@ -182,6 +97,7 @@ static int64_t text_key(struct sort_state *state, enum sort_key key, const struc
         [SORT_DISPLAYTO] = ENVELOPE_TO,
     };
     GString *text = g_string_new(NULL);
+    int64_t place;
 
     if (summary != NULL && key == SORT_SUBJECT) {
         struct summary_text subject = summary->fields[ENVELOPE_SUBJECT];
@@ -193,46 +109,33 @@ static int64_t text_key(struct sort_state *state, enum sort_key key, const struc
         sort_key_address(text, summary->envelope, lists[key],
                          key == SORT_DISPLAYFROM || key == SORT_DISPLAYTO);
     }
-    return place_of(state, text);
+    place = text_places_add(&state->texts, text->str);
+    g_string_free(text, TRUE);
+    return place;
 }
 
 /* summary NULL: it can't be had. */
 static int64_t make_key(struct sort_state *state, enum sort_key key, const struct message *message,
                         const struct summary *summary)
 {
-    int64_t sent;
-
     if (is_text(key)) {
         return text_key(state, key, summary);
     }
     if (key == SORT_SIZE) {
         return (int64_t)message->size;
     }
-    if (key == SORT_DATE && summary != NULL && sort_key_date(&sent, summary->envelope)) {
-        return sent;
-    }
-    return message->internal_date;
+    return key == SORT_DATE ? found_messages_sent(message, summary) : message->internal_date;
 }
 
 static void gather_one(struct session *session, struct sort_state *state, bool dear)
 {
-    uint32_t index = g_array_index(state->found, uint32_t, state->gathered);
-    struct message message = snapshot_message(session->view, index);
-    const struct summary *summary = NULL;
-    struct store_error error;
+    const struct summary *summary;
 
-    if (dear) {
-        session_message_set(&state->message, &message);
-        if (session_message_summary(&state->message, &summary, &error) != 0) {
-            session_log(session, SESSION_LOG_ERROR,
-                        "event=read uid=%" PRIu32 " error=\"%s\" detail=\"%s\"", message.uid,
-                        store_code_name(error.code), error.detail);
-            state->failures++;
-            summary = NULL;
-        }
-    }
+    found_messages_set(&state->found, session, state->gathered);
+    summary = dear ? found_messages_summary(&state->found, session) : NULL;
     for (guint i = 0; i < state->by->len; i++) {
-        int64_t key = make_key(state, criterion(state, i)->key, &message, summary);
+        int64_t key =
+            make_key(state, criterion(state, i)->key, &state->found.message.message, summary);
 
         g_array_append_val(state->keys, key);
     }
@@ -243,9 +146,9 @@ static bool sort_gather(struct session *session, const struct run *run, struct s
 {
     bool dear = needs_summary(state);
 
-    while (state->gathered < state->found->len && state->text_octets <= SORT_TEXTS_MAX) {
+    while (state->gathered < state->found.indexes->len && state->texts.octets <= SORT_TEXTS_MAX) {
         gather_one(session, state, dear);
-        if (sort_check(session, run, state, 1, dear)) {
+        if (found_messages_check(&state->found, session, run, 1, dear)) {
             return false;
         }
     }
@@ -282,19 +185,19 @@ static int compare_texts(const void *data, uint32_t a, uint32_t b)
 {
     const struct sort_state *state = data;
 
-    return strcmp(g_ptr_array_index(state->texts, a), g_ptr_array_index(state->texts, b));
+    return strcmp(text_places_text(&state->texts, a), text_places_text(&state->texts, b));
 }
 
 static bool sort_rank(struct session *session, const struct run *run, struct sort_state *state)
 {
     if (!state->merging) {
-        merge_begin(state, state->texts->len, compare_texts);
+        merge_begin(state, text_places_count(&state->texts), compare_texts);
     }
     if (!merge_on(session, run, state)) {
         return false;
     }
-    state->ranks = g_new(uint32_t, state->texts->len);
-    for (guint i = 0; i < state->texts->len; i++) {
+    state->ranks = g_new(uint32_t, text_places_count(&state->texts));
+    for (guint i = 0; i < text_places_count(&state->texts); i++) {
         state->ranks[state->order[i]] = i;
     }
     return true;
@@ -325,7 +228,7 @@ static int compare_messages(const void *data, uint32_t a, uint32_t b)
 static bool sort_order(struct session *session, const struct run *run, struct sort_state *state)
 {
     if (!state->merging) {
-        merge_begin(state, state->found->len, compare_messages);
+        merge_begin(state, state->found.indexes->len, compare_messages);
     }
     return merge_on(session, run, state);
 }
@@ -336,15 +239,13 @@ static bool sort_order(struct session *session, const struct run *run, struct so
 static uint32_t number_at(const struct session *session, const struct run *run,
                           const struct sort_state *state, size_t place)
 {
-    uint32_t index = g_array_index(state->found, uint32_t, state->order[place]);
-
-    return run->command->uid ? snapshot_message(session->view, index).uid : index + 1;
+    return found_messages_number(&state->found, session, run, state->order[place]);
 }
 
 static uint64_t modseq_at(const struct session *session, const struct sort_state *state,
                           size_t place)
 {
-    uint32_t index = g_array_index(state->found, uint32_t, state->order[place]);
+    uint32_t index = g_array_index(state->found.indexes, uint32_t, state->order[place]);
 
     return snapshot_message(session->view, index).modseq;
 }
@@ -354,10 +255,10 @@ static uint64_t answer_modseq(const struct session *session, const struct sort_s
                               uint32_t returns)
 {
     uint64_t first = modseq_at(session, state, 0);
-    uint64_t last = modseq_at(session, state, state->found->len - 1);
+    uint64_t last = modseq_at(session, state, state->found.indexes->len - 1);
 
     if ((returns & (SEARCH_RETURN_ALL | SEARCH_RETURN_COUNT)) != 0) {
-        return state->highest_modseq;
+        return state->found.highest_modseq;
     }
     return MAX((returns & SEARCH_RETURN_MIN) != 0 ? first : 0,
                (returns & SEARCH_RETURN_MAX) != 0 ? last : 0);
@@ -368,7 +269,7 @@ static void write_set(struct session *session, const struct run *run,
                       const struct sort_state *state)
 {
     GString *out = session_out(session);
-    size_t count = state->found->len;
+    size_t count = state->found.indexes->len;
 
     for (size_t i = 0; i < count;) {
         uint32_t first = number_at(session, run, state, i);
@@ -390,7 +291,7 @@ static void write_extended(struct session *session, const struct run *run,
 {
     GString *out = session_out(session);
     uint32_t returns = run->command->search.returns & ~(uint32_t)SEARCH_RETURN_SAVE;
-    size_t count = state->found->len;
+    size_t count = state->found.indexes->len;
 
     g_string_append(out, "* ESEARCH (TAG ");
     response_string(out, run->command->tag, strlen(run->command->tag), session->utf8);
@@ -407,7 +308,7 @@ static void write_extended(struct session *session, const struct run *run,
     if ((returns & SEARCH_RETURN_ALL) != 0) {
         write_set(session, run, state);
     }
-    if (search_has_modseq(state->search) && count > 0) {
+    if (search_has_modseq(state->found.search) && count > 0) {
         g_string_append_printf(out, " MODSEQ %" PRIu64, answer_modseq(session, state, returns));
     }
     g_string_append(out, "\r\n");
@@ -416,7 +317,7 @@ static void write_extended(struct session *session, const struct run *run,
 static bool write_plain(struct session *session, const struct run *run, struct sort_state *state)
 {
     GString *out = session_out(session);
-    size_t count = state->found->len;
+    size_t count = state->found.indexes->len;
 
     if (state->written == 0) {
         g_string_append(out, "* SORT");
@@ -430,8 +331,8 @@ static bool write_plain(struct session *session, const struct run *run, struct s
             return false;
         }
     }
-    if (search_has_modseq(state->search) && count > 0) {
-        g_string_append_printf(out, " (MODSEQ %" PRIu64 ")", state->highest_modseq);
+    if (search_has_modseq(state->found.search) && count > 0) {
+        g_string_append_printf(out, " (MODSEQ %" PRIu64 ")", state->found.highest_modseq);
     }
     g_string_append(out, "\r\n");
     return true;
@@ -450,12 +351,12 @@ static void save(struct session *session, const struct run *run, const struct so
     bool ends = (returns & (SEARCH_RETURN_MIN | SEARCH_RETURN_MAX)) != 0 &&
                 (returns & (SEARCH_RETURN_ALL | SEARCH_RETURN_COUNT)) == 0;
     GArray *uids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-    size_t last = state->found->len;
+    size_t last = state->found.indexes->len;
 
-    for (size_t i = 0; i < state->found->len; i++) {
+    for (size_t i = 0; i < state->found.indexes->len; i++) {
         bool is_end = (i == 0 && (returns & SEARCH_RETURN_MIN) != 0) ||
                       (i + 1 == last && (returns & SEARCH_RETURN_MAX) != 0);
-        uint32_t index = g_array_index(state->found, uint32_t, state->order[i]);
+        uint32_t index = g_array_index(state->found.indexes, uint32_t, state->order[i]);
         uint32_t uid = snapshot_message(session->view, index).uid;
 
         if (!ends || is_end) {
@@ -514,11 +415,11 @@ enum run_status run_sort(struct session *session, struct run *run)
         if (!phases[state->phase](session, run, state)) {
             return RUN_AGAIN;
         }
-        if (state->text_octets > SORT_TEXTS_MAX) {
+        if (state->texts.octets > SORT_TEXTS_MAX) {
             return refuse(session, run, "LIMIT", "There is too much to be sorted");
         }
     }
-    if (state->failures + search_failures(state->search) > 0) {
+    if (found_messages_failures(&state->found) > 0) {
         return session_finish(session, run, "OK", "CORRUPTION",
                               "Sort completed, but some messages could not be read");
     }

@@ -54,6 +54,7 @@ static const struct command_spec specs[] = {
     [COMMAND_EXPUNGE] = {"EXPUNGE", SELECTED, SYNC_FULL, SYNC_FULL, true, run_expunge},
     [COMMAND_SEARCH] = {"SEARCH", SELECTED, SYNC_NO_EXPUNGE, SYNC_FULL, false, run_search},
     [COMMAND_SORT] = {"SORT", SELECTED, SYNC_NO_EXPUNGE, SYNC_FULL, false, run_sort},
+    [COMMAND_THREAD] = {"THREAD", SELECTED, SYNC_NO_EXPUNGE, SYNC_FULL, false, run_thread},
     [COMMAND_FETCH] = {"FETCH", SELECTED, SYNC_NO_EXPUNGE, SYNC_FULL, false, run_fetch},
     [COMMAND_STORE] = {"STORE", SELECTED, SYNC_NO_EXPUNGE, SYNC_FULL, true, run_store},
     [COMMAND_COPY] = {"COPY", SELECTED, SYNC_FULL, SYNC_FULL, false, run_copy},
@@ -81,7 +82,6 @@ static const struct {
     const char *text;
 } hints[] = {
     {"XLIST", "XLIST is not offered; use LIST, which tells of special uses"},
-    {"THREAD", "THREAD is not offered; use the References field"},
     {"GETACL", "Access control lists are not offered"},
     {"SETACL", "Access control lists are not offered"},
     {"DELETEACL", "Access control lists are not offered"},

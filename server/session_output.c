@@ -176,7 +176,8 @@ void session_log(const struct session *session, enum session_log_level level, co
 /* RFC 7162 3.2.10.2: expunges must not come where a UID SEARCH asks for message numbers. */
 static bool searches_numbers(const struct command *command)
 {
-    if (command->kind != COMMAND_SEARCH && command->kind != COMMAND_SORT)
+    if (command->kind != COMMAND_SEARCH && command->kind != COMMAND_SORT &&
+        command->kind != COMMAND_THREAD)
         return false;
     const GArray *program = command->search.program;
     for (guint i = 0; program != NULL && i < program->len; i++) {
@@ -327,7 +328,8 @@ void session_write_capabilities(const struct session *session, GString *out)
     g_string_append(out,
                     "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE IDLE ID NAMESPACE UIDPLUS MOVE UNSELECT "
                     "CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS "
-                    "STATUS=SIZE ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT I18NLEVEL=1 OBJECTID "
+                    "STATUS=SIZE ESEARCH SEARCHRES SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT "
+                    "THREAD=REFERENCES I18NLEVEL=1 OBJECTID "
                     "CONDSTORE QRESYNC WITHIN UTF8=ACCEPT MULTIAPPEND "
                     "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE");
     g_string_append_printf(out, " APPENDLIMIT=%" G_GUINT64_FORMAT, session->settings->append_limit);

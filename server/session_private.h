@@ -298,6 +298,7 @@ enum run_status run_close(struct session *session, struct run *run); /* and UNSE
 enum run_status run_expunge(struct session *session, struct run *run);
 enum run_status run_search(struct session *session, struct run *run);
 enum run_status run_sort(struct session *session, struct run *run);
+enum run_status run_thread(struct session *session, struct run *run);
 enum run_status run_fetch(struct session *session, struct run *run);
 enum run_status run_store(struct session *session, struct run *run);
 enum run_status run_copy(struct session *session, struct run *run); /* and MOVE */

@@ -263,6 +263,9 @@ static void add_arguments(GString *out, const struct command *command)
         break;
     case COMMAND_SEARCH:
     case COMMAND_SORT:
+    case COMMAND_THREAD:
+        if (command->kind == COMMAND_THREAD)
+            g_string_append_printf(out, " algorithm=%d", (int)command->search.thread);
         add_search(out, &command->search);
         break;
     case COMMAND_FETCH:

@@ -59,6 +59,39 @@ START_TEST(test_sort_key__takes_what_replies_add_from_a_subject)
 }
 END_TEST
 
+static const struct {
+    const char *subject;
+    bool replies;
+} replies[] = {
+    {"", false},
+    {"x", false},
+    {"Re: x", true},
+    {"FW: x", true},
+    {"[list] fwd [1]: x", true},
+    {"[list] x", false},
+    {"[re: x", false},
+    {"Re x", false},
+    {"x (fwd)", true},
+    {"x (FWD) ", true},
+    {"x (fwd) y", false},
+    {"[Fwd: x]", true},
+    {"[list] [fwd: x]", true},
+    {"[fwd: x", false},
+    {" x ", false},
+    {"Re:", true},
+    {"first\nRe: second", false},
+};
+
+START_TEST(test_sort_key__knows_a_reply_by_its_subject)
+{
+    GString *out = g_string_new(NULL);
+    const char *subject = replies[_i].subject;
+
+    ck_assert(sort_key_subject_replies(out, subject, strlen(subject)) == replies[_i].replies);
+    g_string_free(out, TRUE);
+}
+END_TEST
+
 START_TEST(test_sort_key__is_quick_with_any_subject)
 {
     static const char *const pieces[] = {"[a]", "re:", "[fwd:", "(fwd)", " ", "[", "re [b]"};
@@ -164,6 +197,8 @@ int main(void)
 
     tcase_add_loop_test(cases, test_sort_key__takes_what_replies_add_from_a_subject, 0,
                         G_N_ELEMENTS(subjects));
+    tcase_add_loop_test(cases, test_sort_key__knows_a_reply_by_its_subject, 0,
+                        G_N_ELEMENTS(replies));
     tcase_add_test(cases, test_sort_key__is_quick_with_any_subject);
     tcase_add_loop_test(cases, test_sort_key__is_the_first_address, 0, G_N_ELEMENTS(addresses));
     tcase_add_test(cases, test_sort_key__reads_no_further_than_there_is);
