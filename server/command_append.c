@@ -19,6 +19,8 @@
 /* Of all messages of one command. */
 enum { APPEND_MEMORY_MAX = 32 * 1024 * 1024 };          /* octets in memory */
 #define APPEND_TOTAL_MAX (UINT64_C(1024) * 1024 * 1024) /* octets in all */
+/* Octets of a message sent without waiting, for which there is room is asked once, at the end. */
+enum { APPEND_QUOTA_LATE_MAX = 64 * 1024 };
 
 struct incoming {
     struct spool *spool;
@@ -67,6 +69,12 @@ static bool is_over_quota(struct session *session, const struct command *command
     return session_is_over_quota(session, messages->len, total);
 }
 
+/* Whether a refusal now, rather than when the octets are there, spares somebody something. */
+static bool is_asked_first(const struct session *session, const struct append_message *message)
+{
+    return parser_message_synchronising(session->parser) || message->size > APPEND_QUOTA_LATE_MAX;
+}
+
 /* RFC 3502 6.3.11: a message of no octets cancels the command. */
 static bool refuse_message(struct session *session, struct run *run)
 {
@@ -88,7 +96,7 @@ static bool refuse_message(struct session *session, struct run *run)
                !account_mailbox_exists(session->account, run->command->append.mailbox)) {
         store_error_set(&error, STORE_NOT_FOUND, "no mailbox to append to");
         session_fail(session, run, &error, true);
-    } else if (is_over_quota(session, run->command)) {
+    } else if (is_asked_first(session, message) && is_over_quota(session, run->command)) {
         session_finish(session, run, "NO", "OVERQUOTA", "The account is full");
     } else {
         return false;

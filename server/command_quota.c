@@ -12,11 +12,6 @@ static struct quota_limits limits_of(const struct session *session)
     return limits;
 }
 
-static bool is_limited(const struct quota_limits *limits)
-{
-    return limits->octets > 0 || limits->messages > 0;
-}
-
 /* quota-response = "QUOTA" SP quota-root-name SP quota-list; STORAGE is in units of 1024 octets. */
 static int write_quota(struct session *session, const struct quota_limits *limits,
                        struct store_error *error)
@@ -44,7 +39,7 @@ enum run_status run_getquota(struct session *session, struct run *run)
     struct quota_limits limits = limits_of(session);
     struct store_error error = {STORE_OK, ""};
 
-    if (*run->command->quota_root != '\0' || !is_limited(&limits))
+    if (*run->command->quota_root != '\0' || !quota_limits_any(&limits))
         return session_finish(session, run, "NO", "NONEXISTENT", "There is no such quota root");
     if (write_quota(session, &limits, &error) != 0)
         return session_fail(session, run, &error, false);
@@ -60,8 +55,8 @@ enum run_status run_getquotaroot(struct session *session, struct run *run)
     /* One that isn't there may be named, too: it would belong to the root (RFC 9208 4.1.2). */
     g_string_append(session_out(session), "* QUOTAROOT ");
     response_mailbox(session_out(session), name, session->utf8);
-    g_string_append(session_out(session), is_limited(&limits) ? " \"\"\r\n" : "\r\n");
-    if (is_limited(&limits) && write_quota(session, &limits, &error) != 0)
+    g_string_append(session_out(session), quota_limits_any(&limits) ? " \"\"\r\n" : "\r\n");
+    if (quota_limits_any(&limits) && write_quota(session, &limits, &error) != 0)
         return session_fail(session, run, &error, false);
     return session_finish(session, run, "OK", NULL, "Done");
 }
@@ -75,7 +70,7 @@ bool session_has_quota(const struct session *session)
 {
     struct quota_limits limits = limits_of(session);
 
-    return is_limited(&limits);
+    return quota_limits_any(&limits);
 }
 
 bool session_is_over_quota(struct session *session, uint64_t messages, uint64_t octets)

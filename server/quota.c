@@ -59,7 +59,7 @@ bool quota_limits_parse(struct quota_limits *limits, const char *text)
     return true;
 }
 
-static bool is_limited(const struct quota_limits *limits)
+bool quota_limits_any(const struct quota_limits *limits)
 {
     return limits->octets > 0 || limits->messages > 0;
 }
@@ -78,7 +78,8 @@ static bool admits(const struct quota_source *source, struct account *account, u
     struct store_error error;
 
     quota_limits_of(source, account_user(account), &limits);
-    if (!is_limited(&limits) || account_usage(account, limits.count_history, &before, &error) != 0)
+    if (!quota_limits_any(&limits) ||
+        account_usage(account, limits.count_history, &before, &error) != 0)
         return true;
     struct account_usage after = {before.messages + messages, before.octets + octets};
     bool good = is_within(&limits, &after);
@@ -107,7 +108,7 @@ bool quota_has_room(const struct quota_source *source, const char *user, uint64_
     struct account_usage usage;
 
     quota_limits_of(source, user, &limits);
-    if (!is_limited(&limits))
+    if (!quota_limits_any(&limits))
         return true;
     if (source->board == NULL || !quota_board_find(source->board, user, &usage))
         return false;

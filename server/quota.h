@@ -24,6 +24,9 @@ struct quota_source {
 
 void quota_limits_of(const struct quota_source *source, const char *user, struct quota_limits *out);
 
+/* False: no limit is set. */
+bool quota_limits_any(const struct quota_limits *limits);
+
 /* Reads "quota_mib=500,quota_messages=1000", a field of the password file, over limits: what it
  * does not name stays, 0 lifts a limit. False if it can't be understood. */
 bool quota_limits_parse(struct quota_limits *limits, const char *text);

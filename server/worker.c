@@ -464,6 +464,7 @@ static unsigned index_of(const struct worker *worker)
 static void turn(struct worker *worker)
 {
     set_turn(worker, member_now(NULL));
+    store_turn(worker->store);
     GPtrArray *links = worker->queue_noticed ? link_queue_take(worker->queue) : NULL;
 
     worker->queue_noticed = false;
@@ -473,7 +474,6 @@ static void turn(struct worker *worker)
         receive(worker, g_ptr_array_index(links, i));
     if (links != NULL)
         g_ptr_array_unref(links);
-    store_turn(worker->store);
     refresh_noticed(worker);
     tick(worker, idle);
     step_all(worker);

@@ -156,3 +156,26 @@ void fixture_make_repository(const char *path)
         abort();
     }
 }
+
+static int skip_fsync(void *data, int fd)
+{
+    (void)data;
+    (void)fd;
+    return 0;
+}
+
+static int skip_fsync_directory(void *data, const char *path)
+{
+    (void)data;
+    (void)path;
+    return 0;
+}
+
+struct host fixture_host_without_syncs(void)
+{
+    struct host host = *host_system();
+
+    host.fsync = skip_fsync;
+    host.fsync_directory = skip_fsync_directory;
+    return host;
+}

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "store/host.h"
+
 /* A new directory for this process's files; aborts if there is none. For fixture_remove(). */
 char *fixture_directory(void);
 /* Removes the directory with all in it and frees the name; accepts NULL. */
@@ -11,6 +13,9 @@ void fixture_remove(char *directory);
 
 /* directory/name, for free(). */
 char *fixture_path(const char *directory, const char *name);
+
+/* The system's host, which makes nothing durable: for tests of many changes. */
+struct host fixture_host_without_syncs(void);
 
 /* Makes an empty bare repository with stock git. */
 void fixture_make_repository(const char *path);

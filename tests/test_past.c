@@ -18,25 +18,9 @@ static struct host host; /* the system's without its flushes */
 
 enum { FIRST_DAY = 20775, HOUR = 60 * 60, DAY = 24 * HOUR };
 
-static int skip_fsync(void *data, int fd)
-{
-    (void)data;
-    (void)fd;
-    return 0;
-}
-
-static int skip_fsync_directory(void *data, const char *path)
-{
-    (void)data;
-    (void)path;
-    return 0;
-}
-
 static void set_up(void)
 {
-    host = *host_system();
-    host.fsync = skip_fsync;
-    host.fsync_directory = skip_fsync_directory;
+    host = fixture_host_without_syncs();
     mail_fixture_init(&fixture, &host);
     inbox = open_mailbox(&fixture, "INBOX");
     seed = 11;

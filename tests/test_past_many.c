@@ -6,6 +6,7 @@
 
 #include "store/past.h"
 #include "tests/mail_fixture.h"
+#include "tests/store_fixture.h"
 
 enum {
     MAILBOXES = 500,
@@ -18,20 +19,6 @@ enum {
 static struct mail_fixture fixture;
 static struct store_error error;
 static struct host host; /* the system's without its flushes */
-
-static int skip_fsync(void *data, int fd)
-{
-    (void)data;
-    (void)fd;
-    return 0;
-}
-
-static int skip_fsync_directory(void *data, const char *path)
-{
-    (void)data;
-    (void)path;
-    return 0;
-}
 
 static void go_to(int day)
 {
@@ -74,9 +61,7 @@ static void set_up(void)
 {
     static const struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
 
-    host = *host_system();
-    host.fsync = skip_fsync;
-    host.fsync_directory = skip_fsync_directory;
+    host = fixture_host_without_syncs();
     mail_fixture_init(&fixture, &host);
     mail_fixture_close(&fixture);
     ck_assert_int_eq(store_open(&fixture.store, fixture.directory, fixture.host, &error), 0);

@@ -33,20 +33,6 @@ static int64_t clock_of_ours(void *data)
     return today * 1000000;
 }
 
-static int skip_fsync(void *data, int fd)
-{
-    (void)data;
-    (void)fd;
-    return 0;
-}
-
-static int skip_fsync_directory(void *data, const char *path)
-{
-    (void)data;
-    (void)path;
-    return 0;
-}
-
 static void on_day(int day)
 {
     today = DAY_ZERO + (int64_t)day * DAY;
@@ -55,10 +41,8 @@ static void on_day(int day)
 
 static void set_up(void)
 {
-    host = *host_system();
+    host = fixture_host_without_syncs();
     host.now = clock_of_ours;
-    host.fsync = skip_fsync;
-    host.fsync_directory = skip_fsync_directory;
     today = DAY_ZERO;
     mail_fixture_init(&fixture, &host);
     inbox = open_mailbox(&fixture, "INBOX");

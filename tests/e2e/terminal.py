@@ -6,14 +6,15 @@ import signal
 import time
 
 
-def on_terminal(command, answers=(), directory=None, environment=None, limit=120):
-    """Runs a command, and types each answer when its question stands there: pairs of the question's
-    end and the answer. What the terminal showed; the command must succeed."""
+def shown_on_terminal(command, answers=(), directory=None, environment=None, limit=120):
+    """Runs a command in exactly this environment (None: ours), and types each answer when its
+    question stands there: pairs of the question's end and the answer. What the terminal showed, the
+    status, and the answers never asked for."""
     child, terminal = pty.fork()
     if child == 0:
         try:
-            os.chdir(directory or "/")
-            os.execvpe(command[0], command, dict(os.environ, **(environment or {})))
+            os.chdir(directory or os.curdir)
+            os.execvpe(command[0], command, os.environ if environment is None else environment)
         finally:
             os._exit(127)
     answers = list(answers)
@@ -38,7 +39,15 @@ def on_terminal(command, answers=(), directory=None, environment=None, limit=120
             os.write(terminal, answer.encode())
     os.close(terminal)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status != 0 or answers:
-        raise AssertionError(f"{command}\nended with {status}, never asked: {answers}\n"
+    return shown, status, answers
+
+
+def on_terminal(command, answers=(), directory=None, environment=None, limit=120):
+    """The same with an environment that is added to ours: what was shown; the command must
+    succeed."""
+    shown, status, left = shown_on_terminal(command, answers, directory or "/",
+                                            dict(os.environ, **(environment or {})), limit)
+    if status != 0 or left:
+        raise AssertionError(f"{command}\nended with {status}, never asked: {left}\n"
                              f"{shown.decode(errors='replace')}")
     return shown.decode(errors="replace")

@@ -3,18 +3,15 @@
 import json
 import os
 import pathlib
-import pty
 import re
-import select
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from annal import PROGRAM, Sandbox, git, quote, response, run
+from terminal import shown_on_terminal
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ESCAPES = b"=?UTF-8?Q?Gr=C3=BC=C3=9Fe?= \x1b[31mred\x1b]0;owned\x07 \xe2\x80\xaeidib \xc2\x9b5m"
@@ -361,25 +358,9 @@ class History(unittest.TestCase):
         environment = {name: value for name, value in os.environ.items()
                        if name not in ("PAGER", "LESS", "NO_COLOR", "TERM")}
         environment.update({"TERM": "xterm"}, **variables)
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execve(PROGRAM, [PROGRAM, *arguments, "--data", str(self.sandbox.data)], environment)
-        shown = b""
-        limit = time.monotonic() + 60
-        while True:
-            ready, _, _ = select.select([terminal], [], [], max(0, limit - time.monotonic()))
-            if not ready:
-                os.kill(child, signal.SIGKILL)
-                break
-            try:
-                part = os.read(terminal, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-        os.close(terminal)
-        return shown, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        shown, status, _ = shown_on_terminal(
+            [PROGRAM, *arguments, "--data", str(self.sandbox.data)], environment=environment)
+        return shown, status
 
     def test_a_pager_and_colours_are_for_terminals(self):
         with tempfile.TemporaryDirectory(prefix="annal-pager-") as directory:
