@@ -404,6 +404,18 @@ class Limits(unittest.TestCase):
         for client in clients:
             client.logout()
 
+    def test_who_does_not_wait_for_the_server_has_no_more_room(self):
+        client = self.sandbox.login("bob")
+        for _ in range(2):
+            response(client.append("INBOX", None, None, b"Subject: x\r\n\r\n"))
+        for size in (1_000, 500_000):
+            client.send(b"a APPEND INBOX {%d+}\r\n%b\r\n" % (size, b"x" * size))
+            while not (line := client.readline()).startswith(b"a "):
+                pass
+            self.assertTrue(line.startswith(b"a NO [OVERQUOTA]"), line)
+        self.assertEqual(response(client.select("INBOX")), [b"2"])
+        client.logout()
+
     def quota(self, *arguments, ok=True):
         return run(PROGRAM, "quota", *arguments, "--data", self.sandbox.data, "--config",
                    self.directory / "conf", ok=ok)
