@@ -13,6 +13,8 @@ enum {
     SUFFIX = 4,       /* ".idx" */
 };
 
+#define PREFIX "pack-"
+
 struct member {
     char *path;             /* without a suffix */
     struct pack_file *pack; /* NULL: not open */
@@ -23,7 +25,8 @@ struct member {
 
 struct pack_set {
     char *directory;
-    GPtrArray *members; /* struct member, owned; the last one hit first */
+    GPtrArray *members;  /* struct member, owned; the last one hit first */
+    GHashTable *by_name; /* char * (end of a member's path) -> that member */
     bool listed;
     bool racy; /* the directory was listed right after it had changed */
     struct timespec changed;
@@ -45,12 +48,14 @@ struct pack_set *pack_set_new(const char *directory)
 
     set->directory = g_strdup(directory);
     set->members = g_ptr_array_new_with_free_func(member_free);
+    set->by_name = g_hash_table_new(g_str_hash, g_str_equal);
     return set;
 }
 
 void pack_set_free(struct pack_set *set)
 {
     if (set != NULL) {
+        g_hash_table_unref(set->by_name);
         g_ptr_array_free(set->members, TRUE);
         g_free(set->directory);
         g_free(set);
@@ -62,38 +67,42 @@ unsigned pack_set_count(const struct pack_set *set)
     return set->members->len;
 }
 
-/* The member of a file "NAME.idx" in the directory. */
-static struct member *find_member(const struct pack_set *set, const char *file)
+static char *name_of(const struct pack_set *set, const struct member *member)
 {
-    size_t directory = strlen(set->directory) + 1;
-    size_t length = strlen(file) - SUFFIX;
-
-    for (guint i = 0; i < set->members->len; i++) {
-        struct member *member = set->members->pdata[i];
-        const char *name = member->path + directory;
-
-        if (strncmp(name, file, length) == 0 && name[length] == '\0') {
-            return member;
-        }
-    }
-    return NULL;
+    return member->path + strlen(set->directory) + 1;
 }
 
-static void list_file(struct pack_set *set, const char *file)
+/* The member of this name, made if it is not there; NULL if there are too many. */
+static struct member *need_member(struct pack_set *set, const char *name)
 {
-    if (!g_str_has_prefix(file, "pack-") || !g_str_has_suffix(file, ".idx")) {
-        return;
-    }
-    struct member *member = find_member(set, file);
+    struct member *member = g_hash_table_lookup(set->by_name, name);
+
     if (member == NULL && set->members->len < PACK_SET_MAX) {
         member = g_new0(struct member, 1);
-        member->path =
-            g_strdup_printf("%s/%.*s", set->directory, (int)(strlen(file) - SUFFIX), file);
+        member->path = g_strdup_printf("%s/%s", set->directory, name);
         g_ptr_array_add(set->members, member);
+        g_hash_table_insert(set->by_name, name_of(set, member), member);
     }
+    return member;
+}
+
+static void list_file(struct pack_set *set, char *file)
+{
+    if (!g_str_has_prefix(file, PREFIX) || !g_str_has_suffix(file, ".idx")) {
+        return;
+    }
+    file[strlen(file) - SUFFIX] = '\0';
+    struct member *member = need_member(set, file);
     if (member != NULL) {
         member->listed = true;
     }
+}
+
+void pack_set_note(struct pack_set *set, const char *name)
+{
+    g_autofree char *file = g_strconcat(PREFIX, name, NULL);
+
+    need_member(set, file);
 }
 
 static void drop_unlisted(struct pack_set *set)
@@ -102,6 +111,7 @@ static void drop_unlisted(struct pack_set *set)
         struct member *member = set->members->pdata[i];
 
         if (!member->listed) {
+            g_hash_table_remove(set->by_name, name_of(set, member));
             g_ptr_array_remove_index(set->members, i);
         } else {
             member->bad = false;
@@ -193,20 +203,25 @@ static struct pack_file *find(struct pack_set *set, const struct object_id *id, 
     return NULL;
 }
 
-/* The first pack that has it, listing anew when none has. */
-static struct pack_file *find_first(struct pack_set *set, const struct object_id *id, guint *index,
+/* The first pack that is known to have it. */
+static struct pack_file *find_known(struct pack_set *set, const struct object_id *id, guint *index,
                                     uint32_t *position)
 {
     *index = 0;
     struct pack_file *pack = find(set, id, index, position);
-    if (pack == NULL && list_if_changed(set)) {
-        *index = 0;
-        pack = find(set, id, index, position);
-    }
     if (pack != NULL) {
         prefer(set, *index - 1);
     }
     return pack;
+}
+
+/* The same, listing anew when none has it. */
+static struct pack_file *find_first(struct pack_set *set, const struct object_id *id, guint *index,
+                                    uint32_t *position)
+{
+    struct pack_file *pack = find_known(set, id, index, position);
+
+    return pack == NULL && list_if_changed(set) ? find_known(set, id, index, position) : pack;
 }
 
 int pack_set_read(struct pack_set *set, const struct object_id *id, enum object_type *type,
@@ -250,7 +265,10 @@ bool pack_set_stands(struct pack_set *set, const struct object_id *id)
     guint index;
     bool stands = false;
 
-    if (find_first(set, id, &index, &position) == NULL) {
+    if (!set->listed) {
+        list_if_changed(set);
+    }
+    if (find_known(set, id, &index, &position) == NULL) {
         return false;
     }
     /* The one that was hit comes first now. */
@@ -301,6 +319,7 @@ void pack_set_rest(struct pack_set *set)
         member->used = false;
     }
     if (!any) {
+        g_hash_table_remove_all(set->by_name);
         g_ptr_array_set_size(set->members, 0);
         set->listed = false;
     }

@@ -322,6 +322,29 @@ START_TEST(test_objects__pruned_meanwhile_are_written_again)
 }
 END_TEST
 
+START_TEST(test_objects__large_ones_of_our_own_are_written_once)
+{
+    enum { COUNT = 10, LENGTH = 70000 };
+    char *large = malloc(LENGTH + 1);
+
+    memset(large, 'x', LENGTH);
+    large[LENGTH] = '\0';
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            large[0] = (char)('A' + i);
+            struct object_id id = write_text(large);
+
+            check_text(&id, large);
+        }
+        ck_assert_int_eq(count_files(".pack"), COUNT);
+        if (round == 1) {
+            reopen();
+        }
+    }
+    free(large);
+}
+END_TEST
+
 START_TEST(test_objects__not_referenced_yet_survive_gc)
 {
     struct object_batch *batch;
@@ -854,6 +877,7 @@ int main(void)
     tcase_add_test(tests, test_objects__are_written_once);
     tcase_add_test(tests, test_objects__versions_of_metadata_are_deltas_and_messages_are_not);
     tcase_add_test(tests, test_objects__pruned_meanwhile_are_written_again);
+    tcase_add_test(tests, test_objects__large_ones_of_our_own_are_written_once);
     tcase_add_test(tests, test_objects__not_referenced_yet_survive_gc);
     tcase_add_test(tests, test_objects__are_found_wherever_git_puts_them);
     tcase_add_test(tests, test_objects__refuse_what_is_no_repository_of_ours);

@@ -33,9 +33,12 @@ void pack_set_free(struct pack_set *set);             /* accepts NULL */
 int pack_set_read(struct pack_set *set, const struct object_id *id, enum object_type *type,
                   GBytes **content, struct store_error *error);
 bool pack_set_has(struct pack_set *set, const struct object_id *id);
-/* The same, and its pack's files are still in the directory now: somebody may have taken away what
- * is mapped here. */
+/* Whether a pack that is known here has it, whose files are still in the directory now: somebody
+ * may have taken away what is mapped. One that others have made since the directory was listed last
+ * does not count: who writes many objects can't have it listed for each of them. */
 bool pack_set_stands(struct pack_set *set, const struct object_id *id);
+/* There is a new pack of this name (40 digits). */
+void pack_set_note(struct pack_set *set, const char *name);
 
 /* As pack_slices_open(). */
 bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pack_slices *out);
