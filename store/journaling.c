@@ -1,15 +1,13 @@
 #include "store/internal/journaling.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/errand.h"
 #include "store/internal/journal_versions.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/store_private.h"
-
-enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_ASKED, CHECKPOINT_DONE };
 
 struct journaling {
     struct store *store;
@@ -26,74 +24,10 @@ struct journaling {
     uint64_t target;            /* the last frame that the checkpoint under way covers */
     int64_t last;               /* host.now() of the last checkpoint */
     struct store_error trouble; /* of what is done between turns; code 0: none */
-    bool has_thread;
-    pthread_t thread;
-    pthread_mutex_t mutex; /* of what follows */
-    pthread_cond_t news;   /* for both sides */
-    enum checkpoint_state state;
-    bool stop;
-    int result; /* of syncfs, once done */
+    struct errands *packs;      /* where packs are made; NULL: between turns, as all else is */
+    struct errands *syncs;      /* the same for checkpoints' syncs */
+    struct errand *checkpoint;  /* the one under way; NULL: none */
 };
-
-/* --- the thread of checkpoints --- */
-
-static void *sync_file_system(void *data)
-{
-    struct journaling *journaling = data;
-
-    pthread_mutex_lock(&journaling->mutex);
-    while (!journaling->stop) {
-        if (journaling->state != CHECKPOINT_ASKED) {
-            pthread_cond_wait(&journaling->news, &journaling->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&journaling->mutex);
-        int result = journaling->host->syncfs(journaling->host->data, journaling->file_system);
-        pthread_mutex_lock(&journaling->mutex);
-        journaling->result = result;
-        journaling->state = CHECKPOINT_DONE;
-        pthread_cond_broadcast(&journaling->news);
-    }
-    pthread_mutex_unlock(&journaling->mutex);
-    return NULL;
-}
-
-static void stop_thread(struct journaling *journaling)
-{
-    if (!journaling->has_thread) {
-        return;
-    }
-    pthread_mutex_lock(&journaling->mutex);
-    journaling->stop = true;
-    pthread_cond_broadcast(&journaling->news);
-    pthread_mutex_unlock(&journaling->mutex);
-    pthread_join(journaling->thread, NULL);
-    journaling->has_thread = false;
-}
-
-/* CHECKPOINT_DONE is told once. */
-static enum checkpoint_state look_at_thread(struct journaling *journaling, bool wait, int *result)
-{
-    pthread_mutex_lock(&journaling->mutex);
-    while (wait && journaling->state == CHECKPOINT_ASKED) {
-        pthread_cond_wait(&journaling->news, &journaling->mutex);
-    }
-    enum checkpoint_state state = journaling->state;
-    if (state == CHECKPOINT_DONE) {
-        *result = journaling->result;
-        journaling->state = CHECKPOINT_NONE;
-    }
-    pthread_mutex_unlock(&journaling->mutex);
-    return state;
-}
-
-static void ask_thread(struct journaling *journaling)
-{
-    pthread_mutex_lock(&journaling->mutex);
-    journaling->state = CHECKPOINT_ASKED;
-    pthread_cond_broadcast(&journaling->news);
-    pthread_mutex_unlock(&journaling->mutex);
-}
 
 /* --- appending --- */
 
@@ -338,12 +272,27 @@ static int materialize_one(struct journaling *journaling, struct account *accoun
     return rc;
 }
 
+/* Lets another thread make the pack. Whoever gets changes faster than that waits for it. */
+static int begin_one(struct journaling *journaling, struct account *account,
+                     struct store_error *error)
+{
+    if (pending_is_packing(account) && account->pending.size < 2 * PENDING_SIZE_MAX) {
+        return 0;
+    }
+    if (pending_is_packing(account) || account->pending.batch == NULL) {
+        return materialize_one(journaling, account, error);
+    }
+    account->pending.since = now_of(journaling);
+    return pending_begin(account, journaling->packs, error);
+}
+
 /* Those that are due; all of them: with a time at the end of all days. Those left when the slice
  * (microseconds) is over are still due. */
 static int materialize(struct journaling *journaling, int64_t now, bool idle, int64_t slice,
                        struct store_error *error)
 {
     int64_t allowed = age_allowed(journaling, idle);
+    bool beside = journaling->packs != NULL && !idle && slice < INT64_MAX;
     struct store_error one;
     int rc = 0;
 
@@ -353,17 +302,46 @@ static int materialize(struct journaling *journaling, int64_t now, bool idle, in
         if (!is_due(account, now, allowed)) {
             continue;
         }
-        int result = materialize_one(journaling, account, &one);
+        int result = beside ? begin_one(journaling, account, &one)
+                            : materialize_one(journaling, account, &one);
 
         if (result < 0) {
             *error = one;
             rc = result;
         }
-        if (account->pending.since - now >= slice) {
+        if (now_of(journaling) - now >= slice) {
             break;
         }
     }
     forget_accounts(journaling);
+    return rc;
+}
+
+/* Goes on with those whose packs are there. */
+static int finish_packed(struct journaling *journaling, int64_t now, int64_t slice,
+                         struct store_error *error)
+{
+    struct store_error one;
+    int rc = 0;
+
+    for (guint i = 0; i < journaling->accounts->len; i++) {
+        struct account *account = g_ptr_array_index(journaling->accounts, i);
+
+        if (!pending_is_packed(account)) {
+            continue;
+        }
+        /* What others did to a branch is merged with all that there is. */
+        int result =
+            pending_finish(account, &one) < 0 ? materialize_one(journaling, account, &one) : 0;
+
+        if (result < 0) {
+            *error = one;
+            rc = result;
+        }
+        if (now_of(journaling) - now >= slice) {
+            break;
+        }
+    }
     return rc;
 }
 
@@ -425,13 +403,12 @@ static gboolean is_forgotten(void *user, void *frame, void *forgotten)
     return *(const uint64_t *)frame <= *(const uint64_t *)forgotten;
 }
 
-static int finish(struct journaling *journaling, int result, struct store_error *error)
+/* synced: what the sync of the file system has come to. */
+static int finish(struct journaling *journaling, int synced, struct store_error *error)
 {
     journaling->last = now_of(journaling);
-    if (result < 0) {
-        return host_fail(error, result, "syncing the file system");
-    }
-    int rc = journal_checkpoint(journaling->journal, journaling->target, error);
+    int rc =
+        synced == 0 ? journal_checkpoint(journaling->journal, journaling->target, error) : synced;
     if (rc == 0) {
         journaling->forgotten = journaling->target;
         g_hash_table_foreach_remove(journaling->frames, is_forgotten, &journaling->forgotten);
@@ -439,33 +416,32 @@ static int finish(struct journaling *journaling, int result, struct store_error 
     return rc;
 }
 
-/* Finishes the one that runs in the thread, if it is done or wait says so. */
-static int collect(struct journaling *journaling, bool wait, struct store_error *error)
+static int sync_file_system(void *data, struct store_error *error)
 {
-    int result = 0;
+    const struct journaling *journaling = data;
+    int result = journaling->host->syncfs(journaling->host->data, journaling->file_system);
 
-    return look_at_thread(journaling, wait, &result) == CHECKPOINT_DONE
-               ? finish(journaling, result, error)
-               : 0;
+    return result < 0 ? host_fail(error, result, "syncing the file system") : 0;
 }
 
-static bool is_running(struct journaling *journaling)
+/* Finishes the checkpoint under way, if its sync is over or wait says so. */
+static int collect(struct journaling *journaling, bool wait, struct store_error *error)
 {
-    pthread_mutex_lock(&journaling->mutex);
-    bool running = journaling->state != CHECKPOINT_NONE;
-    pthread_mutex_unlock(&journaling->mutex);
-    return running;
+    if (journaling->checkpoint == NULL || (!wait && !errand_is_done(journaling->checkpoint))) {
+        return 0;
+    }
+    int rc = errand_wait(g_steal_pointer(&journaling->checkpoint), error);
+
+    return finish(journaling, rc, error);
 }
 
 int journaling_checkpoint(struct journaling *journaling, struct store_error *error)
 {
     struct store_error ignored;
-    const struct host *host = journaling->host;
 
     collect(journaling, true, &ignored);
     int rc = prepare(journaling, error);
-    return rc < 0 ? rc
-                  : finish(journaling, host->syncfs(host->data, journaling->file_system), error);
+    return rc < 0 ? rc : finish(journaling, sync_file_system(journaling, error), error);
 }
 
 int journaling_wipe(struct journaling *journaling, struct store_error *error)
@@ -479,12 +455,12 @@ static int start_checkpoint(struct journaling *journaling, struct store_error *e
 {
     int rc;
 
-    if (!journaling->has_thread) {
+    if (journaling->syncs == NULL) {
         rc = journaling_checkpoint(journaling, error);
     } else {
         rc = prepare(journaling, error);
         if (rc == 0) {
-            ask_thread(journaling);
+            journaling->checkpoint = errand_post(journaling->syncs, sync_file_system, journaling);
         }
     }
     journaling->last = now_of(journaling);
@@ -531,12 +507,10 @@ int journaling_make_room(struct store *store, uint64_t size, struct store_error 
 int journaling_flush(struct store *store, struct account *account, struct store_error *error)
 {
     struct journaling *journaling = store->journaling;
-    const struct host *host = store->host;
     int rc = pending_materialize(account, error);
 
     if (rc == 0 && journaling != NULL && journaling_holds(store, account)) {
-        rc = host->syncfs(host->data, journaling->file_system);
-        rc = rc < 0 ? host_fail(error, rc, "syncing the file system") : 0;
+        rc = sync_file_system(journaling, error);
         if (rc == 0) {
             rc = append_note(journaling, RECORD_DONE, account, error);
         }
@@ -570,10 +544,22 @@ static int64_t next_time(struct journaling *journaling)
     }
     if (holds_anything(journaling)) {
         /* The thread wakes nobody: its end is looked for. */
-        next = MIN(next, is_running(journaling) ? now_of(journaling) + MATERIALIZE_SOON
-                                                : journaling->last + CHECKPOINT_EVERY);
+        next = MIN(next, journaling->checkpoint != NULL ? now_of(journaling) + MATERIALIZE_SOON
+                                                        : journaling->last + CHECKPOINT_EVERY);
     }
     return next;
+}
+
+static bool is_trouble_left(const struct journaling *journaling)
+{
+    for (guint i = 0; i < journaling->accounts->len; i++) {
+        const struct account *account = g_ptr_array_index(journaling->accounts, i);
+
+        if (account->pending.not_before != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int64_t journaling_work(struct journaling *journaling, bool idle)
@@ -588,10 +574,13 @@ int64_t journaling_work(struct journaling *journaling, bool idle)
         tried = true;
     }
     if (rc == 0 && journaling->accounts->len > 0) {
-        rc = materialize(journaling, now, idle, MATERIALIZE_SLICE, &error);
+        rc = finish_packed(journaling, now, MATERIALIZE_SLICE, &error);
         tried = true;
     }
-    if (is_checkpoint_due(journaling, now) && !is_running(journaling)) {
+    if (rc == 0 && journaling->accounts->len > 0) {
+        rc = materialize(journaling, now, idle, MATERIALIZE_SLICE, &error);
+    }
+    if (is_checkpoint_due(journaling, now) && journaling->checkpoint == NULL) {
         int result = start_checkpoint(journaling, &error);
 
         rc = rc < 0 ? rc : result;
@@ -599,7 +588,7 @@ int64_t journaling_work(struct journaling *journaling, bool idle)
     }
     if (rc < 0) {
         journaling->trouble = error;
-    } else if (tried && journaling->accounts->len == 0) {
+    } else if (tried && !is_trouble_left(journaling)) {
         journaling->trouble.code = STORE_OK;
     }
     return next_time(journaling);
@@ -634,12 +623,11 @@ void journaling_figures(const struct journaling *journaling, struct store_figure
 
 /* --- beginning and end --- */
 
-static int start_thread(struct journaling *journaling, struct store_error *error)
+static int start_threads(struct journaling *journaling, struct store_error *error)
 {
-    int number = pthread_create(&journaling->thread, NULL, sync_file_system, journaling);
+    int rc = errands_new(&journaling->syncs, error);
 
-    journaling->has_thread = number == 0;
-    return number == 0 ? 0 : host_fail(error, -number, "the thread of checkpoints");
+    return rc == 0 ? errands_new(&journaling->packs, error) : rc;
 }
 
 int journaling_new(struct journaling **out, struct store *store, struct journal *journal,
@@ -657,14 +645,12 @@ int journaling_new(struct journaling **out, struct store *store, struct journal 
     journaling->frames = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     journaling->forgotten = journal_written(journal);
     journaling->last = now_of(journaling);
-    pthread_mutex_init(&journaling->mutex, NULL);
-    pthread_cond_init(&journaling->news, NULL);
     journaling->file_system = host->open(host->data, store->mail, O_RDONLY | O_DIRECTORY, 0);
     rc = journaling->file_system < 0
              ? host_fail(error, journaling->file_system, "opening the mail directory")
              : 0;
     if (rc == 0 && settings->background) {
-        rc = start_thread(journaling, error);
+        rc = start_threads(journaling, error);
     }
     if (rc < 0) {
         journaling_free(journaling);
@@ -688,7 +674,6 @@ void journaling_free(struct journaling *journaling)
     if (journaling->file_system >= 0 && holds_anything(journaling)) {
         journaling_checkpoint(journaling, &ignored);
     }
-    stop_thread(journaling);
     while (journaling->accounts->len > 0) {
         struct account *account =
             g_ptr_array_steal_index(journaling->accounts, journaling->accounts->len - 1);
@@ -697,6 +682,9 @@ void journaling_free(struct journaling *journaling)
         pending_init(&account->pending);
         account_unref(account);
     }
+    collect(journaling, true, &ignored);
+    errands_free(journaling->packs);
+    errands_free(journaling->syncs);
     if (journaling->file_system >= 0) {
         host->close(host->data, journaling->file_system);
     }
@@ -704,7 +692,5 @@ void journaling_free(struct journaling *journaling)
     g_ptr_array_unref(journaling->accounts);
     g_hash_table_unref(journaling->frames);
     delta_encoder_release(&journaling->encoder);
-    pthread_mutex_destroy(&journaling->mutex);
-    pthread_cond_destroy(&journaling->news);
     g_free(journaling);
 }

@@ -264,8 +264,8 @@ void object_batch_take(struct object_batch *batch, struct object_batch *from)
     g_ptr_array_set_free_func(from->order, pending_free);
 }
 
-static int write_pack(struct object_batch *batch, struct pack_writer *writer, bool durable,
-                      struct store_error *error)
+static int add_all(const struct object_batch *batch, struct pack_writer *writer,
+                   struct store_error *error)
 {
     struct object_versions *versions = object_versions_new();
     int result = 0;
@@ -274,8 +274,7 @@ static int write_pack(struct object_batch *batch, struct pack_writer *writer, bo
         result = object_versions_add(versions, writer, batch->order->pdata[i], error);
     }
     object_versions_free(versions);
-    return result == 0 ? pack_writer_finish(writer, PACK_KEEP | (durable ? PACK_DURABLE : 0), error)
-                       : result;
+    return result;
 }
 
 static void remember_objects(struct object_batch *batch)
@@ -295,26 +294,49 @@ static void remember_objects(struct object_batch *batch)
     g_ptr_array_set_size(batch->order, 0);
 }
 
-int object_batch_write(struct object_batch *batch, bool durable, struct store_error *error)
+int object_batch_pack(const struct object_batch *batch, bool durable, char **name,
+                      struct store_error *error)
 {
-    struct objects *objects = batch->objects;
+    const struct objects *objects = batch->objects;
     struct pack_writer *writer = NULL;
 
-    assert(!batch->written);
+    *name = NULL;
     if (batch->order->len == 0) {
-        batch->written = true;
         return 0;
     }
     int result = pack_writer_open(&writer, objects->pack_directory, objects->path, objects->host,
                                   batch->order->len, error);
     if (result == 0) {
-        result = write_pack(batch, writer, durable, error);
+        result = add_all(batch, writer, error);
     }
     if (result == 0) {
-        batch->written = true;
-        batch->name = g_strdup(pack_writer_name(writer));
-        remember_objects(batch);
+        result = pack_writer_finish(writer, PACK_KEEP | (durable ? PACK_DURABLE : 0), error);
+    }
+    if (result == 0) {
+        *name = g_strdup(pack_writer_name(writer));
     }
     pack_writer_free(writer);
+    return result;
+}
+
+void object_batch_packed(struct object_batch *batch, char *name)
+{
+    assert(!batch->written);
+    batch->written = true;
+    batch->name = name;
+    if (name != NULL) {
+        pack_set_note(batch->objects->packs, name);
+    }
+    remember_objects(batch);
+}
+
+int object_batch_write(struct object_batch *batch, bool durable, struct store_error *error)
+{
+    char *name;
+    int result = object_batch_pack(batch, durable, &name, error);
+
+    if (result == 0) {
+        object_batch_packed(batch, name);
+    }
     return result;
 }

@@ -1,8 +1,10 @@
 #include "store/internal/pending.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/errand.h"
 #include "store/internal/journal_versions.h"
 #include "store/internal/journaling.h"
 #include "store/internal/snapshot_load.h"
@@ -13,13 +15,62 @@ enum {
 };
 
 struct pending_ref {
-    struct object_id git;  /* where the branch stands in git, as far as we know */
-    struct object_id ours; /* where it is to be */
+    struct object_id git;    /* where the branch stands in git, as far as we know */
+    struct object_id packed; /* where it is to be once the pack under way is there; or zero */
+    struct object_id ours;   /* where it is to be */
+};
+
+/* A pack on its way. */
+struct packing {
+    struct object_batch *batch;
+    struct errand *errand;
+    char *name;    /* of the pack; only the thread's until the errand is done */
+    uint64_t size; /* octets of batch */
+    int64_t begun; /* host.now() */
 };
 
 static void batch_free(void *data)
 {
     object_batch_free(data);
+}
+
+static int make_pack(void *data, struct store_error *error)
+{
+    struct packing *packing = data;
+
+    return object_batch_pack(packing->batch, false, &packing->name, error);
+}
+
+/* Takes back the objects of a pack that could not be written. */
+static void take_back(struct pending_changes *pending, struct packing *packing)
+{
+    if (pending->batch != NULL) {
+        object_batch_take(packing->batch, pending->batch);
+        object_batch_free(pending->batch);
+    }
+    pending->batch = packing->batch;
+    pending->size += packing->size;
+}
+
+/* Afterwards no pack is on its way. */
+static int wait_for_pack(struct pending_changes *pending, struct store_error *error)
+{
+    struct packing *packing = g_steal_pointer(&pending->packing);
+
+    if (packing == NULL) {
+        return 0;
+    }
+    int rc = errand_wait(packing->errand, error);
+
+    if (rc == 0) {
+        object_batch_packed(packing->batch, packing->name);
+        g_ptr_array_add(pending->packed, packing->batch);
+        pending->behind = packing->begun;
+    } else {
+        take_back(pending, packing);
+    }
+    g_free(packing);
+    return rc;
 }
 
 void pending_init(struct pending_changes *pending)
@@ -30,9 +81,12 @@ void pending_init(struct pending_changes *pending)
 
 void pending_release(struct pending_changes *pending)
 {
+    struct store_error ignored;
+
     if (pending->refs == NULL) {
         return;
     }
+    wait_for_pack(pending, &ignored);
     g_hash_table_unref(pending->refs);
     g_ptr_array_unref(pending->packed);
     object_batch_free(pending->batch);
@@ -48,8 +102,9 @@ void pending_forget_versions(struct pending_changes *pending)
 
 bool pending_any(const struct account *account)
 {
-    return account->pending.batch != NULL || account->pending.packed->len > 0 ||
-           account->pending.merging != NULL || g_hash_table_size(account->pending.refs) > 0;
+    return account->pending.batch != NULL || account->pending.packing != NULL ||
+           account->pending.packed->len > 0 || account->pending.merging != NULL ||
+           g_hash_table_size(account->pending.refs) > 0;
 }
 
 static void put_ref(struct account *account, const char *name, const struct object_id *git,
@@ -57,7 +112,7 @@ static void put_ref(struct account *account, const char *name, const struct obje
 {
     struct pending_ref *ref = g_new(struct pending_ref, 1);
 
-    *ref = (struct pending_ref){*git, *ours};
+    *ref = (struct pending_ref){.git = *git, .ours = *ours};
     g_hash_table_replace(account->pending.refs, g_strdup(name), ref);
 }
 
@@ -73,11 +128,12 @@ void pending_restore(struct account *account, const char *ref, const struct obje
 static int write_pack(struct account *account, bool durable, struct store_error *error)
 {
     struct pending_changes *pending = &account->pending;
+    int rc = wait_for_pack(pending, error);
 
-    if (pending->batch == NULL) {
-        return 0;
+    if (rc < 0 || pending->batch == NULL) {
+        return rc;
     }
-    int rc = object_batch_write(pending->batch, durable, error);
+    rc = object_batch_write(pending->batch, durable, error);
     if (rc == 0) {
         journaling_note_packed(account->store, account);
         g_ptr_array_add(pending->packed, pending->batch);
@@ -261,10 +317,13 @@ int pending_add(struct account *account, struct object_batch *batch,
     pending->size += size;
     object_batch_take(pending->batch, batch);
     for (size_t i = 0; i < count; i++) {
-        const struct pending_ref *ref = g_hash_table_lookup(pending->refs, updates[i].name);
+        struct pending_ref *ref = g_hash_table_lookup(pending->refs, updates[i].name);
 
-        put_ref(account, updates[i].name, ref != NULL ? &ref->git : &updates[i].before,
-                &updates[i].after);
+        if (ref != NULL) {
+            ref->ours = updates[i].after;
+        } else {
+            put_ref(account, updates[i].name, &updates[i].before, &updates[i].after);
+        }
     }
     return 0;
 }
@@ -308,18 +367,26 @@ static bool has_moved(struct account *account, const char *name)
            !object_id_equal(&now, &ref->git);
 }
 
-static int move_refs(struct account *account, struct store_error *error)
+/* Copies: moving one takes it away. */
+static GPtrArray *ref_names(const struct account *account)
 {
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     GHashTableIter iterator;
-    struct store_error one;
     void *name;
-    int rc = 0;
 
     g_hash_table_iter_init(&iterator, account->pending.refs);
     while (g_hash_table_iter_next(&iterator, &name, NULL)) {
         g_ptr_array_add(names, g_strdup(name));
     }
+    return names;
+}
+
+static int move_refs(struct account *account, struct store_error *error)
+{
+    g_autoptr(GPtrArray) names = ref_names(account);
+    struct store_error one;
+    int rc = 0;
+
     /* One that can't be moved does not stop the others. */
     for (guint i = 0; i < names->len; i++) {
         int moved = move_ref(account, names->pdata[i], &one);
@@ -349,6 +416,87 @@ int pending_materialize(struct account *account, struct store_error *error)
     }
     if (rc == 0) {
         g_ptr_array_set_size(account->pending.packed, 0);
+    }
+    return rc;
+}
+
+/* --- into git, while changes go on --- */
+
+bool pending_is_packing(const struct account *account)
+{
+    return account->pending.packing != NULL;
+}
+
+bool pending_is_packed(const struct account *account)
+{
+    const struct packing *packing = account->pending.packing;
+
+    return packing != NULL && errand_is_done(packing->errand);
+}
+
+int pending_begin(struct account *account, struct errands *errands, struct store_error *error)
+{
+    struct pending_changes *pending = &account->pending;
+    const struct host *host = account->host;
+    GHashTableIter iterator;
+    void *ref;
+    int rc = journaling_settle(account->store, error);
+
+    assert(pending->packing == NULL);
+    if (rc < 0 || pending->batch == NULL) {
+        return rc;
+    }
+    struct packing *packing = g_new0(struct packing, 1);
+
+    packing->batch = g_steal_pointer(&pending->batch);
+    packing->size = pending->size;
+    packing->begun = host->now(host->data);
+    pending->size = 0;
+    pending->packing = packing;
+    g_hash_table_iter_init(&iterator, pending->refs);
+    while (g_hash_table_iter_next(&iterator, NULL, &ref)) {
+        ((struct pending_ref *)ref)->packed = ((struct pending_ref *)ref)->ours;
+    }
+    /* A replay makes the same packs, whether this one will have been written or not. */
+    journaling_note_packed(account->store, account);
+    packing->errand = errand_post(errands, make_pack, packing);
+    return 0;
+}
+
+/* A reference that was merged meanwhile is not on its way any more. */
+static int move_packed(struct account *account, const char *name, struct store_error *error)
+{
+    struct pending_ref *ref = g_hash_table_lookup(account->pending.refs, name);
+    int rc = 0;
+
+    if (object_id_is_zero(&ref->packed)) {
+        return 0;
+    }
+    if (!object_id_equal(&ref->git, &ref->packed)) {
+        rc = refs_commit_lazily(account->refs, &(struct ref_update){name, ref->git, ref->packed},
+                                error);
+    }
+    if (rc == 0) {
+        ref->git = ref->packed;
+        memset(&ref->packed, 0, sizeof(ref->packed));
+        if (object_id_equal(&ref->git, &ref->ours)) {
+            g_hash_table_remove(account->pending.refs, name);
+        }
+    }
+    return rc;
+}
+
+int pending_finish(struct account *account, struct store_error *error)
+{
+    g_autoptr(GPtrArray) names = ref_names(account);
+    int rc = wait_for_pack(&account->pending, error);
+
+    for (guint i = 0; i < names->len && rc == 0; i++) {
+        rc = move_packed(account, names->pdata[i], error);
+    }
+    if (rc == 0) {
+        g_ptr_array_set_size(account->pending.packed, 0);
+        account->pending.not_before = 0;
     }
     return rc;
 }

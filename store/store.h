@@ -33,7 +33,8 @@ struct store_journal {
     uint64_t size; /* octets; at least JOURNAL_SIZE_MIN; 0: the default */
     int64_t
         relaxed; /* microseconds that a change of flags alone may wait for store_sync(); 0: none */
-    bool background; /* checkpoints in a thread of their own (host.syncfs is called there) */
+    bool background; /* packs are made, and checkpoints synced, each in a thread of their own, which
+                        use the host, too */
 };
 
 enum { STORE_JOURNAL_SIZE_MIN = 256 * 1024, STORE_JOURNAL_SIZE_MAX = 1024 * 1024 * 1024 };
@@ -47,7 +48,8 @@ int store_open_journal(struct store *store, const struct store_journal *settings
                        struct store_error *error);
 
 /* Does what is due: turns changes into git (15 ms after the first one where idle says that there
- * is nothing else to do, else after 150 ms, or 700 ms if many accounts change), makes checkpoints.
+ * is nothing else to do, else after 150 ms, or 700 ms if many accounts change; then the packs are
+ * made beside it, if there is a thread for that, and a later call goes on), makes checkpoints.
  * Returns the time, from host.now, at which to call it again at the latest; INT64_MAX: never.
  * Failures are tried again. Blocks on the disk, not on its sync. */
 int64_t store_work(struct store *store, bool idle);

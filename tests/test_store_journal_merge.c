@@ -19,7 +19,7 @@ static const struct host *other_host; /* of somebody else on the same machine */
 static struct mailbox *inbox;
 static struct store_error error;
 static char our_tip[OBJECT_ID_HEX + 1];
-static const struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
+static struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
 
 /* --- the store --- */
 
@@ -52,6 +52,7 @@ static void acknowledge(void)
 
 static void set_up(void)
 {
+    settings.background = false;
     mail_fixture_init(&fixture, NULL);
     mail_fixture_close(&fixture);
     other_host = host_system();
@@ -340,11 +341,37 @@ static void find_out_by_refresh(void)
     ck_assert_int_eq(mailbox_refresh(inbox, &error), 0);
 }
 
-static void (*const ways[])(void) = {find_out_by_work, find_out_by_flush, find_out_by_refresh};
+static void find_out_beside(void)
+{
+    struct store_figures figures;
+
+    /* Between commands, while packs are made in another thread. */
+    do {
+        power_host_wait(power, INT64_C(200) * 1000);
+        store_work(fixture.store, false);
+        store_figures(fixture.store, &figures);
+    } while (figures.waiting > 0);
+}
+
+static void open_beside(void)
+{
+    mailbox_unref(inbox);
+    mail_fixture_close(&fixture);
+    settings.background = true;
+    open_with_journal(power_host_table(power));
+}
+
+static void (*const ways[])(void) = {find_out_by_work, find_out_by_flush, find_out_by_refresh,
+                                     find_out_beside};
 
 START_TEST(test_store_journal_merge__keeps_both_in_a_store_that_lives)
 {
     int i = _i / (int)G_N_ELEMENTS(ways);
+
+    /* Only then is there another thread. */
+    if (ways[_i % (int)G_N_ELEMENTS(ways)] == find_out_beside) {
+        open_beside();
+    }
 
     change_some();
     change_more();

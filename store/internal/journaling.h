@@ -1,6 +1,10 @@
 /* How a store uses its journal: appending, the turn's sync, turning what is pending into git, and
  * checkpoints.
  *
+ * Between two turns there is no time for a pack of many changes: where the settings say so, another
+ * thread makes it, and the references move in a turn after it. Who needs all of it in git, or has
+ * nothing else to do, makes packs himself.
+ *
  * A checkpoint makes git durable as a whole (syncfs), in a thread of its own where the settings
  * say so, and then lets the journal's tail move on.
  */

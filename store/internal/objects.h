@@ -109,6 +109,11 @@ void object_batch_take(struct object_batch *batch, struct object_batch *from);
  * tried again. An empty batch writes nothing. The same objects in the same order make the same
  * pack, octet for octet. STORE_NO_SPACE, STORE_IO. */
 int object_batch_write(struct object_batch *batch, bool durable, struct store_error *error);
+/* The two halves of it. The first may be done in another thread, while the batch does not change:
+ * it writes the files. *name is the pack's (the second half takes it), NULL if there is none. */
+int object_batch_pack(const struct object_batch *batch, bool durable, char **name,
+                      struct store_error *error);
+void object_batch_packed(struct object_batch *batch, char *name);
 void object_batch_free(struct object_batch *batch); /* accepts NULL */
 
 /* Merges small packs geometrically when there are many, and unlinks packs merged away once they

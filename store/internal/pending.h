@@ -17,11 +17,14 @@ enum {
 }; /* octets of objects; then they become a pack at once */
 
 struct account;
+struct errands;
+struct packing;
 
 struct pending_changes {
     GHashTable *refs;           /* char *name -> struct pending_ref; NULL: none yet */
     struct object_batch *batch; /* objects that are in no pack; NULL: none */
     GPtrArray *packed;          /* struct object_batch *: in a pack, their references not moved */
+    struct packing *packing;    /* objects that another thread makes a pack of; NULL: none */
     uint64_t size;              /* octets of batch */
     int64_t since;              /* host.now() of the first of them */
     int64_t behind;             /* host.now() since which git has not all of the account */
@@ -60,6 +63,16 @@ int pending_yield(struct account *account, const struct ref_update *updates, siz
 /* Writes the objects as a pack, moves the references: durable only when the file system is synced.
  * What can't be moved now (STORE_CONFLICT) stays pending. The journal has been synced before. */
 int pending_materialize(struct account *account, struct store_error *error);
+
+/* The same in two steps, for what there is so far: the pack is written by errands, while changes go
+ * on. Nothing to write: nothing begins. */
+int pending_begin(struct account *account, struct errands *errands, struct store_error *error);
+/* Whether one is under way, and whether it has its pack. */
+bool pending_is_packing(const struct account *account);
+bool pending_is_packed(const struct account *account);
+/* Waits for the pack and moves the references to the commits that are in it. STORE_CONFLICT where
+ * pending_materialize() has to merge first. On failure it is as if it had not begun. */
+int pending_finish(struct account *account, struct store_error *error);
 
 /* The references that have yet to move or to be merged, as struct ref_update with borrowed names.
  */

@@ -1,0 +1,109 @@
+#include <check.h>
+#include <glib.h>
+
+#include "store/internal/errand.h"
+
+static struct errands *errands;
+static struct store_error error;
+
+static void set_up(void)
+{
+    ck_assert_int_eq(errands_new(&errands, &error), 0);
+}
+
+static void tear_down(void)
+{
+    errands_free(errands);
+}
+
+/* Waits until it is let go, then says what it was told to. */
+struct piece {
+    GMutex *gate; /* NULL: none */
+    int result;
+    unsigned *turn; /* of all */
+    unsigned taken; /* of this one; 0: not yet */
+};
+
+static int take_turn(void *data, struct store_error *problem)
+{
+    struct piece *piece = data;
+
+    if (piece->gate != NULL) {
+        g_mutex_lock(piece->gate);
+        g_mutex_unlock(piece->gate);
+    }
+    piece->taken = ++*piece->turn;
+    return piece->result < 0 ? store_error_set(problem, STORE_NO_SPACE, "piece %u", piece->taken)
+                             : piece->result;
+}
+
+START_TEST(test_errand__does_pieces_in_their_order_and_tells_what_each_came_to)
+{
+    enum { COUNT = 50 };
+    struct piece pieces[COUNT];
+    struct errand *posted[COUNT];
+    unsigned turn = 0;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        pieces[i] = (struct piece){.result = i % 7 == 3 ? STORE_NO_SPACE : 0, .turn = &turn};
+        posted[i] = errand_post(errands, take_turn, &pieces[i]);
+    }
+    /* Not in that order: nobody has to wait so. */
+    for (unsigned i = COUNT; i-- > 0;) {
+        g_autofree char *expected = g_strdup_printf("piece %u", i + 1);
+
+        ck_assert_int_eq(errand_wait(posted[i], &error), pieces[i].result);
+        ck_assert_uint_eq(pieces[i].taken, i + 1);
+        if (pieces[i].result < 0) {
+            ck_assert_int_eq(error.code, STORE_NO_SPACE);
+            ck_assert_str_eq(error.detail, expected);
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_errand__is_done_only_at_its_end)
+{
+    GMutex gate;
+    unsigned turn = 0;
+    struct piece held = {.gate = &gate, .turn = &turn};
+    struct piece next = {.turn = &turn};
+
+    g_mutex_init(&gate);
+    g_mutex_lock(&gate);
+    struct errand *first = errand_post(errands, take_turn, &held);
+    struct errand *second = errand_post(errands, take_turn, &next);
+    g_usleep(5000);
+    ck_assert(!errand_is_done(first));
+    ck_assert(!errand_is_done(second));
+    g_mutex_unlock(&gate);
+    ck_assert_int_eq(errand_wait(second, &error), 0);
+    ck_assert(errand_is_done(first));
+    ck_assert_int_eq(errand_wait(first, &error), 0);
+    ck_assert_uint_eq(next.taken, 2);
+    g_mutex_clear(&gate);
+}
+END_TEST
+
+START_TEST(test_errand__nothing_to_do_is_no_reason_to_wait)
+{
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("errand");
+    TCase *tests = tcase_create("errand");
+
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, test_errand__does_pieces_in_their_order_and_tells_what_each_came_to);
+    tcase_add_test(tests, test_errand__is_done_only_at_its_end);
+    tcase_add_test(tests, test_errand__nothing_to_do_is_no_reason_to_wait);
+    suite_add_tcase(suite, tests);
+
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
