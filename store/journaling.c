@@ -26,7 +26,8 @@ struct journaling {
     struct store_error trouble; /* of what is done between turns; code 0: none */
     struct errands *packs;      /* where packs are made; NULL: between turns, as all else is */
     struct errands *syncs;      /* the same for checkpoints' syncs */
-    struct errand *checkpoint;  /* the one under way; NULL: none */
+    bool is_draining;           /* a checkpoint waits until git has all before target */
+    struct errand *checkpoint;  /* the sync of the one under way; NULL: none */
 };
 
 /* --- appending --- */
@@ -167,6 +168,7 @@ static void remember_account(struct journaling *journaling, struct account *acco
     if (!g_ptr_array_find(journaling->accounts, account, NULL)) {
         account->pending.since = now_of(journaling);
         account->pending.behind = account->pending.since;
+        account->pending.oldest = journal_written(journaling->journal) + 1;
         g_ptr_array_add(journaling->accounts, account_ref(account));
     }
 }
@@ -243,16 +245,21 @@ static void forget_accounts(struct journaling *journaling)
     }
 }
 
-static int64_t age_allowed(const struct journaling *journaling, bool idle)
+static int64_t age_allowed(const struct journaling *journaling, const struct account *account,
+                           bool idle)
 {
     if (idle) {
         return MATERIALIZE_SOON;
     }
-    return journaling->accounts->len <= LIGHT_ACCOUNTS ? MATERIALIZE_LIGHT : MATERIALIZE_LATE;
+    return journaling->accounts->len <= LIGHT_ACCOUNTS && account->pending.size <= LIGHT_SIZE
+               ? MATERIALIZE_LIGHT
+               : MATERIALIZE_LATE;
 }
 
-static bool is_due(const struct account *account, int64_t now, int64_t allowed)
+static bool is_due(const struct journaling *journaling, const struct account *account, int64_t now,
+                   bool idle)
 {
+    int64_t allowed = age_allowed(journaling, account, idle);
     int64_t age = now - account->pending.since;
     int64_t wait = account->pending.not_before - now;
 
@@ -291,7 +298,6 @@ static int begin_one(struct journaling *journaling, struct account *account,
 static int materialize(struct journaling *journaling, int64_t now, bool idle, int64_t slice,
                        struct store_error *error)
 {
-    int64_t allowed = age_allowed(journaling, idle);
     bool beside = journaling->packs != NULL && !idle && slice < INT64_MAX;
     struct store_error one;
     int rc = 0;
@@ -299,7 +305,7 @@ static int materialize(struct journaling *journaling, int64_t now, bool idle, in
     for (guint i = 0; i < journaling->accounts->len; i++) {
         struct account *account = g_ptr_array_index(journaling->accounts, i);
 
-        if (!is_due(account, now, allowed)) {
+        if (!is_due(journaling, account, now, idle)) {
             continue;
         }
         int result = beside ? begin_one(journaling, account, &one)
@@ -379,6 +385,7 @@ static int say_again(struct journaling *journaling, struct store_error *error)
             return rc;
         }
         journaling->urgent = true;
+        account->pending.oldest = journal_written(journaling->journal) + 1;
     }
     return sync_now(journaling, error);
 }
@@ -440,6 +447,7 @@ int journaling_checkpoint(struct journaling *journaling, struct store_error *err
     struct store_error ignored;
 
     collect(journaling, true, &ignored);
+    journaling->is_draining = false;
     int rc = prepare(journaling, error);
     return rc < 0 ? rc : finish(journaling, sync_file_system(journaling, error), error);
 }
@@ -451,19 +459,49 @@ int journaling_wipe(struct journaling *journaling, struct store_error *error)
     return rc == 0 ? journal_wipe(journaling->journal, error) : rc;
 }
 
-static int start_checkpoint(struct journaling *journaling, struct store_error *error)
+static void sync_beside(struct journaling *journaling)
 {
-    int rc;
+    journaling->is_draining = false;
+    journaling->checkpoint = errand_post(journaling->syncs, sync_file_system, journaling);
+}
 
-    if (journaling->syncs == NULL) {
-        rc = journaling_checkpoint(journaling, error);
-    } else {
-        rc = prepare(journaling, error);
-        if (rc == 0) {
-            journaling->checkpoint = errand_post(journaling->syncs, sync_file_system, journaling);
+/* Lets packs be made of what the checkpoint covers, and goes on when all of them are there. Who
+ * can't be waited for holds it up no longer than DRAIN_MAX. */
+static int drain(struct journaling *journaling, int64_t now, struct store_error *error)
+{
+    int64_t age = now - journaling->last;
+    bool left = false;
+    int rc = 0;
+
+    for (guint i = 0; i < journaling->accounts->len && rc == 0; i++) {
+        struct account *account = g_ptr_array_index(journaling->accounts, i);
+
+        if (account->pending.oldest <= journaling->target && pending_any(account)) {
+            left = true;
+            rc = pending_is_packing(account) ? 0 : begin_one(journaling, account, error);
         }
     }
+    if (left && (rc < 0 || age < 0 || age >= DRAIN_MAX)) {
+        rc = prepare(journaling, error);
+        left = false;
+    }
+    if (rc == 0 && !left) {
+        sync_beside(journaling);
+    }
+    journaling->is_draining = rc == 0 && left;
+    return rc;
+}
+
+static int start_checkpoint(struct journaling *journaling, struct store_error *error)
+{
+    int rc = journaling->syncs == NULL ? journaling_checkpoint(journaling, error)
+                                       : sync_now(journaling, error);
+
     journaling->last = now_of(journaling);
+    if (rc == 0 && journaling->syncs != NULL) {
+        journaling->target = journal_written(journaling->journal);
+        rc = drain(journaling, journaling->last, error);
+    }
     return rc;
 }
 
@@ -544,8 +582,9 @@ static int64_t next_time(struct journaling *journaling)
     }
     if (holds_anything(journaling)) {
         /* The thread wakes nobody: its end is looked for. */
-        next = MIN(next, journaling->checkpoint != NULL ? now_of(journaling) + MATERIALIZE_SOON
-                                                        : journaling->last + CHECKPOINT_EVERY);
+        next = MIN(next, journaling->checkpoint != NULL || journaling->is_draining
+                             ? now_of(journaling) + MATERIALIZE_SOON
+                             : journaling->last + CHECKPOINT_EVERY);
     }
     return next;
 }
@@ -580,8 +619,10 @@ int64_t journaling_work(struct journaling *journaling, bool idle)
     if (rc == 0 && journaling->accounts->len > 0) {
         rc = materialize(journaling, now, idle, MATERIALIZE_SLICE, &error);
     }
-    if (is_checkpoint_due(journaling, now) && journaling->checkpoint == NULL) {
-        int result = start_checkpoint(journaling, &error);
+    if (journaling->is_draining ||
+        (is_checkpoint_due(journaling, now) && journaling->checkpoint == NULL)) {
+        int result = journaling->is_draining ? drain(journaling, now, &error)
+                                             : start_checkpoint(journaling, &error);
 
         rc = rc < 0 ? rc : result;
         tried = true;

@@ -26,6 +26,7 @@ struct packing {
     struct errand *errand;
     char *name;    /* of the pack; only the thread's until the errand is done */
     uint64_t size; /* octets of batch */
+    uint64_t next; /* the journal's frame of the first change that comes after it */
     int64_t begun; /* host.now() */
 };
 
@@ -450,6 +451,7 @@ int pending_begin(struct account *account, struct errands *errands, struct store
 
     packing->batch = g_steal_pointer(&pending->batch);
     packing->size = pending->size;
+    packing->next = store_written(account->store) + 1;
     packing->begun = host->now(host->data);
     pending->size = 0;
     pending->packing = packing;
@@ -489,6 +491,7 @@ static int move_packed(struct account *account, const char *name, struct store_e
 int pending_finish(struct account *account, struct store_error *error)
 {
     g_autoptr(GPtrArray) names = ref_names(account);
+    uint64_t next = account->pending.packing->next;
     int rc = wait_for_pack(&account->pending, error);
 
     for (guint i = 0; i < names->len && rc == 0; i++) {
@@ -497,6 +500,7 @@ int pending_finish(struct account *account, struct store_error *error)
     if (rc == 0) {
         g_ptr_array_set_size(account->pending.packed, 0);
         account->pending.not_before = 0;
+        account->pending.oldest = next;
     }
     return rc;
 }

@@ -48,8 +48,9 @@ int store_open_journal(struct store *store, const struct store_journal *settings
                        struct store_error *error);
 
 /* Does what is due: turns changes into git (15 ms after the first one where idle says that there
- * is nothing else to do, else after 150 ms, or 700 ms if many accounts change; then the packs are
- * made beside it, if there is a thread for that, and a later call goes on), makes checkpoints.
+ * is nothing else to do, else after 150 ms, or 500 ms if many accounts change or one much; then the
+ * packs are made beside it, if there is a thread for that, and a later call goes on), makes
+ * checkpoints.
  * Returns the time, from host.now, at which to call it again at the latest; INT64_MAX: never.
  * Failures are tried again. Blocks on the disk, not on its sync. */
 int64_t store_work(struct store *store, bool idle);

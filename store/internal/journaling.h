@@ -22,12 +22,14 @@
 
 enum {
     MATERIALIZE_SOON = 15 * 1000,   /* microseconds pending, when there is nothing else to do */
-    MATERIALIZE_LIGHT = 150 * 1000, /* the same otherwise, for few accounts */
-    MATERIALIZE_LATE = 700 * 1000,  /* and for many */
+    MATERIALIZE_LIGHT = 150 * 1000, /* the same otherwise, for few accounts with little, */
+    MATERIALIZE_LATE = 500 * 1000,  /* and for others */
     LIGHT_ACCOUNTS = 4,
+    LIGHT_SIZE = 1024 * 1024,        /* octets of objects */
     MATERIALIZE_SLICE = 4 * 1000,    /* of a turn, about */
     MATERIALIZE_AGAIN = 1000 * 1000, /* after a failure: a lock that stays, a full disk */
     CHECKPOINT_EVERY = 5 * 1000 * 1000,
+    DRAIN_MAX = 1000 * 1000,     /* that a checkpoint waits for packs made beside it */
     CHECKPOINT_FRACTION = 3,     /* one at the latest when this part of the ring is taken */
     JOURNAL_RESERVE = 64 * 1024, /* octets that changes leave for notes */
 };

@@ -27,6 +27,7 @@ struct pending_changes {
     struct packing *packing;    /* objects that another thread makes a pack of; NULL: none */
     uint64_t size;              /* octets of batch */
     int64_t since;              /* host.now() of the first of them */
+    uint64_t oldest;            /* the journal's frame of the first change that git lacks */
     int64_t behind;             /* host.now() since which git has not all of the account */
     int64_t not_before;         /* host.now() of the next attempt, when one has failed; else 0 */
     struct journal_versions *versions; /* of metadata, in the journal; NULL: none */
