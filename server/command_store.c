@@ -1,9 +1,9 @@
 /* STORE and UID STORE (RFC 3501 6.4.6, RFC 7162 3.1.3): one change of the mailbox, then the
  * answers, giving way between them. */
-#include <inttypes.h>
-
 #include "protocol/response.h"
 #include "server/session_message.h"
+
+enum { LOOK_EVERY = 16 }; /* answers between two looks at the clock */
 
 enum store_tell { STORE_TELL_FLAGS = 1 << 0, STORE_TELL_MODSEQ = 1 << 1 };
 
@@ -170,17 +170,24 @@ static void store_write_answer(struct session *session, const struct store_answe
     }
     struct message message = snapshot_message(session->view, index);
     const char *separator = "";
-    g_string_append_printf(out, "* %zu FETCH (", index + 1);
+    g_string_append(out, "* ");
+    response_number(out, index + 1);
+    g_string_append(out, " FETCH (");
     if (uid || session->condstore) { /* RFC 7162 3.2.4 */
-        g_string_append_printf(out, "UID %" PRIu32, message.uid);
+        g_string_append(out, "UID ");
+        response_number(out, message.uid);
         separator = " ";
     }
     if ((answer->tell & STORE_TELL_MODSEQ) != 0) {
-        g_string_append_printf(out, "%sMODSEQ (%" PRIu64 ")", separator, message.modseq);
+        g_string_append(out, separator);
+        g_string_append(out, "MODSEQ (");
+        response_number(out, message.modseq);
+        g_string_append_c(out, ')');
         separator = " ";
     }
     if ((answer->tell & STORE_TELL_FLAGS) != 0) {
-        g_string_append_printf(out, "%sFLAGS ", separator);
+        g_string_append(out, separator);
+        g_string_append(out, "FLAGS ");
         session_write_flags(session, out, session->view, &message);
     }
     g_string_append(out, ")\r\n");
@@ -274,7 +281,9 @@ enum run_status run_store(struct session *session, struct run *run)
         store_write_answer(session,
                            &g_array_index(state->answers, struct store_answer, state->answered++),
                            run->command->uid);
-        if (session_should_yield(session, run)) {
+        /* The clock costs a good part of what an answer does. */
+        if (session_output_is_high(session) ||
+            (state->answered % LOOK_EVERY == 0 && session_should_yield(session, run))) {
             return RUN_AGAIN;
         }
     }

@@ -139,14 +139,15 @@ static struct draft *open_draft(struct snapshot_builder *builder, uint32_t numbe
     return draft;
 }
 
+/* They ascend, so none is further behind than its UID's last two digits say. */
 static struct message *find_in_draft(struct draft *draft, uint32_t uid)
 {
-    for (size_t i = 0; i < draft->count; i++) {
-        if (draft->messages[i].uid == uid) {
-            return &draft->messages[i];
-        }
+    size_t i = MIN(uid % LEAF_MESSAGES + 1, draft->count);
+
+    while (i > 0 && draft->messages[i - 1].uid > uid) {
+        i--;
     }
-    return NULL;
+    return i > 0 && draft->messages[i - 1].uid == uid ? &draft->messages[i - 1] : NULL;
 }
 
 /* --- messages --- */
