@@ -277,12 +277,19 @@ static int add_all(const struct object_batch *batch, struct pack_writer *writer,
     return result;
 }
 
+/* Of versions the newest is what will be read; and all commits, of which listings are made. */
+static bool is_worth_keeping(const struct pending *pending)
+{
+    return pending->length <= OBJECT_CACHE_OBJECT_MAX &&
+           (!pending->is_old || pending->type == OBJECT_COMMIT);
+}
+
 static void remember_objects(struct object_batch *batch)
 {
     for (guint i = 0; i < batch->order->len; i++) {
         const struct pending *pending = batch->order->pdata[i];
 
-        if (pending->length > OBJECT_CACHE_OBJECT_MAX) {
+        if (!is_worth_keeping(pending)) {
             continue;
         }
         GBytes *content = pending->owned != NULL ? g_bytes_ref(pending->owned)

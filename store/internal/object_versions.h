@@ -24,9 +24,9 @@ int object_version_equal(const void *a, const void *b);
 struct object_versions *object_versions_new(void);
 void object_versions_free(struct object_versions *versions); /* accepts NULL */
 
-/* Adds the object to the writer, as a delta of the version before where there is one. pending is
- * borrowed until the end of versions. */
+/* Adds the object to the writer, as a delta of the version before where there is one, which is_old
+ * from then on. pending is borrowed until the end of versions. */
 int object_versions_add(struct object_versions *versions, struct pack_writer *writer,
-                        const struct pending *pending, struct store_error *error);
+                        struct pending *pending, struct store_error *error);
 
 #endif

@@ -34,6 +34,7 @@ struct pending {
     const uint8_t *data;
     size_t length;
     GBytes *owned; /* NULL: data is the caller's */
+    bool is_old;   /* the batch has a newer version of it: known once it is packed */
 };
 
 struct object_batch {
