@@ -201,6 +201,12 @@ class Rounds(unittest.TestCase):
         bench.further_rounds()
         self.assertEqual(len(seen), 1)
 
+    def test_a_row_that_nobody_has_time_for_is_a_failure(self):
+        bench, seen = self.bench(seconds_left=-3 * Scale.limit - 1), []
+        bench.repeat("a", SERVERS[:1], seen.append)
+        self.assertEqual((seen, bench.notes), ([], ["a: skipped, out of time"]))
+        self.assertTrue(bench.failed)
+
     def test_a_server_that_fails_is_left_out_and_told_of(self):
         bench, seen = self.bench(), []
 

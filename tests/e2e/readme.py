@@ -44,6 +44,13 @@ RUN_BY = {
 }
 
 
+def left_to_ci(command):
+    """What no test can run, for it runs the tests, or wants the machine to itself: .ci/run does, by
+    these very words (see test_documentation)."""
+    if command not in (SOURCE / ".ci/run").read_text().splitlines():
+        raise AssertionError(f".ci/run has no line {command!r}")
+
+
 class Block:
     def __init__(self, heading, text):
         self.heading = heading
