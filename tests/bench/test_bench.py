@@ -316,6 +316,9 @@ class WholeRun(unittest.TestCase):
                 self.assertGreater(measured["servers"]["annal"]["median"], 0, measured["name"])
             self.assertEqual(xml.etree.ElementTree.parse(drawing).getroot().tag,
                              "{http://www.w3.org/2000/svg}svg")
+            table = subprocess.run([sys.executable, HERE / "report.py", figures],
+                                   stdout=subprocess.PIPE, check=True).stdout.decode()
+            self.assertEqual(len(table.splitlines()), len(result["operations"]) + 2)
             names = " ".join(measured["name"] for measured in result["operations"])
             for what in ("history: boundary moved", "history: dropped", "history: one message",
                          "while history is dropped", "as it was", "LMTP", "mixed", "IDLE", "LOGIN"):

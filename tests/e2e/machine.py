@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import time
 
+from readme import SUDO
+
 BOOT = r"""
 set -eu
 base=$1
@@ -94,6 +96,9 @@ class Machine:
             time.sleep(0.1)
             self.pid = self.find_first()
         self.run("systemctl", "start", "systemd-journald.service")
+        sudo = self.path("/usr/local/bin/sudo")
+        sudo.write_text(SUDO)
+        sudo.chmod(0o755)
 
     def find_first(self):
         children = pathlib.Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
@@ -119,6 +124,13 @@ class Machine:
             raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout.decode()}\n"
                                  f"{done.stderr.decode()}\n{self.journal()}")
         return done
+
+    def shell(self, text, directory="/root", **options):
+        """Commands of a guide as they stand there, up to the first that fails; their output."""
+        return self.text("env", f"--chdir={directory}", "bash", "-euc", text, **options)
+
+    def state(self, unit, what="ActiveState"):
+        return self.text("systemctl", "show", "--value", "--property", what, unit)
 
     def text(self, *command, **options):
         return self.run(*command, **options).stdout.decode().strip()
