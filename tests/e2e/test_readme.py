@@ -408,7 +408,7 @@ class Systemd(unittest.TestCase):
                          "/usr/local/bin/annal")
         self.assertRegex(self.machine.text("annal", "doctor", ok=False), "(?m)^good +server +runs")
         self.machine.run("systemctl", "reload", "annal")
-        wait_until(lambda: "event=reload " in self.machine.shell(in_text("Install", "journalctl")),
+        wait_until(lambda: "event=reloaded " in self.machine.shell(in_text("Install", "journalctl")),
                    60, "no reload")
         self.assertEqual(self.machine.state("annal.service", "MainPID"), server)
         self.machine.shell(in_text("Watching it", "sudo systemctl enable"))
