@@ -372,6 +372,7 @@ class Running(Guide):
         with Section("Measuring") as section:
             (command,) = section.take("scripts/bench").lines()
             left_to_ci(command)
+            left_to_ci(in_text("Measuring", "meson test"))
 
 
 @unittest.skipIf(machine.missing(), machine.missing())
