@@ -386,8 +386,7 @@ class Systemd(unittest.TestCase):
 
     def look(self, login="alice:secret"):
         """A short session of a mail program; its exit status and what it showed."""
-        done = self.machine.run("curl", "-k", "-s", "--max-time", "60", "--user", login,
-                                "imaps://127.0.0.1/", ok=False)
+        done = self.machine.run("curl", "-k", "-s", "--user", login, "imaps://127.0.0.1/", ok=False)
         return done.returncode, done.stdout.decode()
 
     def test_a_connection_starts_what_was_installed(self):
@@ -403,7 +402,7 @@ class Systemd(unittest.TestCase):
         self.assertIn('"/" INBOX', said)
         # Of the type notify: active is what has said that it is ready.
         self.assertEqual(self.machine.state("annal.service", "Type"), "notify")
-        self.assertEqual(self.machine.state("annal.service"), "active")
+        wait_until(lambda: self.machine.state("annal.service") == "active", 60, "it is not ready")
         server = self.machine.state("annal.service", "MainPID")
         self.assertEqual(self.machine.text("readlink", f"/proc/{server}/exe"),
                          "/usr/local/bin/annal")
@@ -436,10 +435,13 @@ class Systemd(unittest.TestCase):
             line = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS", line)
             return re.sub(r"(session|mechanism)=\S+", r"\1", line)
 
-        lines = [re.sub(r"^time=\S+ ", "", line) for line in self.machine.text(
-            "journalctl", "-u", "annal", "--output=cat").splitlines()
-            if "event=login" in line and 'user="bob"' in line]
-        self.assertEqual([plain(line) for line in lines], [plain(told)])
+        def logged():
+            lines = self.machine.text("journalctl", "-u", "annal", "--output=cat").splitlines()
+            return [plain(re.sub(r"^time=\S+ ", "", line)) for line in lines
+                    if "event=login" in line and 'user="bob"' in line]
+
+        wait_until(logged, 60, "nothing is logged")
+        self.assertEqual(logged(), [plain(told)])
         wait_until(lambda: re.search(r"Total failed:\s+1$", self.machine.text(
             "fail2ban-client", "status", "annal"), re.M), 60, "fail2ban does not notice")
 
