@@ -1,8 +1,9 @@
 """README.md in its indented blocks, each of which belongs to one test that runs it.
 
-A test takes the blocks of its section by their first words and runs them as they stand, but the lines
-that are left_to_ci(); whatever is left over at its end is a failure. RUN_BY says which test file that is for which section: a section
-with blocks that is not named here is a failure, too (test_documentation).
+A test takes the blocks of its section by their first words and runs them as they stand, but the
+lines that are left_to_ci(); whatever is left over at its end is a failure. RUN_BY says which test file
+that is for which section: a section with blocks that is not named here is a failure, too
+(test_documentation).
 """
 import pathlib
 import re

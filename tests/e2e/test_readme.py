@@ -408,8 +408,8 @@ class Systemd(unittest.TestCase):
                          "/usr/local/bin/annal")
         self.assertRegex(self.machine.text("annal", "doctor", ok=False), "(?m)^good +server +runs")
         self.machine.run("systemctl", "reload", "annal")
-        wait_until(lambda: "event=reloaded " in self.machine.shell(in_text("Install", "journalctl")),
-                   60, "no reload")
+        log = in_text("Install", "journalctl")
+        wait_until(lambda: "event=reloaded " in self.machine.shell(log), 60, "no reload")
         self.assertEqual(self.machine.state("annal.service", "MainPID"), server)
         self.machine.shell(in_text("Watching it", "sudo systemctl enable"))
         self.assertEqual(self.machine.state("annal.service", "UnitFileState"), "enabled")
@@ -710,7 +710,8 @@ class Keeping(Guide):
             self.assertIn("would purge 1 message", would)
             self.assertIn("purged 1 message", done)
             told = in_text("Retention, erasure, proof", "git log refs/")
-            self.assertIn("request of 3 May", shell(f"cd {DATA}/mail/alice.git; sudo -u annal {told}"))
+            self.assertIn("request of 3 May",
+                          shell(f"cd {DATA}/mail/alice.git; sudo -u annal {told}"))
             self.assertIn("the hold is released", self.each(section.take("annal hold"))[1])
             shell(section.take("sudo -u annal ssh-keygen").text)
             config('signing_key = "/var/lib/annal/signing"')
