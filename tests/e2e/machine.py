@@ -11,10 +11,27 @@ import time
 
 from readme import SUDO
 
-BOOT = r"""
+# A control group of its own, named as the directory $base is, below that of the test. What systemd
+# makes in it stays in it; with only a new namespace it would be what other machines have, too.
+GROUP = r"""
 set -eu
 base=$1
 mount --make-rprivate /
+mount -t cgroup2 cgroup2 "$base"
+group=$base$(sed -n 's/^0:://p' /proc/self/cgroup)/${base##*/}
+"""
+ENTER = GROUP + r"""
+mkdir "$group"
+echo 0 >"$group/cgroup.procs"
+umount "$base"
+exec unshare --cgroup sh -c "$2" boot "$base"
+"""
+LEAVE = GROUP + r"""
+[ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
+"""
+BOOT = r"""
+set -eu
+base=$1
 mount -t tmpfs -o mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
 mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" overlay "$base/root"
@@ -70,6 +87,11 @@ def missing():
     if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"],
                       stderr=subprocess.DEVNULL, check=False).returncode != 0:
         return "this root may not make namespaces"
+    with tempfile.TemporaryDirectory(prefix="annal-machine-") as base:
+        attempt = GROUP + 'mkdir "$group"; rmdir "$group"'
+        if subprocess.run(["unshare", "--mount", "sh", "-c", attempt, "try", base],
+                          stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            return "this root may not make control groups"
     return None
 
 
@@ -82,8 +104,8 @@ class Machine:
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="annal-machine-", dir="/var/tmp"))
         self.output = tempfile.TemporaryFile()
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork",
-             "--kill-child", "sh", "-c", BOOT, "boot", str(self.base)],
+            ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child",
+             "sh", "-c", ENTER, "enter", str(self.base), BOOT],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
         limit = time.monotonic() + 60
         self.pid = None
@@ -91,8 +113,10 @@ class Machine:
                                            ok=False).returncode != 0:
             if time.monotonic() > limit or self.holder.poll() is not None:
                 said = self.said()
-                self.close()
-                raise AssertionError(f"the machine does not start:\n{said}")
+                try:
+                    self.close()
+                finally:
+                    raise AssertionError(f"the machine does not start:\n{said}")
             time.sleep(0.1)
             self.pid = self.find_first()
         self.run("systemctl", "start", "systemd-journald.service")
@@ -151,4 +175,10 @@ class Machine:
                 self.holder.kill()
             self.holder.wait()
         self.output.close()
+        for tries in reversed(range(100)):  # one who has just ended may still count as there
+            if subprocess.run(["unshare", "--mount", "sh", "-c", LEAVE, "leave", str(self.base)],
+                              stderr=subprocess.DEVNULL if tries else None,
+                              check=not tries).returncode == 0:
+                break
+            time.sleep(0.1)
         self.base.rmdir()
