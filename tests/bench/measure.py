@@ -62,14 +62,14 @@ class Bench:
         self.directory = directory
         self.scale = scale  # sizes and durations, see bench.py
         self.end = end      # time.monotonic() after which no further round begins
-        self.last = end + scale.limit  # after which nothing at all begins
+        self.last = end + 3 * scale.limit  # after which nothing at all begins
         self.repeated = []
         self.echo = None    # a server that does nothing, see ceiling.py
         self.best = {}      # shared by all ceilings
         self.conclusions = []
         self.operations = []
         self.notes = []
-        self.failed = False  # Annal refused something
+        self.failed = False  # Annal refused something, or a row was not measured
         self.latency = {}   # server title: [(clients, p50, p99)]
 
     def tool(self, name):
@@ -94,6 +94,7 @@ class Bench:
         self.repeated.append(work)
         if time.monotonic() > self.last:
             self.notes.append(f"{name}: skipped, out of time")
+            self.failed = True
             return
         self.one_round(work)
 

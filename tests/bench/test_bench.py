@@ -201,6 +201,12 @@ class Rounds(unittest.TestCase):
         bench.further_rounds()
         self.assertEqual(len(seen), 1)
 
+    def test_a_row_that_nobody_has_time_for_is_a_failure(self):
+        bench, seen = self.bench(seconds_left=-3 * Scale.limit - 1), []
+        bench.repeat("a", SERVERS[:1], seen.append)
+        self.assertEqual((seen, bench.notes), ([], ["a: skipped, out of time"]))
+        self.assertTrue(bench.failed)
+
     def test_a_server_that_fails_is_left_out_and_told_of(self):
         bench, seen = self.bench(), []
 
@@ -310,6 +316,9 @@ class WholeRun(unittest.TestCase):
                 self.assertGreater(measured["servers"]["annal"]["median"], 0, measured["name"])
             self.assertEqual(xml.etree.ElementTree.parse(drawing).getroot().tag,
                              "{http://www.w3.org/2000/svg}svg")
+            table = subprocess.run([sys.executable, HERE / "report.py", figures],
+                                   stdout=subprocess.PIPE, check=True).stdout.decode()
+            self.assertEqual(len(table.splitlines()), len(result["operations"]) + 2)
             names = " ".join(measured["name"] for measured in result["operations"])
             for what in ("history: boundary moved", "history: dropped", "history: one message",
                          "while history is dropped", "as it was", "LMTP", "mixed", "IDLE", "LOGIN"):

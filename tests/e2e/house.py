@@ -86,6 +86,7 @@ def _furnish():
     sudo = pathlib.Path("/usr/bin/sudo")
     sudo.write_text(SUDO)
     sudo.chmod(0o755)
+    run("adduser", "--system", "--group", "--home", "/var/lib/annal", "annal")
     pathlib.Path("/etc/annal").mkdir(exist_ok=True)
     shutil.copy(SOURCE / "scripts/system/annal.conf", "/etc/annal")
     # Where a build without --sysconfdir looks.

@@ -9,10 +9,29 @@ import subprocess
 import tempfile
 import time
 
-BOOT = r"""
+from readme import SUDO
+
+# A control group of its own, named as the directory $base is, below that of the test. What systemd
+# makes in it stays in it; with only a new namespace it would be what other machines have, too.
+GROUP = r"""
 set -eu
 base=$1
 mount --make-rprivate /
+mount -t cgroup2 cgroup2 "$base"
+group=$base$(sed -n 's/^0:://p' /proc/self/cgroup)/${base##*/}
+"""
+ENTER = GROUP + r"""
+mkdir "$group"
+echo 0 >"$group/cgroup.procs"
+umount "$base"
+exec unshare --cgroup sh -c "$2" boot "$base"
+"""
+LEAVE = GROUP + r"""
+[ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +
+"""
+BOOT = r"""
+set -eu
+base=$1
 mount -t tmpfs -o mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
 mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" overlay "$base/root"
@@ -68,6 +87,11 @@ def missing():
     if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"],
                       stderr=subprocess.DEVNULL, check=False).returncode != 0:
         return "this root may not make namespaces"
+    with tempfile.TemporaryDirectory(prefix="annal-machine-") as base:
+        attempt = GROUP + 'mkdir "$group"; rmdir "$group"'
+        if subprocess.run(["unshare", "--mount", "sh", "-c", attempt, "try", base],
+                          stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            return "this root may not make control groups"
     return None
 
 
@@ -80,8 +104,8 @@ class Machine:
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="annal-machine-", dir="/var/tmp"))
         self.output = tempfile.TemporaryFile()
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork",
-             "--kill-child", "sh", "-c", BOOT, "boot", str(self.base)],
+            ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child",
+             "sh", "-c", ENTER, "enter", str(self.base), BOOT],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
         limit = time.monotonic() + 60
         self.pid = None
@@ -89,11 +113,16 @@ class Machine:
                                            ok=False).returncode != 0:
             if time.monotonic() > limit or self.holder.poll() is not None:
                 said = self.said()
-                self.close()
-                raise AssertionError(f"the machine does not start:\n{said}")
+                try:
+                    self.close()
+                finally:
+                    raise AssertionError(f"the machine does not start:\n{said}")
             time.sleep(0.1)
             self.pid = self.find_first()
         self.run("systemctl", "start", "systemd-journald.service")
+        sudo = self.path("/usr/local/bin/sudo")
+        sudo.write_text(SUDO)
+        sudo.chmod(0o755)
 
     def find_first(self):
         children = pathlib.Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
@@ -120,6 +149,13 @@ class Machine:
                                  f"{done.stderr.decode()}\n{self.journal()}")
         return done
 
+    def shell(self, text, directory="/root", **options):
+        """Commands of a guide as they stand there, up to the first that fails; their output."""
+        return self.text("env", f"--chdir={directory}", "bash", "-euc", text, **options)
+
+    def state(self, unit, what="ActiveState"):
+        return self.text("systemctl", "show", "--value", "--property", what, unit)
+
     def text(self, *command, **options):
         return self.run(*command, **options).stdout.decode().strip()
 
@@ -139,4 +175,10 @@ class Machine:
                 self.holder.kill()
             self.holder.wait()
         self.output.close()
+        for tries in reversed(range(100)):  # one who has just ended may still count as there
+            if subprocess.run(["unshare", "--mount", "sh", "-c", LEAVE, "leave", str(self.base)],
+                              stderr=subprocess.DEVNULL if tries else None,
+                              check=not tries).returncode == 0:
+                break
+            time.sleep(0.1)
         self.base.rmdir()

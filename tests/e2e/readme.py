@@ -1,8 +1,9 @@
 """README.md in its indented blocks, each of which belongs to one test that runs it.
 
-A test takes the blocks of its section by their first words and runs them as they stand; whatever is
-left over at its end is a failure. RUN_BY says which test file that is for which section: a section
-with blocks that is not named here is a failure, too (test_documentation).
+A test takes the blocks of its section by their first words and runs them as they stand, but the
+lines that are left_to_ci(); whatever is left over at its end is a failure. RUN_BY says which test file
+that is for which section: a section with blocks that is not named here is a failure, too
+(test_documentation).
 """
 import pathlib
 import re
@@ -42,6 +43,13 @@ RUN_BY = {
     "A server for your tests": "test_readme.py",
     "Measuring": "test_readme.py",
 }
+
+
+def left_to_ci(command):
+    """What no test can run, for it runs the tests, or wants the machine to itself: .ci/run does, by
+    these very words (see test_documentation)."""
+    if command not in (SOURCE / ".ci/run").read_text().splitlines():
+        raise AssertionError(f".ci/run has no line {command!r}")
 
 
 class Block:
@@ -87,6 +95,15 @@ def prose(heading):
     parts = re.split(r"(?m)^#+ (.*)\n", README.read_text())
     text = dict(zip(parts[1::2], parts[2::2]))[heading]
     return re.sub(r"(?m)^    .*\n", "", text)
+
+
+def in_text(heading, begins):
+    """The one command among what stands in a section beside its blocks that begins so."""
+    found = {re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", prose(heading))}
+    found = [code for code in found if code.startswith(begins)]
+    if len(found) != 1:
+        raise AssertionError(f"README.md, {heading}: {begins} is {found}")
+    return found[0]
 
 
 class Section:

@@ -65,6 +65,32 @@ class GuideTest(unittest.TestCase):
         with self.assertRaisesRegex(AssertionError, "no block begins with"):
             readme.Section("Behind Postfix").take("no such thing")
 
+    def test_what_no_test_can_run_is_run_before_a_change_is_taken(self):
+        """That is what .ci/run is for: here it works on nothing, with tools that only take notes."""
+        commands = ("scripts/test", "scripts/bench --quick", "meson test -C build --benchmark")
+        for failing in (None, *commands):
+            with tempfile.TemporaryDirectory(prefix="annal-ci-") as directory:
+                root = pathlib.Path(directory)
+                notes = root / "notes"
+                for path in ("scripts/test", "scripts/bench", "bin/meson", "bin/ninja"):
+                    tool = root / path
+                    tool.parent.mkdir(exist_ok=True)
+                    name = path.removeprefix("bin/")
+                    tool.write_text(f'#!/bin/sh\nset -- {name} "$@"\necho "$*" >>{notes}\n'
+                                    f'[ "$*" != "{failing}" ]\n')
+                    tool.chmod(0o755)
+                (root / ".ci").mkdir()
+                shutil.copy(SOURCE / ".ci/run", root / ".ci")
+                done = run(root / ".ci/run", ok=False, cwd="/", env=dict(
+                    os.environ, PATH=f"{root}/bin:{os.environ['PATH']}"))
+                noted = notes.read_text().splitlines()
+            self.assertEqual(done.returncode, 0 if failing is None else 1, done.stderr)
+            for command in commands if failing is None else [failing]:
+                self.assertIn(command, noted)
+                readme.left_to_ci(command)
+        with self.assertRaisesRegex(AssertionError, "no line"):
+            readme.left_to_ci("scripts/bench")
+
     def test_commands_in_the_text_are_there(self):
         text = re.sub(r"(?m)^    .*\n", "", readme.README.read_text())
         codes = {re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", text)}

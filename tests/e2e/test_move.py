@@ -346,7 +346,6 @@ class FromDovecot(Move):
         client.logout()
 
 
-@unittest.skipUnless(shutil.which("doveadm"), "Dovecot is not installed")
 class BesideDovecot(Move):
     """Mail that Dovecot itself has written, and what its IMAP says of it."""
 
@@ -680,7 +679,6 @@ SyncState *
             environment += ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
         return settings, mail, environment
 
-    @unittest.skipUnless(shutil.which("doveadm"), "Dovecot is not installed")
     def test_from_dovecot_by_its_own_backup(self):
         settings, mail, environment = self.dovecot("mdbox")
         doveadm = [*environment, "doveadm", "-c", settings]
@@ -700,7 +698,6 @@ SyncState *
         self.assertEqual(list(bodies(client, "INBOX")), [2])
         client.logout()
 
-    @unittest.skipUnless(shutil.which("doveadm"), "Dovecot is not installed")
     def test_from_dovecot(self):
         root = self.sandbox.root
         settings, mail, environment = self.dovecot("maildir")

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The guide, followed word by word: each command of the README that its sections have for this file,
 and the examples of the manual pages, in a house of its own where paths, ports and users are what they
-say."""
+say; what needs systemd, on a machine of its own."""
 import contextlib
 import datetime
+import functools
 import imaplib
 import json
 import os
@@ -21,47 +22,16 @@ import warnings
 
 sys.path.insert(0, os.path.dirname(__file__))
 import house
+import machine
 from annal import PROGRAM, bodies, response, wait_until
 from house import shell, terminal
 from openmetrics import fetch, scrape
-from readme import SOURCE, Section, prose
+from readme import SOURCE, Section, in_text, left_to_ci, prose
 
 HOME = pathlib.Path(house.ENVIRONMENT["HOME"])
 SOURCES = HOME / "annal"
 DATA = pathlib.Path("/var/lib/annal")
 PASSWORD = [("Password: ", "secret\n"), ("Again: ", "secret\n")]
-
-# What can't be done here, and what is looked at in its place.
-CANNOT = {
-    "scripts/test": "it runs this very test",
-    "ninja -C build-release annal": "compiling takes minutes; this program is what it makes",
-    "scripts/bench --quick": "it takes three minutes",
-    "sudo systemctl reload fail2ban": "nothing here is process 1",
-    "sudo systemctl daemon-reload": "nothing here is process 1",
-    "sudo systemctl enable --now annal.socket": "nothing here is process 1",
-    "doveadm backup -u alice maildir:/var/tmp/alice:LAYOUT=fs": "where Dovecot is not installed",
-}
-
-
-def look_at(command):
-    """As much of a command that can't be done as can be seen."""
-    assert command in CANNOT, command
-    words = command.split()
-    if words[0].startswith("scripts/"):
-        assert os.access(SOURCES / words[0], os.X_OK), command
-        if words[0] == "scripts/bench":
-            told = shell("/usr/bin/python3 tests/bench/bench.py --help", SOURCES)
-            assert all(word in told for word in words[1:]), told
-    elif words[0] == "ninja":
-        shell(command.replace("ninja ", "ninja -n "), SOURCES)
-    elif words[:3] == ["sudo", "systemctl", "reload"]:
-        unit = pathlib.Path(f"/lib/systemd/system/{words[3]}.service").read_text()
-        assert "ExecReload=" in unit, unit
-    elif words[:3] == ["sudo", "systemctl", "enable"]:
-        unit = pathlib.Path(f"/usr/local/lib/systemd/system/{words[-1]}").read_text()
-        assert "WantedBy=sockets.target" in unit, unit
-        unit = pathlib.Path("/usr/local/lib/systemd/system/annal.service").read_text()
-        assert "ExecStart=/usr/local/bin/annal serve" in unit, unit
 
 
 @unittest.skipIf(house.missing(), house.missing())
@@ -71,18 +41,25 @@ def setUpModule():
     shutil.copytree(SOURCE, SOURCES, symlinks=True, ignore=lambda directory, names: [
         name for name in names if name == ".git" or
         directory == str(SOURCE) and name.startswith("build")])
+
+
+@functools.lru_cache(maxsize=1)
+def the_machine():
+    """One with systemd, with what the guide installs from the sources."""
+    made = machine.Machine()
+    unittest.addModuleCleanup(made.close)
+    shutil.copytree(SOURCES, made.path(str(SOURCES)), symlinks=True)
     with Section("From the sources") as section:
-        for command in section.take("meson setup").text.splitlines():
-            if command in CANNOT:
-                look_at(command)
-            else:
-                shell(command, SOURCES)
-            if command.startswith("ninja"):
-                shutil.copy(PROGRAM, SOURCES / "build-release/annal")
-    # What scripts/run is to find.
-    (SOURCES / "scripts/build").write_text("#!/bin/sh\n")
-    (SOURCES / "build").mkdir()
-    os.symlink(PROGRAM, SOURCES / "build/annal")
+        made.shell(section.take("meson setup").text, SOURCES, timeout=500)
+    return made
+
+
+@functools.lru_cache(maxsize=1)
+def build():
+    """Makes what scripts/build makes, of which there is little to do if it has been done before."""
+    if machine.missing() is None:
+        shutil.copytree(the_machine().path(f"{SOURCES}/build-release"), SOURCES / "build")
+    shell("scripts/build", SOURCES, timeout=500)
 
 
 def config(text):
@@ -176,8 +153,9 @@ class Tour(unittest.TestCase):
         cls.data = HOME / ".local/share/annal-demo"
         with Section("Two commands") as section:
             start, test = section.take("scripts/run").lines()
-            look_at(test)
+            left_to_ci(test)
             cls.prelude = section.take("PATH=").text
+        build()
         output = tempfile.NamedTemporaryFile(prefix="annal-run-")
         runner = subprocess.Popen(["bash", "-c", f"exec {start}"], cwd=SOURCES, stdout=output,
                                   stderr=output, env=dict(os.environ, **house.ENVIRONMENT))
@@ -274,8 +252,12 @@ class Tour(unittest.TestCase):
                                          str(self.repository))
                     else:
                         self.compare(command, told, self.demo(command, directory))
+        moved = self.demo(in_text("A tour of a mailbox's history", "git show INBOX"), directory)
+        self.assertEqual(moved, self.demo("git show Archive:00/00/00/00/01", directory))
 
     def look_back(self):
+        now = in_text("Looking back", "git rev-list").replace("TIME", "now")
+        self.assertEqual(self.demo(now, self.repository).strip(), self.ours[-1])
         with Section("Looking back") as section:
             ((command, told),) = section.take("$ curl").commands()
             said = shell(command).replace("\r", "")
@@ -371,30 +353,6 @@ class Running(Guide):
             self.assertEqual(scrape(int(target[1])).get("annal_healthy"), 1)
             self.assertEqual(fetch(int(target[1]), "/health")[2], "ok\n")
 
-    def test_failed_logins_and_fail2ban(self):
-        with self.assertRaises(imaplib.IMAP4.error):
-            login("bob", "wrong")
-        lines = [re.sub(r"^time=\S+ ", "", line) for line in self.server.log().splitlines()
-                 if "event=login" in line]
-
-        def plain(line):
-            line = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS", line)
-            return re.sub(r"(session|mechanism)=\S+", r"\1", line)
-
-        with Section("The log, and fail2ban") as section:
-            told = section.take("level=warning").text.strip()
-            self.assertEqual([plain(line) for line in lines], [plain(told)])
-            for command in section.take("sudo cp").text.splitlines():
-                if command in CANNOT:
-                    look_at(command)
-                else:
-                    shell(command, SOURCES)
-        found = shell(f"fail2ban-regex --out ip {self.server.output.name} "
-                      "/etc/fail2ban/filter.d/annal.conf")
-        self.assertEqual(found.split(), ["127.0.0.1"])
-        shown = shell("fail2ban-client --dp")
-        self.assertRegex(shown, r"'annal'.*'maxretry', 5")
-
     def test_tuning_and_troubleshooting(self):
         client = login()
         response(client.append("INBOX", "", None, b"Subject: x\r\n\r\nx\r\n"))
@@ -404,12 +362,127 @@ class Running(Guide):
             # In the text and its table, too: but not what needs a backup.
             for command in re.findall(r"`(annal (?:gc|quota|verify|log) [^`]+)`", prose(heading)):
                 shell(command)
+        self.assertRegex(shell("sudo -u annal " + in_text("Tuning", "git count-objects").replace(
+            "git ", f"git -C {DATA}/mail/alice.git ")), "(?m)^in-pack: [1-9]")
+        shell(in_text("Behind Postfix", "annal quota").replace("NAME", "alice"))
+        self.assertRegex(shell("annal quota alice"), r"\b10,?000\b")
         client.logout()
 
     def test_the_benchmark_is_there(self):
         with Section("Measuring") as section:
             (command,) = section.take("scripts/bench").lines()
-            look_at(command)
+            left_to_ci(command)
+            left_to_ci(in_text("Measuring", "meson test"))
+
+
+@unittest.skipIf(machine.missing(), machine.missing())
+class Systemd(unittest.TestCase):
+    """What was installed from the sources, where systemd is process 1."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = the_machine()
+        cls.machine.shell("annal user add alice --password-stdin", input=b"secret\n")
+
+    def look(self, login="alice:secret"):
+        """A short session of a mail program; its exit status and what it showed."""
+        done = self.machine.run("curl", "-k", "-s", "--user", login, "imaps://127.0.0.1/", ok=False)
+        return done.returncode, done.stdout.decode()
+
+    def test_a_connection_starts_what_was_installed(self):
+        self.machine.run("systemctl", "stop", "annal.service")
+        self.assertEqual(self.machine.state("annal.socket"), "active")
+        self.assertEqual(self.machine.state("annal.socket", "UnitFileState"), "enabled")
+        self.assertEqual(self.machine.state("annal.socket", "Listen").splitlines(),
+                         ["127.0.0.1:993 (Stream)", "[::1]:993 (Stream)"])
+        self.assertEqual(self.machine.state("annal.service", "FragmentPath"),
+                         "/usr/local/lib/systemd/system/annal.service")
+        status, said = self.look()
+        self.assertEqual(status, 0)
+        self.assertIn('"/" INBOX', said)
+        # Of the type notify: active is what has said that it is ready.
+        self.assertEqual(self.machine.state("annal.service", "Type"), "notify")
+        wait_until(lambda: self.machine.state("annal.service") == "active", 60, "it is not ready")
+        server = self.machine.state("annal.service", "MainPID")
+        self.assertEqual(self.machine.text("readlink", f"/proc/{server}/exe"),
+                         "/usr/local/bin/annal")
+        self.assertRegex(self.machine.text("annal", "doctor", ok=False), "(?m)^good +server +runs")
+        self.machine.run("systemctl", "reload", "annal")
+        log = in_text("Install", "journalctl")
+        wait_until(lambda: "event=reloaded " in self.machine.shell(log), 60, "no reload")
+        self.assertEqual(self.machine.state("annal.service", "MainPID"), server)
+        self.machine.shell(in_text("Watching it", "sudo systemctl enable"))
+        self.assertEqual(self.machine.state("annal.service", "UnitFileState"), "enabled")
+
+    def test_manual_pages_are_found(self):
+        for heading, page in (("Install", "man 8 annal"), ("Running it", "man annal.conf"),
+                              ("Running it", "man annal-store"), ("History tour", "man annal")):
+            self.assertIn(page.split()[-1].upper(), self.machine.shell(in_text(heading, page)))
+
+    def test_failed_logins_and_fail2ban(self):
+        self.machine.shell("touch /var/log/auth.log")  # which a jail of Debian's looks at
+        self.machine.run("systemctl", "start", "fail2ban")
+        wait_until(lambda: self.machine.run("fail2ban-client", "ping", ok=False).returncode == 0,
+                   60, "fail2ban does not start")
+        with Section("The log, and fail2ban") as section:
+            told = section.take("level=warning").text.strip()
+            self.machine.shell(section.take("sudo cp").text, SOURCES)
+        self.assertIn("annal", self.machine.text("fail2ban-client", "status"))
+        self.machine.run("fail2ban-client", "set", "annal", "ignoreself", "false")
+        self.assertEqual(self.look("bob:wrong"), (67, ""))
+
+        def plain(line):
+            line = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS", line)
+            return re.sub(r"(session|mechanism)=\S+", r"\1", line)
+
+        def logged():
+            lines = self.machine.text("journalctl", "-u", "annal", "--output=cat").splitlines()
+            return [plain(re.sub(r"^time=\S+ ", "", line)) for line in lines
+                    if "event=login" in line and 'user="bob"' in line]
+
+        wait_until(logged, 60, "nothing is logged")
+        self.assertEqual(logged(), [plain(told)])
+        wait_until(lambda: re.search(r"Total failed:\s+1$", self.machine.text(
+            "fail2ban-client", "status", "annal"), re.M), 60, "fail2ban does not notice")
+
+
+class Packages(unittest.TestCase):
+    """What scripts/install leaves of a server that only tests want, with an apt that does what the
+    package does."""
+
+    APT = """#!/bin/sh
+echo "$*" >>/tmp/apt
+case "$*" in
+*install*)
+    /usr/sbin/policy-rc.d dovecot start; echo "may start: $?" >>/tmp/apt
+    ln -sf /lib/systemd/system/dovecot.service /etc/systemd/system/multi-user.target.wants/ ;;
+esac
+"""
+    QUERY = """#!/bin/sh
+case "$*" in
+-W*) /usr/bin/dpkg-query "$@" | grep -v '^dovecot-core ' ;;
+*) exec /usr/bin/dpkg-query "$@" ;;
+esac
+"""
+
+    def test_a_server_that_is_installed_for_tests_does_not_run_later(self):
+        wanted = pathlib.Path("/etc/systemd/system/multi-user.target.wants")
+        wanted.mkdir(parents=True, exist_ok=True)
+        other = wanted / "other.service"
+        other.symlink_to("/dev/null")
+        policy = pathlib.Path("/usr/sbin/policy-rc.d")
+        policy.unlink(missing_ok=True)
+        for name, text in (("apt-get", self.APT), ("dpkg-query", self.QUERY)):
+            tool = HOME / "bin" / name
+            tool.parent.mkdir(exist_ok=True)
+            tool.write_text(text)
+            tool.chmod(0o755)
+        shell(f"PATH={HOME}/bin:$PATH scripts/install test", SOURCES)
+        self.assertEqual(pathlib.Path("/tmp/apt").read_text().splitlines(), [
+            "-qq update", "-qq install -y --no-install-recommends dovecot-core", "may start: 101"])
+        self.assertFalse((wanted / "dovecot.service").is_symlink())
+        self.assertTrue(other.is_symlink())
+        self.assertFalse(policy.exists())
 
 
 class Manuals(Guide):
@@ -449,6 +522,7 @@ class Sandbox(unittest.TestCase):
         with Section("A server for your tests") as section:
             file = SOURCES / "example.py"
             file.write_text(section.take("import imaplib").text)
+        build()
         shell("/usr/bin/python3 example.py", SOURCES)
 
 
@@ -506,12 +580,8 @@ class Moving(Guide):
 
     def from_dovecot(self, block):
         backup, take_in = block.text.splitlines()
-        if shutil.which("doveadm"):
-            with self.dovecot():
-                shell(backup)
-        else:
-            look_at(backup)
-            self.maildir(pathlib.Path("/var/tmp/alice"), "dovecot")
+        with self.dovecot():
+            shell(backup)
         shell(take_in)
         shutil.rmtree("/var/tmp/alice")
 
@@ -597,6 +667,9 @@ class Keeping(Guide):
             said = self.each(section.take("git bundle"))
             self.assertIn("refs/heads/INBOX", said[0])
             self.assertIn("Subject: lunch 0", said[2])
+            first = min(pathlib.Path("/var/backups/annal").glob("alice-*.bundle"))
+            shell(in_text("Backup and restore drill", "annal backup alice FILE").replace(
+                "FILE", "/var/tmp/since.bundle").replace("EARLIER.bundle", str(first)))
             self.each(section.take("annal restore alice Work --from"))
             # An empty server.
             self.server.stop()
@@ -636,11 +709,15 @@ class Keeping(Guide):
             would, done = self.each(section.take("annal purge"), **{"4711": "3"})
             self.assertIn("would purge 1 message", would)
             self.assertIn("purged 1 message", done)
+            told = in_text("Retention, erasure, proof", "git log refs/")
+            self.assertIn("request of 3 May",
+                          shell(f"cd {DATA}/mail/alice.git; sudo -u annal {told}"))
             self.assertIn("the hold is released", self.each(section.take("annal hold"))[1])
             shell(section.take("sudo -u annal ssh-keygen").text)
             config('signing_key = "/var/lib/annal/signing"')
             self.restart()
             self.assertIn("1 checkpoint", shell(section.take("annal checkpoint").text))
+            shell(in_text("Troubleshooting", "annal checkpoint"))
         client = login()
         self.assertEqual(len(bodies(client, "INBOX")), 4)
         client.logout()
