@@ -333,6 +333,7 @@ struct lost_search {
     struct object_id commit;
     int64_t time;
     char *command;
+    uint64_t looked; /* commits */
 };
 
 static void count_returned(GHashTable *returned, const struct object_id *blob, int change)
@@ -447,6 +448,7 @@ static int search_history(struct lost_search *search, struct mailbox *mailbox,
         take_gone(search);
         snapshot_unref(after);
         after = before;
+        rc = observer_tell(search->filter->observer, OBSERVER_SEARCH, ++search->looked, 0, error);
     }
     snapshot_unref(after);
     return rc;
