@@ -239,7 +239,8 @@ static int revisions(const struct bundle *bundle)
 struct writing {
     const struct observer *observer;
     int fd;
-    uint64_t octets; /* about how many there will be; 0: that is not known */
+    uint64_t objects; /* about how many there will be; 0: that is not known */
+    uint64_t octets;  /* the same */
 };
 
 /* git writes where our descriptor is. */
@@ -254,6 +255,8 @@ static void on_progress(enum observer_stage stage, uint64_t done, uint64_t total
         stage = OBSERVER_COPY;
         done = (uint64_t)at;
         total = MAX(writing->octets, done);
+    } else if (stage == OBSERVER_OBJECTS && total == 0 && writing->objects > 0) {
+        total = MAX(writing->objects, done);
     }
     observer->progress(stage, done, total, observer->data);
 }
@@ -281,8 +284,10 @@ static bool write_pack(const char *repository, const struct bundle *bundle, int 
                                   .observer = &own};
     bool good;
 
-    if (bundle->prerequisites->len == 0)
+    if (bundle->prerequisites->len == 0) {
+        writing.objects = observer_objects(repository);
         writing.octets = observer_octets(repository);
+    }
     good = program.input >= 0 && git_program_run(&program) == 0;
     if (program.input >= 0)
         close(program.input);

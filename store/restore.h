@@ -59,8 +59,8 @@ struct lost_message {
 struct lost_filter {
     int64_t since; /* expunged then or later; INT64_MIN: as far as the history goes */
     bool moved;    /* also what was moved to another mailbox */
-    /* Is told of each change that was looked at, OBSERVER_SEARCH; may be NULL. STORE_CONFLICT where
-     * he gives up. */
+    /* Is told of each change that was counted, OBSERVER_CHANGES, and then of each that was looked
+     * at, OBSERVER_SEARCH; may be NULL. STORE_CONFLICT where he gives up. */
     const struct observer *observer;
 };
 
