@@ -31,11 +31,11 @@ SLOW = f"""#!/bin/sh
 case $1 in
     index-pack)
         printf 'Receiving objects:  10%% (1/10)\\r' >&2
-        {{ dd bs=1000 count=20 status=none; sleep 2.6; cat; }} | {GIT} "$@" ;;
+        {{ dd bs=1000 count=20 status=none; sleep 3.5; cat; }} | {GIT} "$@" ;;
     pack-objects)
         printf 'Writing objects:  10%% (1/10)\\r' >&2
         {GIT} "$@" 2>/dev/null | {{
-            dd bs=1000 count=20 iflag=fullblock status=none; sleep 2.6; cat; }} ;;
+            dd bs=1000 count=20 iflag=fullblock status=none; sleep 3.5; cat; }} ;;
     *)
         exec {GIT} "$@" ;;
 esac
@@ -86,9 +86,9 @@ class Interrupt(unittest.TestCase):
         (directory / "git").chmod(0o700)
         return f"{directory}:{os.environ['PATH']}"
 
-    def end(self, number, arguments, command, before=":"):
-        """Sends a signal to the command, and to nobody else, while git is at work on its behalf.
-        Its status and what it said."""
+    def end(self, number, arguments, command, before=":", everybody=False):
+        """Sends a signal to the command while git is at work on its behalf: to nobody else, or to
+        everybody, as a terminal does. Its status and what it said."""
         path = self.path_with_git(STAYS, command=command, before=before)
         self.mark.unlink(missing_ok=True)
         process = subprocess.Popen([PROGRAM, *arguments, "--data", self.data],
@@ -96,7 +96,10 @@ class Interrupt(unittest.TestCase):
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                    start_new_session=True)
         wait_until(lambda: self.mark.exists() or process.poll() is not None, 60)
-        process.send_signal(number)
+        if everybody:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         process.wait(120)
         try:
             os.killpg(process.pid, signal.SIGKILL)  # whom a SIGKILL has left alone
@@ -157,7 +160,8 @@ class Interrupt(unittest.TestCase):
         restore = ["restore", "alice", "--from", self.bundle]
         for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL:
             for before in ":", f'{GIT} "$@"':
-                status, said = self.end(number, restore, "index-pack", before)
+                status, said = self.end(number, restore, "index-pack", before,
+                                        everybody=before == ":")
                 self.assertFalse(self.repository.exists())
                 if number == signal.SIGKILL:
                     self.assertEqual(status, -number)
