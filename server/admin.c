@@ -13,6 +13,7 @@
 #include "server/log.h"
 #include "server/privilege.h"
 #include "server/program.h"
+#include "server/progress.h"
 
 void admin_complain(const char *format, ...)
 {
@@ -23,6 +24,7 @@ void admin_complain(const char *format, ...)
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
     log_clean(text);
+    progress_pause_shown();
     fprintf(stderr, "annal: %s\n", text);
     g_free(text);
 }

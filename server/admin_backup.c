@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/admin_observer.h"
 #include "server/admin_output.h"
 #include "server/admin_settle.h"
 #include "server/commands.h"
 #include "server/git_program.h"
+#include "server/interrupt.h"
 #include "store/bundle.h"
 #include "store/follow.h"
 
@@ -233,29 +235,69 @@ static int revisions(const struct bundle *bundle)
     return fd;
 }
 
+/* What tells how far a bundle is. */
+struct writing {
+    const struct observer *observer;
+    int fd;
+    uint64_t objects; /* about how many there will be; 0: that is not known */
+    uint64_t octets;  /* the same */
+};
+
+/* git writes where our descriptor is. */
+static void on_progress(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    const struct writing *writing = data;
+    const struct observer *observer = writing->observer;
+    off_t at =
+        stage == OBSERVER_WRITE && writing->octets > 0 ? lseek(writing->fd, 0, SEEK_CUR) : -1;
+
+    if (at >= 0) {
+        stage = OBSERVER_COPY;
+        done = (uint64_t)at;
+        total = MAX(writing->octets, done);
+    } else if (stage == OBSERVER_OBJECTS && total == 0 && writing->objects > 0) {
+        total = MAX(writing->objects, done);
+    }
+    observer->progress(stage, done, total, observer->data);
+}
+
+static bool on_go_on(void *data)
+{
+    const struct writing *writing = data;
+
+    return writing->observer->go_on(writing->observer->data);
+}
+
 /* Objects are copied as they stand in the repository's packs; no deltas are looked for, which would
  * take long and find little between messages. */
-static bool write_pack(const char *repository, const struct bundle *bundle, int fd)
+static bool write_pack(const char *repository, const struct bundle *bundle, int fd,
+                       const struct observer *observer)
 {
-    const char *arguments[] = {"pack-objects",
-                               "--revs",
-                               "--stdout",
-                               "--thin",
-                               "--delta-base-offset",
-                               "--window=0",
-                               isatty(STDERR_FILENO) ? "--progress" : "-q",
-                               NULL};
-    int input = revisions(bundle);
-    bool good = input >= 0 && git_program_run(repository, arguments, input, fd) == 0;
+    const char *arguments[] = {"pack-objects",        "--revs",     "--stdout",   "--thin",
+                               "--delta-base-offset", "--window=0", "--progress", NULL};
+    struct writing writing = {.observer = observer, .fd = fd};
+    struct observer own = {.progress = on_progress, .go_on = on_go_on, .data = &writing};
+    struct git_program program = {.path = repository,
+                                  .arguments = arguments,
+                                  .input = revisions(bundle),
+                                  .output = fd,
+                                  .observer = &own};
+    bool good;
 
-    if (input >= 0)
-        close(input);
-    if (!good)
+    if (bundle->prerequisites->len == 0) {
+        writing.objects = observer_objects(repository);
+        writing.octets = observer_octets(repository);
+    }
+    good = program.input >= 0 && git_program_run(&program) == 0;
+    if (program.input >= 0)
+        close(program.input);
+    if (!good && !interrupted())
         admin_complain("git could not pack the account");
     return good;
 }
 
-static bool write_bundle(const char *repository, const struct bundle *bundle, int fd)
+static bool write_bundle(const char *repository, const struct bundle *bundle, int fd,
+                         const struct observer *observer)
 {
     GString *head = g_string_new(NULL);
     int written;
@@ -267,37 +309,69 @@ static bool write_bundle(const char *repository, const struct bundle *bundle, in
         admin_complain("writing: %s", strerror(-written));
         return false;
     }
-    if (!write_pack(repository, bundle, fd))
+    if (!write_pack(repository, bundle, fd, observer))
         return false;
     if (fsync(fd) != 0) {
         admin_complain("writing: %s", strerror(errno));
         return false;
     }
-    return true;
+    return !interrupted();
 }
 
-/* Under another name until it is whole and durable. */
+/* A file without a name, of which nothing is left whatever happens, where the file system has such
+ * files; else one that has the temporary name. */
+static int open_nameless(const char *directory, const char *temporary, bool *named)
+{
+    /* It gets its name by /proc. */
+    int fd = access("/proc/self/fd", X_OK) == 0
+                 ? open(directory, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)
+                 : -1;
+
+    *named = fd < 0;
+    return *named ? open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : fd;
+}
+
+static bool give_name(int fd, const char *name)
+{
+    char *self = g_strdup_printf("/proc/self/fd/%d", fd);
+    bool good = linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+
+    g_free(self);
+    return good;
+}
+
+static bool put_in_place(int fd, const char *temporary, bool *named, const char *path, bool replace)
+{
+    if (!*named && !replace)
+        return give_name(fd, path);
+    *named = *named || give_name(fd, temporary);
+    return *named &&
+           (replace ? rename(temporary, path)
+                    : renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE)) == 0;
+}
+
+/* It has its name when it is whole and durable, not before. */
 static bool write_file(const char *repository, const struct bundle *bundle, const char *path,
-                       bool replace)
+                       bool replace, const struct observer *observer)
 {
     char *temporary = g_strdup_printf("%s.tmp-%ld", path, (long)getpid());
     char *directory = g_path_get_dirname(path);
-    int fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool good = fd >= 0 && write_bundle(repository, bundle, fd);
+    bool named;
+    int fd = open_nameless(directory, temporary, &named);
+    bool good = fd >= 0 && write_bundle(repository, bundle, fd, observer);
 
     if (fd < 0)
         admin_complain("%s: %s", temporary, strerror(errno));
-    else
-        close(fd);
     if (good) {
-        good = (replace ? rename(temporary, path)
-                        : renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE)) == 0 &&
+        good = put_in_place(fd, temporary, &named, path, replace) &&
                host_system()->fsync_directory(NULL, directory) == 0;
         if (!good)
             admin_complain("%s: %s", path, strerror(errno));
     }
-    if (!good && fd >= 0)
+    if (!good && fd >= 0 && named)
         unlink(temporary);
+    if (fd >= 0)
+        close(fd);
     g_free(directory);
     g_free(temporary);
     return good;
@@ -367,6 +441,19 @@ static bool choose_base(struct bundle *bundle, struct account *account,
     return true;
 }
 
+static bool write_observed(struct account *account, const struct bundle *bundle, const char *path,
+                           bool replace)
+{
+    struct admin_observer *observer = admin_observer_new(account_user(account));
+    bool good =
+        write_file(account_path(account), bundle, path, replace, admin_observer_of(observer));
+
+    admin_observer_free(observer);
+    if (!good && interrupted())
+        admin_complain("%s: interrupted; no backup was written", account_user(account));
+    return good;
+}
+
 static bool back_up(struct account *account, const struct backup_options *options, const char *path)
 {
     struct store_error error = {0};
@@ -384,7 +471,7 @@ static bool back_up(struct account *account, const struct backup_options *option
     if (good) {
         take_references(&bundle, references);
         g_ptr_array_unref(references);
-        good = write_file(account_path(account), &bundle, path, options->replace);
+        good = write_observed(account, &bundle, path, options->replace);
     }
     if (good)
         tell(options, account_user(account), path, &bundle, base);
@@ -441,7 +528,7 @@ static int back_up_all(struct store *store, const struct config *config,
     GPtrArray *users = admin_repository_users(config);
     bool good = users != NULL;
 
-    for (guint i = 0; users != NULL && i < users->len; i++)
+    for (guint i = 0; users != NULL && i < users->len && !interrupted(); i++)
         good = back_up_user(store, config, g_ptr_array_index(users, i), options, target) && good;
     if (users != NULL)
         g_ptr_array_unref(users);

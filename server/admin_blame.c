@@ -136,7 +136,8 @@ static int run(struct history_view *view, const struct blame_options *options)
         return result;
     if (options->uids != NULL)
         ranges = history_uids(view, options->uids, &commit, 1);
-    result = history_blame(view->history, &commit, ranges, show_one, &blaming, &view->error);
+    result = history_blame(view->history, &commit, ranges, show_one, &blaming, &view->observer,
+                           &view->error);
     return result < 0 ? result : blaming.result;
 }
 

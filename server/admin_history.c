@@ -66,6 +66,22 @@ bool history_number(size_t *out, const char *text, bool all_too)
 
 /* --- a command at work --- */
 
+static void on_progress(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    struct history_view *view = data;
+
+    (void)stage;
+    if (view->page.written)
+        return;
+    progress_total(view->progress, total, "changes");
+    progress_update(view->progress, done);
+}
+
+void history_view_looked(struct history_view *view, uint64_t changes)
+{
+    on_progress(OBSERVER_CHANGES, changes, 0, view);
+}
+
 bool history_view_begin(struct history_view *view, const struct history_options *options,
                         const char *user)
 {
@@ -87,14 +103,18 @@ bool history_view_begin(struct history_view *view, const struct history_options 
         admin_fail(user, &view->error);
         return false;
     }
+    view->progress = progress_new(stderr, PROGRESS_AUTO, "searching", "changes");
+    view->observer = (struct observer){.progress = on_progress, .data = view};
     page_begin(&view->page, !options->no_pager, options->json ? PAGE_COLOR_NEVER : options->color);
     return true;
 }
 
 int history_view_end(struct history_view *view, int result, const char *about)
 {
-    bool written = page_end(&view->page);
+    bool written;
 
+    progress_free(view->progress);
+    written = page_end(&view->page);
     if (view->history == NULL)
         result = -1;
     else if (result < 0)

@@ -11,7 +11,9 @@
 #include "server/admin_page.h"
 #include "server/headline.h"
 #include "server/json.h"
+#include "server/progress.h"
 #include "store/history.h"
+#include "store/observer.h"
 #include "store/past.h"
 
 /* --- options --- */
@@ -67,7 +69,9 @@ struct history_view {
     struct store *store;     /* NULL until a moment is asked for */
     struct account *account; /* likewise */
     struct page page;
-    GString *text;            /* of what is written next */
+    GString *text; /* of what is written next */
+    struct progress *progress;
+    struct observer observer; /* shows how much was read, until there is something to show */
     struct store_error error; /* why it came to an end */
 };
 
@@ -78,6 +82,8 @@ bool history_view_begin(struct history_view *view, const struct history_options 
  * Returns the exit status. */
 int history_view_end(struct history_view *view, int result, const char *about);
 
+/* So many changes were looked at: a bar says so on a terminal, until something is written. */
+void history_view_looked(struct history_view *view, uint64_t changes);
 /* Writes view->text and empties it; false when there is no use in going on. */
 bool history_view_write(struct history_view *view);
 /* The same when there is much of it. */

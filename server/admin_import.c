@@ -50,6 +50,10 @@ static const char USAGE[] =
 struct import {
     struct import_target *target;
     struct progress *progress;
+    struct observer observer; /* while history is read */
+    bool reading;             /* it is told of */
+    uint64_t total;
+    const char *unit;
 };
 
 static struct progress *shown; /* to be wiped before a line of text */
@@ -67,14 +71,41 @@ static void on_total(void *data, uint64_t total, enum import_unit unit)
 {
     struct import *import = data;
 
-    progress_total(import->progress, total, unit == IMPORT_MESSAGES ? "messages" : NULL);
+    import->total = total;
+    import->unit = unit == IMPORT_MESSAGES ? "messages" : NULL;
+    progress_total(import->progress, total, import->unit);
 }
 
 static void on_progress(void *data, uint64_t done)
 {
     struct import *import = data;
 
+    if (import->reading) {
+        import->reading = false;
+        progress_stage(import->progress, "import", import->unit);
+        progress_total(import->progress, import->total, import->unit);
+    }
     progress_update(import->progress, done);
+}
+
+/* What was there before is read from the history, which may be long. */
+static void on_history(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    struct import *import = data;
+
+    (void)stage;
+    if (!import->reading) {
+        import->reading = true;
+        progress_stage(import->progress, "import: reading the history", "changes");
+    }
+    progress_total(import->progress, total, "changes");
+    progress_update(import->progress, done);
+}
+
+static bool on_go_on(void *data)
+{
+    (void)data;
+    return !interrupted();
 }
 
 static bool on_mailbox(void *data, const struct import_mailbox *mailbox)
@@ -209,11 +240,14 @@ static bool import_into(struct store *store, struct account *account,
                         const struct import_options *options)
 {
     struct import import = {
-        .target = import_target_new(store, account, &options->target, complain),
         .progress = progress_new(stderr, options->progress, "import", "messages"),
+        .observer = {.progress = on_history, .go_on = on_go_on, .data = &import},
     };
+    struct import_target_options target = options->target;
     bool done;
 
+    target.observer = &import.observer;
+    import.target = import_target_new(store, account, &target, complain);
     shown = import.progress;
     done = run_import(&import, options);
     shown = NULL;

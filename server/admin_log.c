@@ -99,6 +99,7 @@ static int show_entry(struct log *log, const struct history_entry *entry)
 static int walk(struct log *log, struct history_walk *walk)
 {
     struct history_entry entry;
+    uint64_t looked = 0;
     size_t shown = 0;
     bool more = true;
 
@@ -110,6 +111,7 @@ static int walk(struct log *log, struct history_walk *walk)
             return result;
         if (!more || is_past_the_end(log, &entry))
             break;
+        history_view_looked(log->view, ++looked);
         seen = show_entry(log, &entry);
         if (seen < 0)
             break;

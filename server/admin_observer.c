@@ -18,9 +18,16 @@ static const struct {
     const char *text;
     const char *unit; /* NULL: octets */
 } STAGES[OBSERVER_STAGE_COUNT] = {
-    [OBSERVER_SEARCH] = {"searching", "changes"}, [OBSERVER_REWRITE] = {"rewriting", "changes"},
-    [OBSERVER_OBJECTS] = {"looking", "objects"},  [OBSERVER_CHANGES] = {"checking", "changes"},
+    [OBSERVER_SEARCH] = {"searching", "changes"},
+    [OBSERVER_REWRITE] = {"rewriting", "changes"},
+    [OBSERVER_OBJECTS] = {"looking", "objects"},
+    [OBSERVER_CHANGES] = {"checking", "changes"},
     [OBSERVER_COPY] = {"copying", NULL},
+    [OBSERVER_WRITE] = {"writing", "objects"},
+    [OBSERVER_UNPACK] = {"unpacking", NULL},
+    [OBSERVER_DELTAS] = {"resolving", "deltas"},
+    [OBSERVER_CHECKPOINTS] = {"checking", "checkpoints"},
+    [OBSERVER_MAILBOXES] = {"restoring", "mailboxes"},
 };
 
 static void on_progress(enum observer_stage stage, uint64_t done, uint64_t total, void *data)

@@ -6,6 +6,7 @@
 
 #include "server/json.h"
 #include "server/log.h"
+#include "server/progress.h"
 
 void admin_print(const char *format, ...)
 {
@@ -16,6 +17,7 @@ void admin_print(const char *format, ...)
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
     log_clean(text);
+    progress_pause_shown();
     puts(text);
     g_free(text);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/admin.h"
+#include "server/progress.h"
 
 bool page_color_parse(enum page_color *out, const char *text)
 {
@@ -103,9 +104,8 @@ void page_begin(struct page *page, bool want_pager, enum page_color color)
     bool terminal = isatty(STDOUT_FILENO) == 1;
 
     *page = (struct page){.color = want_color(color, terminal)};
+    page->wants_pager = terminal && want_pager;
     signal(SIGPIPE, SIG_IGN);
-    if (terminal && want_pager)
-        start_pager(page);
 }
 
 /* --- writing --- */
@@ -125,6 +125,12 @@ void page_style(const struct page *page, GString *out, enum page_style style, co
 
 bool page_write(struct page *page, const void *data, size_t length)
 {
+    if (!page->written && length > 0) {
+        page->written = true;
+        progress_pause_shown();
+        if (page->wants_pager)
+            start_pager(page);
+    }
     for (size_t done = 0; done < length && !page->closed && !page->failed;) {
         ssize_t wrote = write(STDOUT_FILENO, (const char *)data + done, length - done);
 

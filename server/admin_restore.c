@@ -7,8 +7,10 @@
 #include "server/admin.h"
 #include "server/admin_account.h"
 #include "server/admin_moment.h"
+#include "server/admin_observer.h"
 #include "server/admin_output.h"
 #include "server/commands.h"
+#include "server/interrupt.h"
 #include "server/json.h"
 #include "server/unpack.h"
 #include "store/collect.h"
@@ -22,7 +24,7 @@ static const char USAGE[] =
     "Makes mailboxes what they were: messages that went come back as new ones, those that came\n"
     "since go, flags are as then. Nothing is lost: what is undone stays in the history. A mailbox\n"
     "that was renamed gets its name back, a deleted one comes back with its history. A server may\n"
-    "be running.\n"
+    "be running. An interrupt ends it without harm; the same command does the rest.\n"
     "  --at TIME       how it was then; without it, how the backup has it, or, for a mailbox that\n"
     "                  was deleted, how it was in the end\n"
     "  --from BACKUP   from bundles of \"annal backup\": a full one, and all increments on it\n"
@@ -50,6 +52,7 @@ struct restore_arguments {
     bool exact;
     bool dry_run;
     bool as_json;
+    const struct observer *observer;
 };
 
 /* data: struct json, or NULL for people. */
@@ -70,6 +73,12 @@ static void tell_finding(const char *line, void *data)
 
 /* --- an account that exists --- */
 
+static bool tell_unchanged(const char *user)
+{
+    admin_complain("%s: interrupted; its mailboxes are as they were", user);
+    return false;
+}
+
 static bool restore_existing(const struct restore_arguments *arguments, struct account *account,
                              struct account *source, struct json *json)
 {
@@ -78,7 +87,8 @@ static bool restore_existing(const struct restore_arguments *arguments, struct a
     struct restore_options options = {.origin = &origin,
                                       .what = "from a backup",
                                       .keep_new = arguments->keep_new,
-                                      .dry_run = arguments->dry_run};
+                                      .dry_run = arguments->dry_run,
+                                      .observer = arguments->observer};
     char *what = g_strdup_printf("to %s", arguments->at != NULL ? arguments->at : "its end");
     struct store_error error = {0};
     int rc;
@@ -101,17 +111,27 @@ static bool restore_existing(const struct restore_arguments *arguments, struct a
     g_free(what);
     if (rc == 0)
         return true;
+    if (interrupted() && arguments->dry_run)
+        return tell_unchanged(arguments->user);
+    if (interrupted()) {
+        admin_complain("%s: interrupted; what was restored so far stays, the same command does the "
+                       "rest",
+                       arguments->user);
+        return false;
+    }
     if (rc == STORE_EXISTS)
         admin_complain("--as NAME restores it under another name");
     return admin_fail(arguments->mailbox != NULL ? arguments->mailbox : arguments->user, &error);
 }
 
 /* What backups brought of messages that were purged after they were made. */
-static bool drop_purged(const char *user, const char *path)
+static bool drop_purged(const struct restore_arguments *arguments, const char *path)
 {
+    const char *user = arguments->user;
     struct store_error error = {0};
 
-    if (restore_drop_purged(path, host_system(), COLLECT_SETTLE_SECONDS, &error) == 0)
+    if (restore_drop_purged(path, host_system(), COLLECT_SETTLE_SECONDS, arguments->observer,
+                            &error) == 0)
         return true;
     admin_complain("%s: the backup has messages that were purged since, and their octets could not "
                    "be taken off the disk again (%s): run annal gc %s",
@@ -129,9 +149,12 @@ static bool restore_from_view(const struct restore_arguments *arguments, struct 
 
     if (restore_expect_purged(account_path(account), host_system(), &error) != 0)
         return admin_fail(arguments->user, &error);
-    good = unpack_bundles(&unpacked, account_path(account), arguments->from);
-    if (good && restore_open_view(account, &unpacked.last, &view, &error) != 0)
-        good = admin_fail(arguments->user, &error);
+    good = unpack_bundles(&unpacked, account_path(account), arguments->from, arguments->observer);
+    if (interrupted())
+        good = tell_unchanged(arguments->user);
+    if (good && restore_open_view(account, &unpacked.last, arguments->observer, &view, &error) != 0)
+        good =
+            interrupted() ? tell_unchanged(arguments->user) : admin_fail(arguments->user, &error);
     if (good)
         good = restore_existing(arguments, account, restore_view_account(view), json);
     restore_close_view(view);
@@ -155,7 +178,7 @@ static bool restore_account_that_exists(const struct restore_arguments *argument
         good = restore_from_view(arguments, opened->account, json);
     good = good && admin_account_sync(opened);
     if (opened->account != NULL && arguments->from->len > 0)
-        good = drop_purged(arguments->user, account_path(opened->account)) && good;
+        good = drop_purged(arguments, account_path(opened->account)) && good;
     return good;
 }
 
@@ -173,16 +196,18 @@ static void tell_of_password(const struct config *config, const char *user, stru
 }
 
 static bool finish_new(const struct restore_arguments *arguments, struct store *store,
-                       const char *path, const struct bundle *bundle)
+                       struct restore_begun *begun, const struct bundle *bundle)
 {
     struct origin origin = admin_origin("restore");
     struct store_error error = {0};
     char *user = g_strdup(arguments->user);
-    int rc = restore_finish_account(store, user, path, bundle, arguments->exact, &origin,
-                                    tell_finding, user, &error);
+    int rc = restore_finish_account(store, user, begun, bundle, arguments->exact, &origin,
+                                    tell_finding, user, arguments->observer, &error);
 
     g_free(user);
-    return rc == 0 || admin_fail(arguments->user, &error);
+    if (rc != 0 && !interrupted())
+        admin_fail(arguments->user, &error);
+    return rc == 0;
 }
 
 static void tell_of_new(const char *user, const struct bundle *bundle, struct json *json)
@@ -193,51 +218,47 @@ static void tell_of_new(const char *user, const struct bundle *bundle, struct js
     g_free(line);
 }
 
-static bool restore_new(const struct restore_arguments *arguments, struct admin_account *opened,
-                        struct json *json)
+/* The repository, whole and in its place; false when the problem has been told. */
+static bool make_new(const struct restore_arguments *arguments, struct admin_account *opened,
+                     const char *repository, struct json *json)
 {
     struct store_error error = {0};
+    struct restore_begun begun;
     struct unpacked unpacked;
-    char *path = NULL;
-    bool good;
+    bool done = false;
 
+    if (restore_begin_account(opened->store, arguments->user, &begun, &error) != 0)
+        return admin_fail(arguments->user, &error);
+    if (!unpack_bundles(&unpacked, begun.path, arguments->from, arguments->observer))
+        restore_abandon(&begun);
+    else
+        done = finish_new(arguments, opened->store, &begun, &unpacked.last);
+    if (done) {
+        unpacked_move(&unpacked, repository);
+        tell_of_new(arguments->user, &unpacked.last, json);
+    }
+    unpacked_release(&unpacked);
+    return done;
+}
+
+static bool restore_new(const struct restore_arguments *arguments, struct admin_account *opened,
+                        const char *repository, struct json *json)
+{
     if (arguments->mailbox != NULL || arguments->at != NULL || arguments->dry_run) {
         admin_complain("%s has no account: restore all of it first, without --at", arguments->user);
         return false;
     }
-    if (restore_begin_account(opened->store, arguments->user, &path, &error) != 0)
-        return admin_fail(arguments->user, &error);
-    good = unpack_bundles(&unpacked, path, arguments->from);
-    if (good)
-        good = finish_new(arguments, opened->store, path, &unpacked.last);
-    else
-        restore_abandon_account(path);
-    if (good)
-        tell_of_new(arguments->user, &unpacked.last, json);
-    for (guint i = 0; i < unpacked.keeps->len; i++) {
-        char **keep = (char **)&g_ptr_array_index(unpacked.keeps, i);
-        char *repository = admin_repository(&opened->config, arguments->user);
-        char *name = g_path_get_basename(*keep);
-
-        /* The repository has its place now. */
-        g_free(*keep);
-        *keep = g_strdup_printf("%s/objects/pack/%s", repository, name);
-        g_free(name);
-        g_free(repository);
+    if (!make_new(arguments, opened, repository, json)) {
+        if (interrupted())
+            admin_complain("%s: interrupted; there is no account yet, nothing is left of it",
+                           arguments->user);
+        return false;
     }
-    unpacked_release(&unpacked);
-    g_free(path);
-    if (good) {
-        path = admin_repository(&opened->config, arguments->user);
-        good = drop_purged(arguments->user, path);
-        g_free(path);
-    }
-    if (good)
-        tell_of_password(&opened->config, arguments->user, json);
-    return good;
+    tell_of_password(&opened->config, arguments->user, json);
+    return drop_purged(arguments, repository);
 }
 
-static int run(const struct restore_arguments *arguments)
+static int run(struct restore_arguments *arguments)
 {
     struct json array = {.out = g_string_new(NULL)};
     struct json *json = arguments->as_json ? &array : NULL;
@@ -245,7 +266,9 @@ static int run(const struct restore_arguments *arguments)
     struct stat status;
     char *repository = NULL;
     bool good = admin_account_open(&opened, arguments->config, arguments->data, NULL);
+    struct admin_observer *observer = admin_observer_new(arguments->user);
 
+    arguments->observer = admin_observer_of(observer);
     if (json != NULL)
         json_begin_array(json, NULL);
     if (good && !store_user_name_valid(arguments->user)) {
@@ -255,9 +278,10 @@ static int run(const struct restore_arguments *arguments)
     if (good)
         repository = admin_repository(&opened.config, arguments->user);
     if (good && arguments->from->len > 0 && stat(repository, &status) != 0)
-        good = restore_new(arguments, &opened, json);
+        good = restore_new(arguments, &opened, repository, json);
     else if (good)
         good = restore_account_that_exists(arguments, &opened, json);
+    admin_observer_free(observer);
     if (json != NULL) {
         json_end_array(json);
         puts(array.out->str);

@@ -147,6 +147,7 @@ static int find_gone(struct history_view *view, const struct history_branch *bra
 {
     struct history_walk *walk = history_walk_new(view->history);
     struct history_entry entry;
+    uint64_t looked = 0;
     bool gone = false;
     bool more = true;
     int result = history_walk_add(walk, branch, true, &view->error);
@@ -155,6 +156,7 @@ static int find_gone(struct history_view *view, const struct history_branch *bra
         struct store_error ignored;
 
         result = history_next(walk, &entry, &more, &view->error);
+        history_view_looked(view, ++looked);
         if (result == 0 && more && entry.parent_count > 0)
             history_diff(view->history, &entry.parents[0], &entry.commit, ranges, note_gone, &gone,
                          &ignored);
@@ -192,12 +194,12 @@ static int find_message(struct history_view *view, const struct show_options *op
     past_state_clear(&past);
     if (result == 0)
         result = history_blame(view->history, &wanted->state, ranges, note_message, wanted,
-                               &view->error);
+                               &view->observer, &view->error);
     if (result == 0 && !wanted->found && branch != NULL) {
         result = find_gone(view, branch, ranges, wanted);
         if (result == 0)
             result = history_blame(view->history, &wanted->state, ranges, note_message, wanted,
-                                   &view->error);
+                                   &view->observer, &view->error);
     }
     if (result == 0 && !wanted->found)
         result = store_error_set(&view->error, STORE_NOT_FOUND, "no message had that UID then");

@@ -10,9 +10,11 @@
 #include "server/admin.h"
 #include "server/admin_account.h"
 #include "server/admin_moment.h"
+#include "server/admin_observer.h"
 #include "server/admin_output.h"
 #include "server/commands.h"
 #include "server/headline.h"
+#include "server/interrupt.h"
 #include "server/json.h"
 #include "store/restore.h"
 
@@ -151,11 +153,19 @@ static bool is_wanted(const struct undelete *undelete, struct mailbox *mailbox,
     return wanted;
 }
 
-static void choose(const struct undelete *undelete, struct mailbox *mailbox, GPtrArray *lost)
+/* Messages are read where their senders or subjects count. */
+static int choose(const struct undelete *undelete, struct mailbox *mailbox, GPtrArray *lost,
+                  struct store_error *error)
 {
-    for (guint i = lost->len; i > 0; i--)
+    guint all = lost->len;
+    int rc = 0;
+
+    for (guint i = all; rc == 0 && i > 0; i--) {
         if (!is_wanted(undelete, mailbox, g_ptr_array_index(lost, i - 1)))
             g_ptr_array_remove_index(lost, i - 1);
+        rc = observer_tell(undelete->filter.observer, OBSERVER_OBJECTS, all - i + 1, all, error);
+    }
+    return rc;
 }
 
 /* --- telling --- */
@@ -207,7 +217,7 @@ static void tell_mailbox(struct undelete *undelete, struct mailbox *mailbox, con
     } else {
         admin_print("%s: %u messages would come back", name, lost->len);
     }
-    for (guint i = 0; i < lost->len; i++)
+    for (guint i = 0; i < lost->len && !interrupted(); i++)
         tell_message(undelete, mailbox, g_ptr_array_index(lost, i));
     if (undelete->options->json) {
         json_end_array(json);
@@ -220,7 +230,12 @@ static void tell_mailbox(struct undelete *undelete, struct mailbox *mailbox, con
 static bool complain(const struct undelete *undelete, const char *name,
                      const struct store_error *error)
 {
-    if (error->code == STORE_NOT_FOUND)
+    if (interrupted())
+        admin_complain("%s: interrupted; %s", account_user(undelete->account),
+                       undelete->count == 0 || undelete->options->dry_run
+                           ? "nothing came back"
+                           : "what came back stays, the same command does the rest");
+    else if (error->code == STORE_NOT_FOUND)
         admin_complain("there is no mailbox %s; a deleted one comes back with: annal restore %s %s",
                        name, account_user(undelete->account), name);
     else
@@ -282,9 +297,9 @@ static bool search(struct undelete *undelete)
     for (guint i = 0; i < undelete->mailboxes->len; i++) {
         struct lost_mailbox *entry = g_ptr_array_index(undelete->mailboxes, i);
 
-        if (restore_find_lost(entry->mailbox, &undelete->filter, &entry->lost, &error) != 0)
+        if (restore_find_lost(entry->mailbox, &undelete->filter, &entry->lost, &error) != 0 ||
+            choose(undelete, entry->mailbox, entry->lost, &error) != 0)
             return complain(undelete, mailbox_name(entry->mailbox), &error);
-        choose(undelete, entry->mailbox, entry->lost);
     }
     return true;
 }
@@ -336,6 +351,15 @@ static void leave_to_the_last(struct undelete *undelete)
     g_hash_table_unref(last);
 }
 
+static bool go_on(const struct undelete *undelete, guint done)
+{
+    struct store_error error = {0};
+
+    return observer_tell(undelete->filter.observer, OBSERVER_MAILBOXES, done,
+                         undelete->mailboxes->len, &error) == 0 ||
+           complain(undelete, account_user(undelete->account), &error);
+}
+
 static bool bring_back(struct undelete *undelete)
 {
     struct origin origin = admin_origin("undelete");
@@ -347,13 +371,15 @@ static bool bring_back(struct undelete *undelete)
 
         if (entry->lost->len == 0)
             continue;
+        if (!go_on(undelete, i))
+            return false;
         if (!undelete->options->dry_run &&
             restore_lost(entry->mailbox, entry->lost, &origin, &first, &error) != 0)
             return complain(undelete, mailbox_name(entry->mailbox), &error);
-        tell_mailbox(undelete, entry->mailbox, entry->lost, first);
         undelete->count += entry->lost->len;
+        tell_mailbox(undelete, entry->mailbox, entry->lost, first);
     }
-    return true;
+    return go_on(undelete, undelete->mailboxes->len);
 }
 
 static bool undelete_wanted(struct undelete *undelete, const char *mailbox)
@@ -380,13 +406,16 @@ static bool run(struct undelete *undelete, const char *user, const char *mailbox
     GString *text = g_string_new(NULL);
     struct admin_account opened;
     bool good = admin_account_open(&opened, options->config, options->data, user);
+    struct admin_observer *observer = admin_observer_new(user);
 
+    undelete->filter.observer = admin_observer_of(observer);
     undelete->account = opened.account;
     undelete->json.out = text;
     if (options->json)
         json_begin_array(&undelete->json, NULL);
     if (good)
         good = undelete_wanted(undelete, mailbox);
+    admin_observer_free(observer);
     if (options->json) {
         json_end_array(&undelete->json);
         puts(text->str);

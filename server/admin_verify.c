@@ -35,15 +35,14 @@ static void print_hold(const char *user, const char *repository)
 
 struct finding_place {
     const char *user;
-    struct admin_observer *observer; /* NULL: none */
+    struct admin_observer *observer;
 };
 
 static void print_finding(const char *finding, void *data)
 {
     const struct finding_place *place = data;
 
-    if (place->observer != NULL)
-        admin_observer_pause(place->observer);
+    admin_observer_pause(place->observer);
     printf("%s: %s\n", place->user, finding);
 }
 
@@ -127,16 +126,20 @@ static void print_checkpoints(const char *user, const struct checkpoint_report *
 
 static bool verify_signatures(const char *user, const char *repository, const GPtrArray *keys)
 {
-    struct finding_place place = {.user = user};
+    struct finding_place place = {.user = user, .observer = admin_observer_new(user)};
     struct checkpoint_report report;
     struct store_error error = {0};
     size_t findings = 0;
+    int code = checkpoints_verify(repository, keys, print_finding, &place,
+                                  admin_observer_of(place.observer), &report, &findings, &error);
 
-    if (checkpoints_verify(repository, keys, print_finding, &place, &report, &findings, &error) !=
-        0) {
-        admin_fail(user, &error);
+    admin_observer_free(place.observer);
+    if (code != 0 && interrupted()) {
+        admin_complain("%s: interrupted; %zu findings so far in the signatures", user, findings);
         return false;
     }
+    if (code != 0)
+        return admin_fail(user, &error);
     print_checkpoints(user, &report);
     if (findings > 0)
         printf("%s: %zu findings in the signatures\n", user, findings);

@@ -23,6 +23,8 @@ struct import_known {
     struct mailbox *mailbox;
     struct snapshot *snapshot;
     struct history *history;
+    const struct observer *observer;
+    bool given_up;
     uint8_t *marks;           /* enum mark, by index in the snapshot */
     struct entry *entries;    /* ascending, one a message; NULL until needed */
     bool origins_read;        /* all marks but MARK_TAKEN are set */
@@ -31,13 +33,15 @@ struct import_known {
     bool cut;                 /* what was deleted is not all known; set with deleted */
 };
 
-struct import_known *import_known_new(struct mailbox *mailbox, struct history *history)
+struct import_known *import_known_new(struct mailbox *mailbox, struct history *history,
+                                      const struct observer *observer)
 {
     struct import_known *known = g_new0(struct import_known, 1);
 
     known->mailbox = mailbox_ref(mailbox);
     known->snapshot = snapshot_ref(mailbox_snapshot(mailbox));
     known->history = history;
+    known->observer = observer;
     known->marks = g_malloc0(snapshot_count(known->snapshot) + 1);
     return known;
 }
@@ -55,6 +59,11 @@ void import_known_free(struct import_known *known)
     g_free(known->marks);
     g_free(known->entries);
     g_free(known);
+}
+
+bool import_known_given_up(const struct import_known *known)
+{
+    return known != NULL && known->given_up;
 }
 
 const struct snapshot *import_known_snapshot(const struct import_known *known)
@@ -159,9 +168,11 @@ static bool is_cut(struct import_known *known)
     struct history_entry entry = {.parent_count = 1};
     struct object_id commit = *snapshot_commit(known->snapshot);
     struct store_error error;
+    uint64_t count = 0;
 
     while (known->history != NULL && entry.parent_count > 0) {
-        if (history_entry_read(known->history, &commit, &entry, &error) != 0)
+        if (history_entry_read(known->history, &commit, &entry, &error) != 0 ||
+            observer_tell(known->observer, OBSERVER_CHANGES, ++count, 0, &error) != 0)
             return true;
         if (entry.parent_count > 0)
             commit = entry.parents[0];
@@ -169,9 +180,18 @@ static bool is_cut(struct import_known *known)
     return known->history == NULL || entry.cut;
 }
 
+/* What was not read to its end because of the observer is told from what can't be read. */
+static void note_given_up(struct import_known *known)
+{
+    const struct observer *observer = known->observer;
+
+    if (observer != NULL && observer->go_on != NULL && !observer->go_on(observer->data))
+        known->given_up = true;
+}
+
 static void read_deleted(struct import_known *known)
 {
-    static const struct lost_filter all = {.since = INT64_MIN, .moved = true};
+    const struct lost_filter all = {.since = INT64_MIN, .moved = true, .observer = known->observer};
     struct store_error error = {0};
     GPtrArray *lost = NULL;
 
@@ -180,6 +200,8 @@ static void read_deleted(struct import_known *known)
     known->deleted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     known->deleted_uids = g_hash_table_new(NULL, NULL);
     known->cut = is_cut(known) || restore_find_lost(known->mailbox, &all, &lost, &error) != 0;
+    if (known->cut)
+        note_given_up(known);
     for (unsigned i = 0; lost != NULL && i < lost->len; i++) {
         const struct lost_message *one = g_ptr_array_index(lost, i);
         char *key;
@@ -265,9 +287,11 @@ static void read_origins(struct import_known *known)
     if (known->origins_read)
         return;
     known->origins_read = true;
-    if (known->history != NULL && history_blame(known->history, snapshot_commit(known->snapshot),
-                                                NULL, mark_one, &origins, &error) == 0)
+    if (known->history != NULL &&
+        history_blame(known->history, snapshot_commit(known->snapshot), NULL, mark_one, &origins,
+                      known->observer, &error) == 0)
         return;
+    note_given_up(known);
     for (size_t i = 0; i < snapshot_count(known->snapshot); i++)
         known->marks[i] = (uint8_t)((known->marks[i] & MARK_TAKEN) | MARK_UNKNOWN);
 }

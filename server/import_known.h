@@ -10,6 +10,7 @@
 
 #include "store/history.h"
 #include "store/mailbox.h"
+#include "store/observer.h"
 
 /* What commits of imports have as their command; the second one where the messages that it brings
  * have the UIDs of the source. */
@@ -19,9 +20,15 @@
 struct import_known;
 
 /* Keeps a reference to the mailbox and its snapshot, and about 32 octets a message. history: of the
- * account; borrowed, read when first needed; NULL: it can't be read. */
-struct import_known *import_known_new(struct mailbox *mailbox, struct history *history);
+ * account; borrowed, read when first needed; NULL: it can't be read. observer (may be NULL) is told
+ * of changes while that is read, OBSERVER_CHANGES, OBSERVER_SEARCH. */
+struct import_known *import_known_new(struct mailbox *mailbox, struct history *history,
+                                      const struct observer *observer);
 void import_known_free(struct import_known *known); /* accepts NULL */
+
+/* Whether the observer has given up: not all is known, nothing is to be added. known may be NULL.
+ */
+bool import_known_given_up(const struct import_known *known);
 
 const struct snapshot *import_known_snapshot(const struct import_known *known);
 

@@ -95,7 +95,8 @@ static bool look_at(struct import_target *target, struct import_place *place)
     snapshot = mailbox_snapshot(place->mailbox);
     place->keywords = import_keywords_new(snapshot);
     if (snapshot_uid_next(snapshot) > 1)
-        place->known = import_known_new(place->mailbox, history_of(target));
+        place->known =
+            import_known_new(place->mailbox, history_of(target), target->options->observer);
     target->known += snapshot_count(snapshot);
     return true;
 }
@@ -310,9 +311,9 @@ bool import_target_message(struct import_target *target, const struct import_mes
         return false;
     if (spool == NULL)
         return true;
-    if (is_there(target, place, message, spool)) {
+    if (is_there(target, place, message, spool) || import_known_given_up(place->known)) {
         spool_free(spool);
-        return true;
+        return !import_known_given_up(place->known);
     }
     return wait_for_batch(target, place, message, spool);
 }

@@ -19,6 +19,7 @@
 
 #include "server/import.h"
 #include "server/import_place.h"
+#include "store/observer.h"
 #include "store/store.h"
 
 enum import_uids {
@@ -33,6 +34,9 @@ struct import_target_options {
     bool keep_bytes;  /* else bare LF line ends become CRLF */
     bool duplicates;  /* add also what is there already or was deleted */
     bool delete_gone; /* remove what is gone in the source; else it is counted */
+    /* Is told of changes of the history that is read; may be NULL. Where he gives up the import
+     * ends before the message that it was read for. */
+    const struct observer *observer;
 };
 
 struct import_counts {

@@ -1,5 +1,6 @@
-/* SIGINT and SIGTERM for a long task that ends well: at the first one it stops where it does no
- * harm, at the second one the process ends at once. */
+/* SIGINT, SIGTERM and SIGHUP (the terminal is gone; unless that is ignored) for a long task that
+ * ends well: at the first one it stops where it does no harm, at the second one of its kind the
+ * process ends at once. */
 #ifndef ANNAL_SERVER_INTERRUPT_H
 #define ANNAL_SERVER_INTERRUPT_H
 

@@ -22,6 +22,8 @@ struct progress {
     bool on_screen;
 };
 
+static struct progress *shown; /* that is on_screen */
+
 static int64_t milliseconds(void)
 {
     struct timespec now;
@@ -64,6 +66,13 @@ void progress_pause(struct progress *progress)
     fputs("\r\033[K", progress->stream);
     fflush(progress->stream);
     progress->on_screen = false;
+    shown = NULL;
+}
+
+void progress_pause_shown(void)
+{
+    if (shown != NULL)
+        progress_pause(shown);
 }
 
 void progress_free(struct progress *progress)
@@ -215,6 +224,7 @@ static void draw(struct progress *progress)
         fprintf(progress->stream, "\r%s\033[K", line->str);
     fflush(progress->stream);
     progress->on_screen = progress->mode == PROGRESS_AUTO;
+    shown = progress->on_screen ? progress : shown;
     g_string_free(line, TRUE);
 }
 

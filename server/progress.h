@@ -42,6 +42,9 @@ void progress_update(struct progress *progress, uint64_t done);
 /* Before other lines are written to the terminal: wipes the line, which is drawn again later. */
 void progress_pause(struct progress *progress);
 
+/* The same of the one that is on a terminal now, if there is one: a terminal has one at a time. */
+void progress_pause_shown(void);
+
 struct progress_state {
     const char *what;
     const char *unit; /* NULL: octets */

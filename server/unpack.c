@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/admin.h"
 #include "server/git_program.h"
+#include "store/collect.h"
 #include "store/object_id.h"
 #include "store/restore.h"
 
@@ -53,8 +56,128 @@ static bool open_pieces(GPtrArray *pieces, const GPtrArray *files)
     return true;
 }
 
-/* "keep\tID\n" is among what it says: the pack's name. */
-static void note_keep(GPtrArray *keeps, const char *path, int fd)
+struct unpacking {
+    struct unpacked *out;
+    const char *path;
+    GPtrArray *pieces; /* struct piece * */
+    const struct piece *last;
+    guint done; /* pieces */
+
+    const struct observer *observer;
+    struct observer own; /* tells octets where git tells objects */
+    const struct piece *current;
+    uint64_t octets_before; /* of pieces that are done */
+    uint64_t octets;        /* of all */
+};
+
+/* --- how far it is --- */
+
+/* git reads the file from our descriptor, so that is where it is. */
+static void on_progress(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    const struct unpacking *unpacking = data;
+    const struct observer *observer = unpacking->observer;
+
+    if (stage == OBSERVER_UNPACK) {
+        off_t at = lseek(unpacking->current->fd, 0, SEEK_CUR);
+
+        done = unpacking->octets_before + (at > 0 ? (uint64_t)at : 0);
+        total = unpacking->octets;
+    }
+    if (observer->progress != NULL)
+        observer->progress(stage, done, total, observer->data);
+}
+
+static bool on_go_on(void *data)
+{
+    const struct unpacking *unpacking = data;
+    const struct observer *observer = unpacking->observer;
+
+    return observer->go_on == NULL || observer->go_on(observer->data);
+}
+
+static uint64_t octets_of(const struct piece *piece)
+{
+    struct stat status;
+
+    return fstat(piece->fd, &status) == 0 && status.st_size > 0 ? (uint64_t)status.st_size : 0;
+}
+
+/* --- packs --- */
+
+static char *file_of(const char *directory, const char *name, const char *suffix)
+{
+    return g_strdup_printf("%s/pack/pack-%s%s", directory, name, suffix);
+}
+
+/* Where an earlier restore was killed, its own stands there still. */
+static bool is_free_or_ours(const char *path)
+{
+    char text[sizeof(COLLECT_RESTORE_KEEP) + 1] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t length = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 || (length == (ssize_t)strlen(COLLECT_RESTORE_KEEP) &&
+                      memcmp(text, COLLECT_RESTORE_KEEP, (size_t)length) == 0);
+}
+
+/* The protection, locked as long as we are at work. */
+static bool move_keep(struct unpacked *out, const char *from, const char *to)
+{
+    int fd;
+
+    if (!is_free_or_ours(to))
+        return true;
+    fd = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || flock(fd, LOCK_SH) != 0 || rename(from, to) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    g_array_append_val(out->locks, fd);
+    g_ptr_array_add(out->keeps, g_strdup(to));
+    return true;
+}
+
+/* As git does it: what finds the pack comes last. */
+static bool move_pack(struct unpacked *out, const char *path, const char *from, const char *name)
+{
+    static const char *const suffixes[] = {".keep", ".pack", ".rev", ".idx"};
+    char *objects = g_strconcat(path, "/objects", NULL);
+    char *directory = g_strconcat(objects, "/pack", NULL);
+    int problem;
+    bool known = false; /* the very same pack is there already */
+    bool good = true;
+
+    for (size_t i = 0; good && i < G_N_ELEMENTS(suffixes); i++) {
+        char *here = file_of(from, name, suffixes[i]);
+        char *there = file_of(objects, name, suffixes[i]);
+        char *index = file_of(objects, name, ".idx");
+
+        if (i == 0)
+            good = move_keep(out, here, there);
+        known = known || (i == 1 && access(index, F_OK) == 0);
+        if (i > 0 && !known)
+            good = good && (rename(here, there) == 0 || (i == 2 && errno == ENOENT));
+        g_free(index);
+        g_free(here);
+        g_free(there);
+    }
+    if (!good)
+        admin_complain("%s: %s", directory, strerror(errno));
+    else if ((problem = host_system()->fsync_directory(NULL, directory)) < 0) {
+        admin_complain("%s: %s", directory, strerror(-problem));
+        good = false;
+    }
+    g_free(directory);
+    g_free(objects);
+    return good;
+}
+
+/* "keep\tID\n" is what it says: the pack's name. A new string, or NULL. */
+static char *name_in(int fd)
 {
     char text[OUTPUT_MAX + 1];
     ssize_t length = pread(fd, text, OUTPUT_MAX, 0);
@@ -62,69 +185,104 @@ static void note_keep(GPtrArray *keeps, const char *path, int fd)
 
     text[length > 0 ? length : 0] = '\0';
     at = strstr(text, "keep\t");
-    if (at != NULL && strspn(at + 5, "0123456789abcdef") == OBJECT_ID_HEX)
-        g_ptr_array_add(
-            keeps, g_strdup_printf("%s/objects/pack/pack-%.*s.keep", path, OBJECT_ID_HEX, at + 5));
+    return at != NULL && strspn(at + 5, "0123456789abcdef") == OBJECT_ID_HEX
+               ? g_strndup(at + 5, OBJECT_ID_HEX)
+               : NULL;
 }
 
-static bool unpack(struct unpacked *out, const char *path, const struct piece *piece)
+static bool is_given_up(const struct unpacking *unpacking)
+{
+    return unpacking->observer != NULL && !on_go_on((void *)(uintptr_t)unpacking);
+}
+
+/* Into a directory that is nobody's yet: git leaves what it has begun where it is ended. */
+static bool unpack_into(struct unpacking *unpacking, const struct piece *piece,
+                        const char *directory, int output)
 {
     const char *arguments[] = {"index-pack",
                                "--stdin",
                                "--fix-thin",
                                "--fsck-objects",
-                               "--keep=annal restore",
-                               isatty(STDERR_FILENO) ? "-v" : NULL,
+                               "--keep=" COLLECT_RESTORE_MESSAGE,
+                               unpacking->observer != NULL ? "-v" : NULL,
                                NULL};
-    int output = memfd_create("annal-unpack", MFD_CLOEXEC);
-    bool good = output >= 0 && git_program_run(path, arguments, piece->fd, output) == 0;
+    struct git_program program = {.path = unpacking->path,
+                                  .arguments = arguments,
+                                  .objects = directory,
+                                  .input = piece->fd,
+                                  .output = output,
+                                  .observer = unpacking->observer != NULL ? &unpacking->own : NULL};
+    char *name = git_program_run(&program) == 0 ? name_in(output) : NULL;
+    bool good = name != NULL;
 
-    if (good)
-        note_keep(out->keeps, path, output);
-    else
+    if (!good && !is_given_up(unpacking))
         admin_complain("%s: git could not unpack it", piece->path);
+    good = good && move_pack(unpacking->out, unpacking->path, directory, name);
+    g_free(name);
+    return good;
+}
+
+static bool unpack(struct unpacking *unpacking, const struct piece *piece)
+{
+    struct store_error error = {0};
+    struct restore_begun place;
+    int output = memfd_create("annal-unpack", MFD_CLOEXEC);
+    bool good = output >= 0;
+
+    unpacking->current = piece;
+    if (!good)
+        admin_complain("%s: %s", piece->path, strerror(errno));
+    else if (restore_begin_unpacking(unpacking->path, &place, &error) != 0)
+        good = admin_fail(piece->path, &error);
+    else {
+        good = unpack_into(unpacking, piece, place.path, output);
+        restore_abandon(&place);
+    }
     if (output >= 0)
         close(output);
     return good;
 }
 
-/* Whatever has all that it needs. False when that fails; *done: how many. */
-static bool unpack_round(struct unpacked *out, const char *path, const GPtrArray *pieces,
-                         guint *done, const struct piece **last)
+/* --- one after the other --- */
+
+/* Whatever has all that it needs. */
+static bool unpack_round(struct unpacking *unpacking)
 {
-    for (guint i = 0; i < pieces->len; i++) {
-        struct piece *piece = g_ptr_array_index(pieces, i);
+    for (guint i = 0; i < unpacking->pieces->len; i++) {
+        struct piece *piece = g_ptr_array_index(unpacking->pieces, i);
         struct store_error error = {0};
         bool ready;
 
         if (piece->done)
             continue;
-        if (restore_has_prerequisites(path, &piece->bundle, &ready, &error) != 0) {
+        if (restore_has_prerequisites(unpacking->path, &piece->bundle, &ready, &error) != 0) {
             admin_complain("%s: %s", piece->path, error.detail);
             return false;
         }
         if (!ready)
             continue;
-        if (!unpack(out, path, piece))
+        if (!unpack(unpacking, piece))
             return false;
         piece->done = true;
-        *last = piece;
-        ++*done;
+        unpacking->octets_before += octets_of(piece);
+        unpacking->last = piece;
+        unpacking->done++;
     }
     return true;
 }
 
-static bool unpack_all(struct unpacked *out, const char *path, const GPtrArray *pieces,
-                       const struct piece **last)
+static bool unpack_all(struct unpacking *unpacking)
 {
+    const GPtrArray *pieces = unpacking->pieces;
     guint before;
-    guint done = 0;
 
+    for (guint i = 0; i < pieces->len; i++)
+        unpacking->octets += octets_of(g_ptr_array_index(pieces, i));
     do {
-        before = done;
-        if (!unpack_round(out, path, pieces, &done, last))
+        before = unpacking->done;
+        if (!unpack_round(unpacking))
             return false;
-    } while (done > before && done < pieces->len);
+    } while (unpacking->done > before && unpacking->done < pieces->len);
     for (guint i = 0; i < pieces->len; i++) {
         const struct piece *piece = g_ptr_array_index(pieces, i);
 
@@ -133,35 +291,57 @@ static bool unpack_all(struct unpacked *out, const char *path, const GPtrArray *
                            "one",
                            piece->path);
     }
-    return done == pieces->len;
+    return unpacking->done == pieces->len;
 }
 
-bool unpack_bundles(struct unpacked *out, const char *path, const GPtrArray *files)
+bool unpack_bundles(struct unpacked *out, const char *path, const GPtrArray *files,
+                    const struct observer *observer)
 {
-    GPtrArray *pieces = g_ptr_array_new_with_free_func(piece_free);
-    const struct piece *last = NULL;
+    struct unpacking unpacking = {
+        .out = out,
+        .path = path,
+        .pieces = g_ptr_array_new_with_free_func(piece_free),
+        .observer = observer,
+        .own = {.progress = on_progress, .go_on = on_go_on, .data = &unpacking},
+    };
     bool good;
 
     bundle_init(&out->last);
     out->keeps = g_ptr_array_new_with_free_func(g_free);
-    good = open_pieces(pieces, files) && unpack_all(out, path, pieces, &last);
-    for (guint i = 0; good && i < pieces->len; i++) {
-        struct piece *piece = g_ptr_array_index(pieces, i);
+    out->locks = g_array_new(FALSE, FALSE, sizeof(int));
+    good = open_pieces(unpacking.pieces, files) && unpack_all(&unpacking);
+    for (guint i = 0; good && i < unpacking.pieces->len; i++) {
+        struct piece *piece = g_ptr_array_index(unpacking.pieces, i);
         struct bundle bundle = out->last;
 
-        if (piece == last) {
+        if (piece == unpacking.last) {
             out->last = piece->bundle;
             piece->bundle = bundle;
         }
     }
-    g_ptr_array_unref(pieces);
+    g_ptr_array_unref(unpacking.pieces);
     return good;
+}
+
+void unpacked_move(struct unpacked *unpacked, const char *path)
+{
+    for (guint i = 0; i < unpacked->keeps->len; i++) {
+        char **keep = (char **)&g_ptr_array_index(unpacked->keeps, i);
+        char *name = g_path_get_basename(*keep);
+
+        g_free(*keep);
+        *keep = g_strdup_printf("%s/objects/pack/%s", path, name);
+        g_free(name);
+    }
 }
 
 void unpacked_release(struct unpacked *unpacked)
 {
     for (guint i = 0; i < unpacked->keeps->len; i++)
         unlink(g_ptr_array_index(unpacked->keeps, i));
+    for (guint i = 0; i < unpacked->locks->len; i++)
+        close(g_array_index(unpacked->locks, int, i));
     g_ptr_array_unref(unpacked->keeps);
+    g_array_unref(unpacked->locks);
     bundle_release(&unpacked->last);
 }

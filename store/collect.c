@@ -20,6 +20,7 @@
 #include "store/internal/refs.h"
 #include "store/internal/refs_pack.h"
 #include "store/internal/repository.h"
+#include "store/internal/restore_private.h"
 #include "store/internal/shallow.h"
 #include "store/internal/upkeep.h"
 #include "store/retention.h"
@@ -712,6 +713,7 @@ static int collect_all(struct collect *collect, struct store_error *error)
         }
     }
     remove_git_leftovers(collect);
+    restore_remove_leftovers(collect->path);
     collect->packs = upkeep_packs(collect->upkeep);
     choose_sources(collect);
     int result = find_wanted(collect, error);

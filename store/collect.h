@@ -18,6 +18,11 @@ enum {
     COLLECT_SETTLE_SECONDS = 2,
 };
 
+/* What the .keep of a pack holds that a restore brings, which is locked (flock(2), shared) as long
+ * as it is at work: one that nobody has locked is a crash's, and does not protect for ever. */
+#define COLLECT_RESTORE_MESSAGE "annal restore"
+#define COLLECT_RESTORE_KEEP    COLLECT_RESTORE_MESSAGE "\n"
+
 struct collect_settings {
     bool now;      /* the shorter grace, and replaced packs go at once: a running clone may fail */
     bool compress; /* deflate what is stored */

@@ -16,6 +16,7 @@
 #include "store/mailbox.h"
 #include "store/message_stream.h"
 #include "store/object_id.h"
+#include "store/observer.h"
 
 struct history;
 
@@ -129,9 +130,11 @@ struct history_blame {
 typedef int (*history_blame_visit)(const struct history_blame *blame, void *data);
 
 /* Every message of a commit's state within ranges, UIDs ascending. Follows first parents, as MODSEQ
- * and UIDNEXT rise along them: what was merged came with the merge. Reads each commit once. */
+ * and UIDNEXT rise along them: what was merged came with the merge. Reads each commit once, and
+ * tells observer (may be NULL) of each, OBSERVER_CHANGES: STORE_CONFLICT when he gives up. */
 int history_blame(struct history *history, const struct object_id *commit, const GArray *ranges,
-                  history_blame_visit visit, void *data, struct store_error *error);
+                  history_blame_visit visit, void *data, const struct observer *observer,
+                  struct store_error *error);
 
 /* A message's octets, also of one that is gone. */
 int history_open_message(struct history *history, const struct object_id *blob,

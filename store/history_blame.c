@@ -17,6 +17,7 @@ struct blame {
     bool cut;      /* there was something before the last of them */
     history_blame_visit visit;
     void *data;
+    const struct observer *observer;
     int rc;
     struct store_error *error;
 };
@@ -45,6 +46,8 @@ static int read_chain(struct blame *blame, const struct object_id *tip)
             next.tree = commit.tree;
             g_array_append_val(blame->chain, next);
             more = parents->len > 0;
+            rc = observer_tell(blame->observer, OBSERVER_CHANGES, blame->chain->len, 0,
+                               blame->error);
         }
         if (rc == 0 && more) {
             next.commit = g_array_index(parents, struct object_id, 0);
@@ -118,9 +121,11 @@ static int blame_one(const struct history_change *change, void *data)
 }
 
 int history_blame(struct history *history, const struct object_id *commit, const GArray *ranges,
-                  history_blame_visit visit, void *data, struct store_error *error)
+                  history_blame_visit visit, void *data, const struct observer *observer,
+                  struct store_error *error)
 {
-    struct blame blame = {.history = history, .visit = visit, .data = data, .error = error};
+    struct blame blame = {
+        .history = history, .visit = visit, .data = data, .observer = observer, .error = error};
     int rc;
 
     blame.chain = g_array_new(FALSE, TRUE, sizeof(struct link));

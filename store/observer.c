@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "store/internal/pack_index.h"
 
@@ -20,28 +21,54 @@ int observer_tell(const struct observer *observer, enum observer_stage stage, ui
                : store_error_set(error, STORE_CONFLICT, "given up");
 }
 
-uint64_t observer_objects(const char *path)
+struct amounts {
+    uint64_t objects;
+    uint64_t octets;
+};
+
+static void count_pack(struct amounts *amounts, const char *directory, const char *name)
+{
+    g_autofree char *pack = g_strdup_printf("%s/%s.pack", directory, name);
+    struct pack_index index;
+    struct stat status;
+
+    if (pack_index_open(&index, directory, name)) {
+        amounts->objects += index.count;
+        pack_index_close(&index);
+    }
+    if (stat(pack, &status) == 0 && status.st_size > 0) {
+        amounts->octets += (uint64_t)status.st_size;
+    }
+}
+
+/* Of the packs that have an index. */
+static struct amounts count_packs(const char *path)
 {
     g_autofree char *directory = g_strconcat(path, "/objects/pack", NULL);
     DIR *entries = opendir(directory);
     const struct dirent *entry;
-    uint64_t count = 0;
+    struct amounts amounts = {0};
 
     while (entries != NULL && (entry = readdir(entries)) != NULL) {
-        g_autofree char *name = NULL;
-        struct pack_index index;
+        if (g_str_has_suffix(entry->d_name, ".idx")) {
+            g_autofree char *name =
+                g_strndup(entry->d_name, strlen(entry->d_name) - strlen(".idx"));
 
-        if (!g_str_has_suffix(entry->d_name, ".idx")) {
-            continue;
-        }
-        name = g_strndup(entry->d_name, strlen(entry->d_name) - strlen(".idx"));
-        if (pack_index_open(&index, directory, name)) {
-            count += index.count;
-            pack_index_close(&index);
+            count_pack(&amounts, directory, name);
         }
     }
     if (entries != NULL) {
         closedir(entries);
     }
-    return count;
+    return amounts;
+}
+
+uint64_t observer_objects(const char *path)
+{
+    return count_packs(path).objects;
+}
+
+uint64_t observer_octets(const char *path)
+{
+    return count_packs(path).octets;
 }

@@ -9,11 +9,16 @@
 
 /* What is counted meanwhile. */
 enum observer_stage {
-    OBSERVER_SEARCH,  /* changes of the history, for a message */
-    OBSERVER_REWRITE, /* changes of the history, written anew */
-    OBSERVER_OBJECTS, /* objects that are looked at */
-    OBSERVER_CHANGES, /* changes of the history that are looked at */
-    OBSERVER_COPY,    /* octets */
+    OBSERVER_SEARCH,      /* changes of the history, for a message */
+    OBSERVER_REWRITE,     /* changes of the history, written anew */
+    OBSERVER_OBJECTS,     /* objects that are looked at */
+    OBSERVER_CHANGES,     /* changes of the history that are looked at */
+    OBSERVER_COPY,        /* octets */
+    OBSERVER_WRITE,       /* objects that are written */
+    OBSERVER_UNPACK,      /* octets of what is unpacked; objects, where git tells it */
+    OBSERVER_DELTAS,      /* deltas that are resolved */
+    OBSERVER_CHECKPOINTS, /* signed ones that are looked at */
+    OBSERVER_MAILBOXES,   /* mailboxes that are made what they shall be */
     OBSERVER_STAGE_COUNT
 };
 
@@ -32,5 +37,7 @@ int observer_tell(const struct observer *observer, enum observer_stage stage, ui
 
 /* About how many objects the repository at path has: those of its packs. */
 uint64_t observer_objects(const char *path);
+/* About how many octets they take. */
+uint64_t observer_octets(const char *path);
 
 #endif

@@ -17,6 +17,7 @@
 #include "store/bundle.h"
 #include "store/error.h"
 #include "store/mailbox.h"
+#include "store/observer.h"
 #include "store/past.h"
 #include "store/store.h"
 
@@ -25,6 +26,9 @@ struct restore_options {
     const char *what; /* for subjects, e.g. "to 2026-11-17T10:00:00Z" */
     bool keep_new;    /* what came since stays */
     bool dry_run;     /* only count */
+    /* Is told of each mailbox that is restored, OBSERVER_MAILBOXES; may be NULL. Where he gives up
+     * (STORE_CONFLICT) what is done stays, and the same again does the rest. */
+    const struct observer *observer;
 };
 
 struct restore_counts {
@@ -55,6 +59,9 @@ struct lost_message {
 struct lost_filter {
     int64_t since; /* expunged then or later; INT64_MIN: as far as the history goes */
     bool moved;    /* also what was moved to another mailbox */
+    /* Is told of each change that was counted, OBSERVER_CHANGES, and then of each that was looked
+     * at, OBSERVER_SEARCH; may be NULL. STORE_CONFLICT where he gives up. */
+    const struct observer *observer;
 };
 
 /* What was expunged from the mailbox and did not come back (no message with the same octets came in
@@ -130,26 +137,41 @@ enum {
 int restore_has_prerequisites(const char *path, const struct bundle *bundle, bool *has,
                               struct store_error *error);
 
-/* An empty repository for the user's account, which must not exist; its path is a new string.
- * STORE_EXISTS, STORE_BAD_NAME. The caller fills its object database, then: */
-int restore_begin_account(struct store *store, const char *user, char **path,
+/* A directory that is being filled. */
+struct restore_begun {
+    char *path;
+    int lock; /* tells others that somebody is at work on it */
+};
+
+/* Where objects are unpacked before they come into the object database of the repository at path,
+ * below it. Those that restores left there which were killed are removed. */
+int restore_begin_unpacking(const char *path, struct restore_begun *out, struct store_error *error);
+
+/* An empty repository for the user's account, which must not exist. STORE_EXISTS, STORE_BAD_NAME.
+ * The caller fills its object database, then: */
+int restore_begin_account(struct store *store, const char *user, struct restore_begun *out,
                           struct store_error *error);
 /* gives it the bundle's references, checks all of it and puts it in place; or removes it (also on
- * failure). exact: it becomes what the bundle says, to the last octet. Otherwise a commit on each
- * mailbox leaves room: the UIDs and MODSEQs that were given after the backup was made are not given
- * again, which clients that saw them would take for what they know. finding (may be NULL) is told
- * what is wrong with a bundle's content. */
-int restore_finish_account(struct store *store, const char *user, const char *path,
+ * failure). begun is released in any case. exact: it becomes what the bundle says, to the last
+ * octet. Otherwise a commit on each mailbox leaves room: the UIDs and MODSEQs that were given after
+ * the backup was made are not given again, which clients that saw them would take for what they
+ * know. finding (may be NULL) is told what is wrong with a bundle's content; observer (may be NULL)
+ * of changes, mailboxes and objects: STORE_CONFLICT when he gives up. */
+int restore_finish_account(struct store *store, const char *user, struct restore_begun *begun,
                            const struct bundle *bundle, bool exact, const struct origin *origin,
-                           restore_report finding, void *data, struct store_error *error);
-void restore_abandon_account(const char *path);
+                           restore_report finding, void *data, const struct observer *observer,
+                           struct store_error *error);
+/* Removes the directory and releases begun: whoever began is done with it, or gives it up. */
+void restore_abandon(struct restore_begun *begun);
 
 /* An account to be read only: the bundle's references on the objects of an account that exists, to
  * which the bundle's objects were added. What was purged from the account since is in none of its
- * states. */
+ * states: where the bundle has it, observer (may be NULL) is told of changes, and STORE_CONFLICT
+ * is the answer when he gives up. */
 struct restore_view;
 int restore_open_view(struct account *account, const struct bundle *bundle,
-                      struct restore_view **out, struct store_error *error);
+                      const struct observer *observer, struct restore_view **out,
+                      struct store_error *error);
 struct account *restore_view_account(struct restore_view *view); /* borrowed */
 void restore_close_view(struct restore_view *view);              /* before account; accepts NULL */
 
@@ -159,9 +181,9 @@ void restore_close_view(struct restore_view *view);              /* before accou
  * in no pack what its purges have taken out. STORE_CONFLICT: a gc is running. */
 int restore_expect_purged(const char *path, const struct host *host, struct store_error *error);
 /* Afterwards, when no .keep protects the bundle's packs any more: if they brought any of it, drops
- * it from the disk (collect_repository()). STORE_CONFLICT: a gc is running, and another collection
- * will do it. */
+ * it from the disk (collect_repository(), of which observer is told, who may be NULL).
+ * STORE_CONFLICT: a gc is running, or the observer gives up, and another collection will do it. */
 int restore_drop_purged(const char *path, const struct host *host, unsigned settle_seconds,
-                        struct store_error *error);
+                        const struct observer *observer, struct store_error *error);
 
 #endif

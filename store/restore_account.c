@@ -93,12 +93,12 @@ static int restore_into(const struct work *work, const char *name, const struct 
 }
 
 static int extend_boundary(struct account *account, const struct object_id *tip,
-                           struct store_error *error)
+                           const struct observer *observer, struct store_error *error)
 {
     g_autoptr(GArray) tips = g_array_new(FALSE, FALSE, sizeof(struct object_id));
 
     g_array_append_val(tips, *tip);
-    return restore_extend_boundary(account->path, account->objects, tips, error);
+    return restore_extend_boundary(account->path, account->objects, tips, observer, error);
 }
 
 /* What is not in the account any more, or never was: then it is in the source. */
@@ -112,7 +112,7 @@ static int restore_chain(const struct work *work, const char *name, const struct
     if (place->grave == NULL) {
         rc = pending_tip(work->source, past->state.ref, &tip, error);
         if (rc == 0 && !work->options->dry_run) {
-            rc = extend_boundary(work->account, &tip, error);
+            rc = extend_boundary(work->account, &tip, work->options->observer, error);
         }
     }
     if (rc == 0) {
@@ -541,7 +541,8 @@ static int restore_states(const struct work *work, const GPtrArray *states, cons
     for (guint i = 0; rc == 0 && i < states->len; i++) {
         const struct past_state *state = g_ptr_array_index(states, i);
 
-        if (prefix == NULL || is_at_or_below(state->name, prefix)) {
+        rc = observer_tell(work->options->observer, OBSERVER_MAILBOXES, i, states->len, error);
+        if (rc == 0 && (prefix == NULL || is_at_or_below(state->name, prefix))) {
             rc = restore_named(work, state->name, NULL, error);
             ++*found;
         }

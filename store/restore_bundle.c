@@ -1,6 +1,8 @@
 /* Accounts from bundles: whole ones in place of none, and views of them beside one that exists. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +19,8 @@
 #include "store/internal/text.h"
 #include "store/receive.h"
 #include "store/verify.h"
+
+enum { UNPACKING_AGE = 10 }; /* seconds within which whoever makes a directory has it locked */
 
 static const char EMPTY_DIRECTORIES[][16] = {"objects/info", "objects/pack", "objects"};
 
@@ -67,10 +71,11 @@ static int make_references(struct refs *refs, struct objects *objects, const str
 
 struct boundary {
     struct objects *objects;
-    struct id_set known; /* commits whose parents count as not there */
-    GHashTable *seen;    /* struct object_id */
-    GArray *stack;       /* the same */
-    GArray *ends;        /* the same: commits whose parents are not there */
+    struct id_set known;             /* commits whose parents count as not there */
+    GHashTable *seen;                /* struct object_id */
+    GArray *stack;                   /* the same */
+    GArray *ends;                    /* the same: commits whose parents are not there */
+    const struct observer *observer; /* may be NULL */
 };
 
 static void visit_parents(struct boundary *boundary, const struct object_id *id,
@@ -94,9 +99,11 @@ static void visit_parents(struct boundary *boundary, const struct object_id *id,
     }
 }
 
-static void visit_commits(struct boundary *boundary)
+static int visit_commits(struct boundary *boundary, struct store_error *error)
 {
-    while (boundary->stack->len > 0) {
+    int rc = 0;
+
+    while (rc == 0 && boundary->stack->len > 0) {
         struct object_id id =
             g_array_index(boundary->stack, struct object_id, boundary->stack->len - 1);
         struct store_error ignored;
@@ -111,7 +118,10 @@ static void visit_commits(struct boundary *boundary)
             visit_parents(boundary, &id, &data);
             object_data_release(&data);
         }
+        rc = observer_tell(boundary->observer, OBSERVER_CHANGES, g_hash_table_size(boundary->seen),
+                           0, error);
     }
+    return rc;
 }
 
 /* Those that were known, and those that were found. */
@@ -147,10 +157,11 @@ static int write_boundary(const char *path, const struct boundary *boundary,
 }
 
 int restore_extend_boundary(const char *path, struct objects *objects, const GArray *tips,
-                            struct store_error *error)
+                            const struct observer *observer, struct store_error *error)
 {
     struct boundary boundary = {
         .objects = objects,
+        .observer = observer,
         .seen = g_hash_table_new_full(object_id_hash, object_id_equal_keys, g_free, NULL),
         .stack = g_array_new(FALSE, FALSE, sizeof(struct object_id)),
         .ends = g_array_new(FALSE, FALSE, sizeof(struct object_id)),
@@ -161,7 +172,9 @@ int restore_extend_boundary(const char *path, struct objects *objects, const GAr
     rc = shallow_read(&boundary.known, path, error);
     if (rc == 0) {
         g_array_append_vals(boundary.stack, tips->data, tips->len);
-        visit_commits(&boundary);
+        rc = visit_commits(&boundary, error);
+    }
+    if (rc == 0) {
         rc = write_boundary(path, &boundary, error);
     }
     id_set_release(&boundary.known);
@@ -172,7 +185,7 @@ int restore_extend_boundary(const char *path, struct objects *objects, const GAr
 }
 
 static int set_boundary(const char *path, struct objects *objects, const struct bundle *bundle,
-                        struct store_error *error)
+                        const struct observer *observer, struct store_error *error)
 {
     g_autoptr(GArray) tips = g_array_new(FALSE, FALSE, sizeof(struct object_id));
 
@@ -181,18 +194,78 @@ static int set_boundary(const char *path, struct objects *objects, const struct 
 
         g_array_append_val(tips, reference->id);
     }
-    return restore_extend_boundary(path, objects, tips, error);
+    return restore_extend_boundary(path, objects, tips, observer, error);
+}
+
+/* --- places that are filled --- */
+
+static void release(struct restore_begun *begun)
+{
+    if (begun->lock >= 0) {
+        close(begun->lock);
+    }
+    begun->lock = -1;
+    g_clear_pointer(&begun->path, g_free);
+}
+
+void restore_abandon(struct restore_begun *begun)
+{
+    if (begun->path != NULL) {
+        repository_remove(begun->path);
+    }
+    release(begun);
+}
+
+int restore_begin_unpacking(const char *path, struct restore_begun *out, struct store_error *error)
+{
+    int rc;
+
+    restore_remove_leftovers(path);
+    *out = (struct restore_begun){
+        .path = g_strconcat(path, "/objects/" RESTORE_UNPACKING_PREFIX "XXXXXX", NULL),
+        .lock = -1,
+    };
+    if (mkdtemp(out->path) == NULL) {
+        rc = host_fail(error, -errno, "making a directory to unpack into");
+        release(out);
+        return rc;
+    }
+    rc = store_hold(out->path, &out->lock, error);
+    if (rc < 0) {
+        restore_abandon(out);
+    }
+    return rc;
+}
+
+void restore_remove_leftovers(const char *path)
+{
+    g_autofree char *directory = g_strconcat(path, "/objects", NULL);
+    DIR *entries = opendir(directory);
+    const struct dirent *entry;
+
+    while (entries != NULL && (entry = readdir(entries)) != NULL) {
+        g_autofree char *name = g_strconcat(directory, "/", entry->d_name, NULL);
+
+        if (g_str_has_prefix(entry->d_name, RESTORE_UNPACKING_PREFIX) &&
+            store_is_leftover(name, UNPACKING_AGE)) {
+            repository_remove(name);
+        }
+    }
+    if (entries != NULL) {
+        closedir(entries);
+    }
 }
 
 /* --- an account where there is none --- */
 
-int restore_begin_account(struct store *store, const char *user, char **path,
+int restore_begin_account(struct store *store, const char *user, struct restore_begun *out,
                           struct store_error *error)
 {
     g_autofree char *place = NULL;
     struct stat status;
     int rc;
 
+    *out = (struct restore_begun){.lock = -1};
     if (!store_user_name_valid(user)) {
         return store_error_set(error, STORE_BAD_NAME, "not a user name");
     }
@@ -200,21 +273,18 @@ int restore_begin_account(struct store *store, const char *user, char **path,
     if (lstat(place, &status) == 0) {
         return store_error_set(error, STORE_EXISTS, "the account exists");
     }
-    *path = store_temporary_path(store, error);
-    if (*path == NULL) {
+    out->path = store_temporary_path(store, error);
+    if (out->path == NULL) {
         return error->code;
     }
-    rc = repository_make(*path, store->host, error);
+    rc = repository_make(out->path, store->host, error);
+    if (rc == 0) {
+        rc = store_hold_temporary(out->path, &out->lock, error);
+    }
     if (rc < 0) {
-        restore_abandon_account(*path);
-        g_clear_pointer(path, g_free);
+        restore_abandon(out);
     }
     return rc;
-}
-
-void restore_abandon_account(const char *path)
-{
-    repository_remove(path);
 }
 
 static int leave_room(struct account *account, const char *name, const struct origin *origin,
@@ -248,7 +318,7 @@ static int leave_room(struct account *account, const char *name, const struct or
 }
 
 static int leave_room_everywhere(struct account *account, const struct origin *origin,
-                                 struct store_error *error)
+                                 const struct observer *observer, struct store_error *error)
 {
     g_autoptr(GPtrArray) names = NULL;
     int rc = account_names(account, &names, error);
@@ -259,27 +329,40 @@ static int leave_room_everywhere(struct account *account, const struct origin *o
         if (rc == STORE_CORRUPT || rc == STORE_UNSUPPORTED) {
             rc = 0;
         }
+        if (rc == 0) {
+            rc = observer_tell(observer, OBSERVER_MAILBOXES, i + 1, names->len, error);
+        }
     }
     return rc;
 }
 
-static int fill(struct store *store, const char *user, const char *path,
-                const struct bundle *bundle, bool exact, const struct origin *origin,
-                struct store_error *error)
+struct finishing {
+    struct store *store;
+    const char *user;
+    const char *path;
+    const struct bundle *bundle;
+    const struct origin *origin; /* NULL: exact */
+    const struct observer *observer;
+};
+
+static int fill(const struct finishing *finishing, struct store_error *error)
 {
-    g_autofree char *cache = g_strconcat(store->cache, "/", user, NULL);
+    struct store *store = finishing->store;
+    g_autofree char *cache = g_strconcat(store->cache, "/", finishing->user, NULL);
     struct account *account;
-    int rc = account_open(&account, store, store->host, user, path, cache, error);
+    int rc =
+        account_open(&account, store, store->host, finishing->user, finishing->path, cache, error);
 
     if (rc < 0) {
         return rc;
     }
-    rc = set_boundary(path, account->objects, bundle, error);
+    rc = set_boundary(finishing->path, account->objects, finishing->bundle, finishing->observer,
+                      error);
     if (rc == 0) {
-        rc = make_references(account->refs, account->objects, bundle, error);
+        rc = make_references(account->refs, account->objects, finishing->bundle, error);
     }
-    if (rc == 0 && !exact) {
-        rc = leave_room_everywhere(account, origin, error);
+    if (rc == 0 && finishing->origin != NULL) {
+        rc = leave_room_everywhere(account, finishing->origin, finishing->observer, error);
     }
     if (rc == 0) {
         rc = refs_sync(account->refs, error);
@@ -291,10 +374,11 @@ static int fill(struct store *store, const char *user, const char *path,
     return rc;
 }
 
-static int check(const char *path, restore_report finding, void *data, struct store_error *error)
+static int check(const char *path, restore_report finding, void *data,
+                 const struct observer *observer, struct store_error *error)
 {
     size_t findings = 0;
-    int rc = verify_repository(path, finding, data, &findings, error);
+    int rc = verify_observed(path, finding, data, observer, &findings, error);
 
     return rc == 0 && findings > 0
                ? store_error_set(error, STORE_CORRUPT, "the backup has %zu findings", findings)
@@ -307,25 +391,33 @@ static void ignore(const char *line, void *data)
     (void)data;
 }
 
-int restore_finish_account(struct store *store, const char *user, const char *path,
+int restore_finish_account(struct store *store, const char *user, struct restore_begun *begun,
                            const struct bundle *bundle, bool exact, const struct origin *origin,
-                           restore_report finding, void *data, struct store_error *error)
+                           restore_report finding, void *data, const struct observer *observer,
+                           struct store_error *error)
 {
     g_autofree char *place = store_repository_path(store, user);
-    int rc = fill(store, user, path, bundle, exact, origin, error);
+    struct finishing finishing = {.store = store,
+                                  .user = user,
+                                  .path = begun->path,
+                                  .bundle = bundle,
+                                  .origin = exact ? NULL : origin,
+                                  .observer = observer};
+    int rc = fill(&finishing, error);
 
     if (rc == 0 && store->program != NULL) {
-        rc = receive_install(path, store->program, store->host, error);
+        rc = receive_install(begun->path, store->program, store->host, error);
     }
     if (rc == 0) {
-        rc = check(path, finding != NULL ? finding : ignore, data, error);
+        rc = check(begun->path, finding != NULL ? finding : ignore, data, observer, error);
     }
     if (rc == 0) {
-        rc = store_put_in_place(store, path, place, error);
+        rc = store_put_in_place(store, begun->path, place, error);
     }
     if (rc < 0) {
-        restore_abandon_account(path);
+        restore_abandon(begun);
     }
+    release(begun);
     return rc;
 }
 
@@ -350,12 +442,14 @@ static int borrow_objects(const char *path, const struct account *account,
 
 struct restore_view {
     char *path;
+    int lock; /* on it; -1: none */
     struct account *account;
     struct rewrite *rewrite; /* what protects its own history, if it has one */
 };
 
 static int leave_out_purged(struct restore_view *view, const struct account *account,
-                            const struct bundle *bundle, struct store_error *error)
+                            const struct bundle *bundle, const struct observer *observer,
+                            struct store_error *error)
 {
     struct objects *objects = view->account->objects;
     struct id_set blobs;
@@ -364,9 +458,9 @@ static int leave_out_purged(struct restore_view *view, const struct account *acc
     id_set_init(&blobs);
     rc = purge_blobs_read(&blobs, objects, account->refs, error);
     if (rc == 0 && restore_has_any(objects, &blobs)) {
-        rc = set_boundary(view->path, objects, bundle, error);
+        rc = set_boundary(view->path, objects, bundle, observer, error);
         if (rc == 0) {
-            rc = restore_leave_out_purged(&view->rewrite, view->account, &blobs, error);
+            rc = restore_leave_out_purged(&view->rewrite, view->account, &blobs, observer, error);
         }
     }
     id_set_release(&blobs);
@@ -374,12 +468,16 @@ static int leave_out_purged(struct restore_view *view, const struct account *acc
 }
 
 static int fill_view(struct restore_view *view, struct account *account,
-                     const struct bundle *bundle, struct store_error *error)
+                     const struct bundle *bundle, const struct observer *observer,
+                     struct store_error *error)
 {
     struct store *store = account->store;
     g_autofree char *cache = g_strconcat(view->path, "/cache", NULL);
     int rc = repository_make(view->path, store->host, error);
 
+    if (rc == 0) {
+        rc = store_hold_temporary(view->path, &view->lock, error);
+    }
     if (rc == 0) {
         rc = borrow_objects(view->path, account, error);
     }
@@ -390,17 +488,19 @@ static int fill_view(struct restore_view *view, struct account *account,
     if (rc == 0) {
         rc = make_references(view->account->refs, view->account->objects, bundle, error);
     }
-    return rc == 0 ? leave_out_purged(view, account, bundle, error) : rc;
+    return rc == 0 ? leave_out_purged(view, account, bundle, observer, error) : rc;
 }
 
 int restore_open_view(struct account *account, const struct bundle *bundle,
-                      struct restore_view **out, struct store_error *error)
+                      const struct observer *observer, struct restore_view **out,
+                      struct store_error *error)
 {
     struct restore_view *view = g_new0(struct restore_view, 1);
     int rc;
 
+    view->lock = -1;
     view->path = store_temporary_path(account->store, error);
-    rc = view->path == NULL ? error->code : fill_view(view, account, bundle, error);
+    rc = view->path == NULL ? error->code : fill_view(view, account, bundle, observer, error);
     if (rc < 0) {
         restore_close_view(view);
         return rc;
@@ -423,6 +523,9 @@ void restore_close_view(struct restore_view *view)
     account_unref(view->account);
     if (view->path != NULL) {
         repository_remove(view->path);
+    }
+    if (view->lock >= 0) {
+        close(view->lock);
     }
     g_free(view->path);
     g_free(view);

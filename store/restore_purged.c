@@ -67,9 +67,10 @@ int restore_expect_purged(const char *path, const struct host *host, struct stor
 }
 
 int restore_drop_purged(const char *path, const struct host *host, unsigned settle_seconds,
-                        struct store_error *error)
+                        const struct observer *observer, struct store_error *error)
 {
-    struct collect_settings settings = {.locked = true, .settle_seconds = settle_seconds};
+    struct collect_settings settings = {
+        .locked = true, .settle_seconds = settle_seconds, .observer = observer};
     struct collect_result collected;
     struct id_set blobs;
     bool present;
@@ -118,7 +119,7 @@ static int move_refs(struct rewrite *rewrite, struct refs *refs, struct store_er
 }
 
 int restore_leave_out_purged(struct rewrite **out, struct account *view, const struct id_set *blobs,
-                             struct store_error *error)
+                             const struct observer *observer, struct store_error *error)
 {
     g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
     int rc = purge_words(words, view->objects, blobs, error);
@@ -126,5 +127,10 @@ int restore_leave_out_purged(struct rewrite **out, struct account *view, const s
     if (rc == 0) {
         rc = rewrite_new(out, view->path, view->objects, blobs, words, false, error);
     }
-    return rc == 0 ? move_refs(*out, view->refs, error) : rc;
+    if (rc == 0) {
+        rewrite_observe(*out, observer, 0);
+        rc = move_refs(*out, view->refs, error);
+        rewrite_observe(*out, NULL, 0);
+    }
+    return rc;
 }

@@ -30,6 +30,7 @@
 
 #include "store/error.h"
 #include "store/host.h"
+#include "store/observer.h"
 
 enum {
     SIGNING_HOURS_DEFAULT = 24,
@@ -73,10 +74,10 @@ typedef void (*checkpoint_finding)(const char *finding, void *data);
  * naming the one before, none missing from the one on that the last says they begin with, and each
  * head in the history of today: itself an ancestor of a reference, or what a purge put in its
  * place, or older than the boundary. *findings gets the number of what is wrong, told line by line.
- * That the objects are whole is for verify_repository(). STORE_NOT_FOUND, STORE_CORRUPT, STORE_IO.
- */
+ * That the objects are whole is for verify_repository(). observer (may be NULL) is told of changes
+ * and checkpoints: STORE_CONFLICT when he gives up. STORE_NOT_FOUND, STORE_CORRUPT, STORE_IO. */
 int checkpoints_verify(const char *path, const GPtrArray *keys, checkpoint_finding report,
-                       void *data, struct checkpoint_report *out, size_t *findings,
-                       struct store_error *error);
+                       void *data, const struct observer *observer, struct checkpoint_report *out,
+                       size_t *findings, struct store_error *error);
 
 #endif

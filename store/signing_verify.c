@@ -23,17 +23,19 @@ struct verifier {
     struct id_set history; /* all commits that references reach; other objects that they name */
     int64_t boundary_time; /* of the youngest commit of the boundary; INT64_MIN: none */
     GPtrArray *purges;     /* GHashTable *: object_id -> object_id, oldest first */
+    const struct observer *observer; /* may be NULL */
 };
 
 /* --- the history of today --- */
 
 /* What is no commit is there as well. */
-static void walk(struct verifier *verifier, const struct object_id *tip)
+static int walk(struct verifier *verifier, const struct object_id *tip, struct store_error *error)
 {
     g_autoptr(GArray) stack = g_array_new(FALSE, FALSE, sizeof(struct object_id));
+    int rc = 0;
 
     g_array_append_val(stack, *tip);
-    while (stack->len > 0) {
+    while (rc == 0 && stack->len > 0) {
         struct object_id id = g_array_index(stack, struct object_id, stack->len - 1);
         struct object_data data;
         struct commit commit;
@@ -52,7 +54,9 @@ static void walk(struct verifier *verifier, const struct object_id *tip)
             }
         }
         object_data_release(&data);
+        rc = observer_tell(verifier->observer, OBSERVER_CHANGES, verifier->history.count, 0, error);
     }
+    return rc;
 }
 
 static int walk_all(struct verifier *verifier, const char *path, struct store_error *error)
@@ -67,7 +71,7 @@ static int walk_all(struct verifier *verifier, const char *path, struct store_er
         const struct ref_entry *ref = refs->pdata[i];
 
         if (!g_str_has_prefix(ref->name, CHECKPOINTS_PREFIX)) {
-            walk(verifier, &ref->id);
+            rc = walk(verifier, &ref->id, error);
         }
     }
     return rc;
@@ -173,16 +177,20 @@ static int check_all(struct verifier *verifier, const char *path, struct store_e
         }
         verifier->out->last = checkpoint->time;
         verifier->out->checkpoints++;
+        rc = observer_tell(verifier->observer, OBSERVER_CHECKPOINTS, i + 1, all->len, error);
     }
     return rc;
 }
 
 int checkpoints_verify(const char *path, const GPtrArray *keys, checkpoint_finding report,
-                       void *data, struct checkpoint_report *out, size_t *findings,
-                       struct store_error *error)
+                       void *data, const struct observer *observer, struct checkpoint_report *out,
+                       size_t *findings, struct store_error *error)
 {
-    struct verifier verifier = {
-        .keys = keys, .findings = {report, data, 0}, .out = out, .boundary_time = INT64_MIN};
+    struct verifier verifier = {.keys = keys,
+                                .findings = {report, data, 0},
+                                .out = out,
+                                .boundary_time = INT64_MIN,
+                                .observer = observer};
     int rc = objects_open(&verifier.objects, path, host_system(), error);
 
     *out = (struct checkpoint_report){.checkpoints = 0};

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 #include "store/receive.h"
 
 enum {
-    LEFTOVER_AGE = 3600, /* seconds after which a half-made thing has no maker any more */
+    LEFTOVER_AGE = 60, /* seconds within which whoever makes a directory holds it */
     JOURNALS_MAX = 1000,
 };
 
@@ -45,23 +46,56 @@ static int make_directory(const struct host *host, const char *path, struct stor
     return rc < 0 && rc != -EEXIST ? host_fail(error, rc, "making a directory") : 0;
 }
 
-/* Removes what makers left that came to a sudden end: repositories begun. */
-static void remove_leftovers(const char *directory, const char *prefix)
+/* The repository's own directory is what transactions lock. */
+static char *held_part(const char *path)
+{
+    return g_strconcat(path, "/refs", NULL);
+}
+
+int store_hold(const char *directory, int *out, struct store_error *error)
+{
+    *out = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return *out < 0 || flock(*out, LOCK_SH | LOCK_NB) < 0
+               ? host_fail(error, -errno, "locking a directory that is filled")
+               : 0;
+}
+
+int store_hold_temporary(const char *path, int *out, struct store_error *error)
+{
+    g_autofree char *part = held_part(path);
+
+    return store_hold(part, out, error);
+}
+
+bool store_is_leftover(const char *directory, unsigned age)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    bool leftover = fd >= 0 && fstat(fd, &status) == 0 &&
+                    status.st_mtime <= time(NULL) - (time_t)age &&
+                    flock(fd, LOCK_EX | LOCK_NB) == 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return leftover;
+}
+
+/* Removes what makers left that came to a sudden end: repositories begun, perhaps without that
+ * part. */
+static void remove_leftovers(const char *directory)
 {
     DIR *entries = opendir(directory);
     const struct dirent *entry;
-    time_t now = time(NULL);
 
     while (entries != NULL && (entry = readdir(entries)) != NULL) {
         g_autofree char *path = g_strconcat(directory, "/", entry->d_name, NULL);
-        struct stat status;
+        g_autofree char *part = held_part(path);
 
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            !g_str_has_prefix(entry->d_name, prefix) || lstat(path, &status) < 0 ||
-            status.st_mtime > now - LEFTOVER_AGE) {
-            continue;
+        if (g_str_has_prefix(entry->d_name, TEMPORARY_PREFIX) &&
+            store_is_leftover(access(part, F_OK) == 0 ? part : path, LEFTOVER_AGE)) {
+            repository_remove(path);
         }
-        repository_remove(path);
     }
     if (entries != NULL) {
         closedir(entries);
@@ -101,7 +135,7 @@ int store_open(struct store **out, const char *directory, const struct host *hos
         store_close(store);
         return rc;
     }
-    remove_leftovers(store->mail, TEMPORARY_PREFIX);
+    remove_leftovers(store->mail);
     *out = store;
     return 0;
 }
@@ -396,6 +430,7 @@ int store_create_account(struct store *store, const char *user, const struct ori
     g_autofree char *path = NULL;
     g_autofree char *temporary = NULL;
     struct stat status;
+    int lock = -1;
     int rc;
 
     if (!store_user_name_valid(user)) {
@@ -411,6 +446,9 @@ int store_create_account(struct store *store, const char *user, const struct ori
     }
     rc = repository_make(temporary, store->host, error);
     if (rc == 0) {
+        rc = store_hold_temporary(temporary, &lock, error);
+    }
+    if (rc == 0) {
         rc = fill(store, user, temporary, origin, error);
     }
     if (rc == 0 && store->program != NULL) {
@@ -421,6 +459,9 @@ int store_create_account(struct store *store, const char *user, const struct ori
     }
     if (rc < 0) {
         repository_remove(temporary);
+    }
+    if (lock >= 0) {
+        close(lock);
     }
     return rc;
 }

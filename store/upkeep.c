@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "store/collect.h"
 #include "store/internal/git_readers.h"
 #include "store/internal/multi_pack_index.h"
 #include "store/internal/pack.h"
@@ -163,20 +165,24 @@ static bool is_pack_file(const char *name, const char *suffix)
            g_str_has_suffix(name, suffix);
 }
 
+/* That of a restore is its own as long as it is at work. */
 static bool keep_is_ours(const struct upkeep *upkeep, const char *name)
 {
-    char text[sizeof(PACK_KEEP_TEXT)] = "";
+    char text[sizeof(COLLECT_RESTORE_KEEP) + 1] = "";
     char *path = g_strdup_printf("%s/%s", upkeep->directory, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = -1;
+    bool ours = false;
 
     g_free(path);
     if (fd >= 0) {
-        length = read(fd, text, sizeof(text));
+        ssize_t length = read(fd, text, sizeof(text) - 1);
+
+        ours = length >= 0 &&
+               (strcmp(text, PACK_KEEP_TEXT) == 0 ||
+                (strcmp(text, COLLECT_RESTORE_KEEP) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0));
         close(fd);
     }
-    return length == (ssize_t)strlen(PACK_KEEP_TEXT) &&
-           memcmp(text, PACK_KEEP_TEXT, (size_t)length) == 0;
+    return ours;
 }
 
 /* A merged pack whose index is gone, and nobody remembers when: the server was started anew. */

@@ -510,7 +510,7 @@ static const char *blamed(uint32_t first, uint32_t last)
     }
     g_array_append_val(ranges, range);
     g_string_truncate(seen, 0);
-    ck_assert_int_eq(history_blame(history, &tip, ranges, note_blame, table, &error), 0);
+    ck_assert_int_eq(history_blame(history, &tip, ranges, note_blame, table, NULL, &error), 0);
     g_hash_table_destroy(table);
     return seen->str;
 }

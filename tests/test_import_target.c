@@ -548,6 +548,55 @@ START_TEST(test_import__what_was_deleted_here_stays_deleted)
 }
 END_TEST
 
+static void ignore_progress(enum observer_stage stage, uint64_t done, uint64_t looked, void *data)
+{
+    (void)stage;
+    (void)done;
+    (void)looked;
+    (void)data;
+}
+
+static bool has_patience(void *data)
+{
+    unsigned *patience = data;
+
+    return *patience > 0 && --*patience > 0;
+}
+
+/* Whoever does not know all that was deleted adds nothing. */
+START_TEST(test_import__given_up_while_it_reads_the_history_adds_nothing)
+{
+    const char text[] = "Subject: 1\n\n";
+    const struct import_message message = {
+        .mailbox = "", .data = text, .length = strlen(text), .date = 1, .flags = seen};
+    unsigned patience = 0;
+    struct observer observer = {
+        .progress = ignore_progress, .go_on = has_patience, .data = &patience};
+    struct mailbox *inbox;
+
+    ck_assert(enter("", 0, 0));
+    add("", 0, 1);
+    add("", 0, 2);
+    ck_assert(import_target_finish(target));
+    stop();
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_int_eq(expunge(&fixture, inbox, 1), 0);
+    mailbox_unref(inbox);
+    how.observer = &observer;
+    for (unsigned calls = 1; patience == 0; calls++) {
+        patience = calls;
+        start();
+        ck_assert(enter("", 0, 0));
+        ck_assert_int_eq(import_target_message(target, &message), patience > 0);
+        ck_assert_uint_eq(import_target_counts(target)->deleted, patience > 0);
+        ck_assert(import_target_flush(target));
+        stop();
+        check_mailbox("INBOX", "2:2 next 3");
+        ck_assert_uint_lt(calls, 100);
+    }
+}
+END_TEST
+
 /* A message arrived here in the same second and got the same UID as another one in the source. */
 START_TEST(test_import__the_same_uid_and_date_is_not_the_same_message)
 {
@@ -657,6 +706,7 @@ int main(void)
     tcase_add_test(tests, test_import__removes_only_what_came_from_the_source_and_nobody_changed);
     tcase_add_test(tests, test_import__what_could_not_be_read_comes_with_the_next_one);
     tcase_add_test(tests, test_import__what_was_deleted_here_stays_deleted);
+    tcase_add_test(tests, test_import__given_up_while_it_reads_the_history_adds_nothing);
     tcase_add_test(tests, test_import__the_same_uid_and_date_is_not_the_same_message);
     tcase_add_test(tests, test_import__many_mailboxes_are_few_steps);
     tcase_add_test(tests, test_export__from_lines);

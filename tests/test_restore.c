@@ -280,6 +280,59 @@ START_TEST(test_restore__undelete_knows_what_is_lost)
 }
 END_TEST
 
+/* Somebody who is told, and after so many times has enough of it. */
+struct impatient {
+    enum observer_stage stage;
+    uint64_t done;
+    uint64_t total;
+    unsigned calls;
+    unsigned last; /* 0: never */
+};
+
+static void watch(enum observer_stage stage, uint64_t done, uint64_t total, void *data)
+{
+    struct impatient *impatient = data;
+
+    if (stage == OBSERVER_CHANGES) {
+        return;
+    }
+    ck_assert_uint_eq(stage, impatient->stage);
+    ck_assert_uint_le(done, total);
+    impatient->done = done;
+    impatient->total = total;
+}
+
+static bool has_patience(void *data)
+{
+    struct impatient *impatient = data;
+
+    return ++impatient->calls != impatient->last;
+}
+
+START_TEST(test_restore__undelete_tells_how_far_it_is_and_can_be_given_up)
+{
+    struct impatient impatient = {.stage = OBSERVER_SEARCH, .last = 1};
+    struct observer observer = {.progress = watch, .go_on = has_patience, .data = &impatient};
+    struct lost_filter filter = {.since = INT64_MIN, .observer = &observer};
+    GPtrArray *lost;
+
+    append_many(&fixture, inbox, 3);
+    expunge(&fixture, inbox, 2);
+    while (restore_find_lost(inbox, &filter, &lost, &error) != 0) {
+        ck_assert_int_eq(error.code, STORE_CONFLICT);
+        impatient.calls = 0;
+        impatient.last++;
+    }
+    g_autofree char *commits = GIT_OUTPUT(fixture.path, "rev-list", "--count", "INBOX");
+    ck_assert_uint_eq(impatient.total, strtoul(commits, NULL, 10));
+    /* The oldest has nothing before it that it could be compared with. */
+    ck_assert_uint_eq(impatient.done, impatient.total - 1);
+    ck_assert_uint_gt(impatient.last, impatient.total);
+    ck_assert_uint_eq(lost->len, 1);
+    g_ptr_array_unref(lost);
+}
+END_TEST
+
 START_TEST(test_restore__two_copies_of_one_message_are_two)
 {
     g_autoptr(GPtrArray) lost = NULL;
@@ -620,6 +673,31 @@ START_TEST(test_restore__a_whole_account_that_was_interrupted_is_done_by_the_sam
 }
 END_TEST
 
+START_TEST(test_restore__of_a_whole_account_can_be_given_up_and_done_later)
+{
+    struct impatient impatient = {.stage = OBSERVER_MAILBOXES, .last = 1};
+    struct observer observer = {.progress = watch, .go_on = has_patience, .data = &impatient};
+    struct restore_options options = options_of("to then");
+    g_autofree char *then = NULL;
+    unsigned lines = 0;
+    int64_t moment;
+
+    change_much(&moment, &then);
+    struct moment at = moment_at(moment);
+    options.observer = &observer;
+    while (restore_tree(fixture.account, fixture.account, NULL, &at, &options, report, &lines,
+                        &error) != 0) {
+        ck_assert_int_eq(error.code, STORE_CONFLICT);
+        ck_assert_str_eq(error.detail, "given up");
+        impatient.calls = 0;
+        impatient.last++;
+    }
+    ck_assert_uint_gt(impatient.last, 2);
+    g_autofree char *now = describe_content();
+    ck_assert_str_eq(now, then);
+}
+END_TEST
+
 START_TEST(test_restore__a_tree)
 {
     int64_t moment;
@@ -860,6 +938,7 @@ int main(void)
     tcase_add_test(cases, test_restore__keeps_what_is_new_if_asked);
     tcase_add_test(cases, test_restore__dry_run_changes_nothing);
     tcase_add_test(cases, test_restore__undelete_knows_what_is_lost);
+    tcase_add_test(cases, test_restore__undelete_tells_how_far_it_is_and_can_be_given_up);
     tcase_add_test(cases, test_restore__two_copies_of_one_message_are_two);
     tcase_add_test(cases, test_restore__a_deleted_mailbox_comes_back_with_its_history);
     tcase_add_test(cases, test_restore__a_taken_name_is_told_and_another_can_be_given);
@@ -870,6 +949,7 @@ int main(void)
     tcase_add_test(cases, test_restore__a_whole_account);
     tcase_add_test(cases,
                    test_restore__a_whole_account_that_was_interrupted_is_done_by_the_same_again);
+    tcase_add_test(cases, test_restore__of_a_whole_account_can_be_given_up_and_done_later);
     tcase_add_test(cases, test_restore__a_tree);
     tcase_set_timeout(cases, 120);
     suite_add_tcase(suite, cases);

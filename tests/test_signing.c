@@ -98,7 +98,8 @@ static size_t verify(void)
     size_t count;
 
     g_string_truncate(findings, 0);
-    if (checkpoints_verify(fixture.path, keys, keep_finding, NULL, &report, &count, &error) < 0) {
+    if (checkpoints_verify(fixture.path, keys, keep_finding, NULL, NULL, &report, &count, &error) <
+        0) {
         ck_abort_msg("verifying: %s", error.detail);
     }
     return count;

@@ -666,9 +666,10 @@ static void write_large_index(const char *name)
     memset(bytes, 0, sizeof(bytes));
     g_byte_array_append(index, bytes, 16);
     for (int i = 0; i < 4; i++) {
-        uint32_t value =
-            GUINT32_TO_BE(offsets[i] > 0x7fffffff ? 0x80000000 | large++ : (uint32_t)offsets[i]);
+        /* Without optimization the macro takes its argument several times. */
+        uint32_t value = offsets[i] > 0x7fffffff ? 0x80000000 | large++ : (uint32_t)offsets[i];
 
+        value = GUINT32_TO_BE(value);
         g_byte_array_append(index, (const uint8_t *)&value, 4);
     }
     for (int i = 0; i < 4; i++) {

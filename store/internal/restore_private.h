@@ -56,16 +56,23 @@ struct rewrite;
 /* Whether the database has one of these. */
 bool restore_has_any(struct objects *objects, const struct id_set *blobs);
 /* Moves a view's references to a history without these blobs, which is protected until *out is
- * freed (it may be set on failure, too). The view's boundary is known. */
+ * freed (it may be set on failure, too). The view's boundary is known. observer (may be NULL) is
+ * told of each change: STORE_CONFLICT when he gives up. */
 int restore_leave_out_purged(struct rewrite **out, struct account *view, const struct id_set *blobs,
-                             struct store_error *error);
+                             const struct observer *observer, struct store_error *error);
 
 /* --- restore_bundle.c --- */
 
+/* Below objects/, and a name that git's own gc knows for something temporary. */
+#define RESTORE_UNPACKING_PREFIX "tmp_objdir-annal-"
+/* What restores left of it in the repository at path which were killed. */
+void restore_remove_leftovers(const char *path);
+
 /* Commits that these tips (struct object_id) lead to and whose parents are not there become the
  * boundary of the history, beside those that are it already. A backup of an account that let old
- * history go says nothing of it: its pack is whole as far as it goes, and git has checked that. */
+ * history go says nothing of it: its pack is whole as far as it goes, and git has checked that.
+ * observer (may be NULL) is told OBSERVER_CHANGES: STORE_CONFLICT when he gives up. */
 int restore_extend_boundary(const char *path, struct objects *objects, const GArray *tips,
-                            struct store_error *error);
+                            const struct observer *observer, struct store_error *error);
 
 #endif

@@ -38,6 +38,13 @@ void store_trim_caches(struct store *store);
 char *store_repository_path(const struct store *store, const char *user);
 /* For one that is being made; what a crash leaves there is removed later. A new string, or NULL. */
 char *store_temporary_path(const struct store *store, struct store_error *error);
+/* Locks the temporary repository: for as long as the descriptor is open nobody takes it for what a
+ * crash left, however old it gets. */
+int store_hold_temporary(const char *path, int *out, struct store_error *error);
+/* The same of any directory. */
+int store_hold(const char *directory, int *out, struct store_error *error);
+/* Whether the directory is older than so many seconds, and nobody holds it. */
+bool store_is_leftover(const char *directory, unsigned age);
 /* Gives a repository that was made its name. STORE_EXISTS, STORE_IO. */
 int store_put_in_place(const struct store *store, const char *from, const char *to,
                        struct store_error *error);
