@@ -20,20 +20,19 @@ struct group {
     const uint8_t *entries; /* struct layout_leaf */
     const uint8_t *packed;
     uint64_t length; /* of packed */
-    uint32_t first;  /* leaf */
     uint32_t crc;    /* of the entries */
     uint32_t first_unseen;
+    struct leaf *leaves; /* NULL: not made; the children follow them */
 };
 
 struct snapshot_map {
     unsigned references;
     uint8_t *data;
     size_t length;
-    uint8_t *nodes;         /* all structures that stand for the file's nodes: what follows */
-    struct leaf *leaves;    /* made with their directory; memory that is not used until then */
-    struct child *children; /* likewise: of the directories of leaves */
-    struct group *groups;   /* of each of these */
-    struct inner *parents;  /* these */
+    uint8_t *nodes;        /* all structures that stand for the file's directories: what follows */
+    struct group *groups;  /* of each directory of leaves */
+    struct inner *parents; /* these */
+    size_t parent_count;
     struct objects *objects;
     GPtrArray *keywords;
     GPtrArray *mended; /* packed leaves from git, or NULL */
@@ -52,6 +51,9 @@ void snapshot_map_unref(struct snapshot_map *map)
         return;
     }
     munmap(map->data, map->length);
+    for (size_t i = 0; i < map->parent_count; i++) {
+        g_free(map->groups[i].leaves);
+    }
     g_clear_pointer(&map->keywords, g_ptr_array_unref);
     g_clear_pointer(&map->mended, g_ptr_array_unref);
     g_free(map->nodes);
@@ -180,8 +182,8 @@ static bool make_leaves(struct snapshot_map *map, const struct inner *parent,
         if (!entry_is_good(&entry, parent->node.number, last, group->length - at)) {
             return false;
         }
-        map->leaves[group->first + i] = leaf_of(map, &entry, group->packed + at);
-        add_to(&sums, &map->leaves[group->first + i].node);
+        group->leaves[i] = leaf_of(map, &entry, group->packed + at);
+        add_to(&sums, &group->leaves[i].node);
         last = entry.number;
         at += entry.length;
     }
@@ -204,7 +206,7 @@ static bool load_leaves(struct snapshot_map *map, const struct inner *parent,
     }
     for (guint i = 0; i < found->len; i++) {
         const struct directory *directory = &g_array_index(found, struct directory, i);
-        struct leaf *leaf = &map->leaves[group->first + i];
+        struct leaf *leaf = &group->leaves[i];
         size_t count;
 
         if (leaf_load(messages, &count, map->objects, &directory->tree, directory->number,
@@ -231,7 +233,7 @@ static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
                       (left.number == 0 && parent->child_count < NODE_CHILDREN_MAX);
 
     for (uint32_t i = 0; i < parent->child_count; i++) {
-        struct leaf *leaf = &map->leaves[group->first + i];
+        struct leaf *leaf = &group->leaves[i];
         uint32_t later = parent->child_count - i - 1; /* leaves, of which each has a message */
         uint32_t count = MIN(left.count - later, LEAF_MESSAGES - (number + i == 0));
 
@@ -254,10 +256,12 @@ static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
 void snapshot_map_fill(const struct inner *inner)
 {
     struct snapshot_map *map = inner->node.map;
-    const struct group *group = &map->groups[inner - map->parents];
-    struct child *children = &map->children[group->first];
+    struct group *group = &map->groups[inner - map->parents];
+    struct child *children;
     uint32_t start = 0;
 
+    group->leaves = g_malloc(inner->child_count * (sizeof(struct leaf) + sizeof(struct child)));
+    children = (struct child *)(void *)(group->leaves + inner->child_count);
     if (!make_leaves(map, inner, group)) {
         if (!load_leaves(map, inner, group)) {
             lose_leaves(map, inner, group);
@@ -265,7 +269,7 @@ void snapshot_map_fill(const struct inner *inner)
         unlink(map->path);
     }
     for (uint32_t i = 0; i < inner->child_count; i++) {
-        struct node *node = &map->leaves[group->first + i].node;
+        struct node *node = &group->leaves[i].node;
 
         children[i] = (struct child){.node = node, .number = node->number, .start = start};
         start += node->count;
@@ -390,9 +394,9 @@ static bool make_parent(struct snapshot_map *map, uint32_t index, const uint8_t 
     map->groups[index] = (struct group){.entries = rest->entries,
                                         .packed = rest->packed,
                                         .length = group.length,
-                                        .first = rest->leaf,
                                         .crc = group.crc,
                                         .first_unseen = group.first_unseen};
+    map->parent_count++;
     rest->leaf += group.leaves;
     rest->entries += group.leaves * sizeof(struct layout_leaf);
     rest->packed += group.length;
@@ -486,21 +490,16 @@ static bool make_nodes(struct inner **root, struct snapshot_map *map, const stru
     return make_inner(map, &at, 0, &no_entry, &rest);
 }
 
-/* Memory for all nodes. What stands before those that are made at once is not touched. */
 static void reserve_nodes(struct snapshot_map *map, const struct layout_head *head)
 {
-    uint32_t leaves = head->counts[LEAF_DEPTH - 1];
     uint32_t parents = head->counts[GROUP_DEPTH - 1];
-    size_t size = leaves * (sizeof(struct leaf) + sizeof(struct child)) +
-                  parents * sizeof(struct group) + sizeof(struct inner);
+    size_t size = parents * sizeof(struct group) + sizeof(struct inner);
 
     for (int i = 0; i < GROUP_DEPTH; i++) {
         size += head->counts[i] * (sizeof(struct inner) + sizeof(struct child));
     }
     map->nodes = g_malloc(size);
-    map->leaves = (struct leaf *)(void *)map->nodes;
-    map->children = (struct child *)(void *)(map->leaves + leaves);
-    map->groups = (struct group *)(void *)(map->children + leaves);
+    map->groups = (struct group *)(void *)map->nodes;
     map->parents = (struct inner *)(void *)(map->groups + parents);
 }
 
