@@ -236,6 +236,9 @@ int snapshot_file_load(struct snapshot **out, const char *path, struct objects *
         *out = known;
         return 0;
     }
+    if (known != NULL) {
+        snapshot_map_settle(known->root->node.map);
+    }
     rc = snapshot_load(out, &moved, objects, commit, known, error);
     if (known != NULL && (rc < 0 || moved)) {
         if (rc == 0) {

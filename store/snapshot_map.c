@@ -17,8 +17,8 @@ enum {
 
 /* What a directory of leaves has in the file, for when they are made. */
 struct group {
-    const uint8_t *entries; /* struct layout_leaf */
-    const uint8_t *packed;
+    uint64_t entries; /* struct layout_leaf: offset in the file */
+    uint64_t packed;
     uint64_t length; /* of packed */
     uint32_t crc;    /* of the entries */
     uint32_t first_unseen;
@@ -27,7 +27,8 @@ struct group {
 
 struct snapshot_map {
     unsigned references;
-    uint8_t *data;
+    int fd;        /* -1: mapped, or could not be */
+    uint8_t *data; /* NULL: not mapped */
     size_t length;
     uint8_t *nodes;        /* all structures that stand for the file's directories: what follows */
     struct group *groups;  /* of each directory of leaves */
@@ -50,7 +51,12 @@ void snapshot_map_unref(struct snapshot_map *map)
     if (map == NULL || --map->references > 0) {
         return;
     }
-    munmap(map->data, map->length);
+    if (map->data != NULL) {
+        munmap(map->data, map->length);
+    }
+    if (map->fd >= 0) {
+        close(map->fd);
+    }
     for (size_t i = 0; i < map->parent_count; i++) {
         g_free(map->groups[i].leaves);
     }
@@ -59,6 +65,24 @@ void snapshot_map_unref(struct snapshot_map *map)
     g_free(map->nodes);
     g_free(map->path);
     g_free(map);
+}
+
+void snapshot_map_settle(struct snapshot_map *map)
+{
+    void *data;
+
+    if (map->fd < 0) {
+        return;
+    }
+    data = mmap(NULL, map->length, PROT_READ, MAP_SHARED, map->fd, 0);
+    map->data = data != MAP_FAILED ? data : NULL;
+    close(map->fd);
+    map->fd = -1;
+}
+
+bool snapshot_map_is_shared(const struct snapshot_map *map)
+{
+    return map->references > 1;
 }
 
 /* --- what is damaged --- */
@@ -172,17 +196,20 @@ static bool make_leaves(struct snapshot_map *map, const struct inner *parent,
     uint64_t at = 0;
     int64_t last = -1;
 
-    if (crc32_of(group->entries, parent->child_count * sizeof(struct layout_leaf)) != group->crc) {
+    const uint8_t *entries = map->data + group->entries;
+    const uint8_t *packed = map->data + group->packed;
+
+    if (crc32_of(entries, parent->child_count * sizeof(struct layout_leaf)) != group->crc) {
         return false;
     }
     for (uint32_t i = 0; i < parent->child_count; i++) {
         struct layout_leaf entry;
 
-        memcpy(&entry, group->entries + i * sizeof(entry), sizeof(entry));
+        memcpy(&entry, entries + i * sizeof(entry), sizeof(entry));
         if (!entry_is_good(&entry, parent->node.number, last, group->length - at)) {
             return false;
         }
-        group->leaves[i] = leaf_of(map, &entry, group->packed + at);
+        group->leaves[i] = leaf_of(map, &entry, packed + at);
         add_to(&sums, &group->leaves[i].node);
         last = entry.number;
         at += entry.length;
@@ -262,7 +289,8 @@ void snapshot_map_fill(const struct inner *inner)
 
     group->leaves = g_malloc(inner->child_count * (sizeof(struct leaf) + sizeof(struct child)));
     children = (struct child *)(void *)(group->leaves + inner->child_count);
-    if (!make_leaves(map, inner, group)) {
+    snapshot_map_settle(map);
+    if (map->data == NULL || !make_leaves(map, inner, group)) {
         if (!load_leaves(map, inner, group)) {
             lose_leaves(map, inner, group);
         }
@@ -308,7 +336,7 @@ static uint64_t front_length(const struct layout_head *head)
 
 /* front: the beginning of the file, have octets of it, at least a head. */
 static bool find_parts(struct layout *out, const uint8_t *front, size_t have,
-                       const struct snapshot_map *map)
+                       struct snapshot_map *map)
 {
     struct layout_head *head = &out->head;
 
@@ -325,7 +353,11 @@ static bool find_parts(struct layout *out, const uint8_t *front, size_t have,
         return false;
     }
     if (length > have) {
+        snapshot_map_settle(map);
         front = map->data;
+    }
+    if (front == NULL) {
+        return false;
     }
     out->front = (size_t)length;
     out->properties = front + sizeof(*head);
@@ -341,9 +373,9 @@ static bool find_parts(struct layout *out, const uint8_t *front, size_t have,
 
 /* What is still to become part of the nodes above. */
 struct rest {
-    uint32_t leaf;          /* the next one */
-    const uint8_t *entries; /* it and those after it */
-    const uint8_t *packed;
+    uint32_t leaf;    /* the next one */
+    uint64_t entries; /* it and those after it: offset in the file */
+    uint64_t packed;
     uint8_t *at;   /* the next node below those that are made, */
     uint32_t left; /* and how many there still are */
 };
@@ -370,8 +402,7 @@ static bool group_is_good(const struct layout_group *group, const struct snapsho
     most -= group->number == 0 && group->leaves == NODE_CHILDREN_MAX;
     return group->count >= group->leaves && group->count <= most && group->unseen <= group->count &&
            group->deleted <= group->count && group->first_unseen < group->count &&
-           group->length <= (uint64_t)(map->data + map->length - rest->packed) &&
-           !object_id_is_zero(&group->tree);
+           group->length <= map->length - rest->packed && !object_id_is_zero(&group->tree);
 }
 
 static bool make_parent(struct snapshot_map *map, uint32_t index, const uint8_t *at,
@@ -446,8 +477,8 @@ static bool make_parents(struct snapshot_map *map, const struct layout *layout, 
     const struct layout_head *head = &layout->head;
     uint32_t leaves = head->counts[LEAF_DEPTH - 1];
 
-    rest->entries = map->data + layout->front;
-    rest->packed = rest->entries + leaves * sizeof(struct layout_leaf);
+    rest->entries = layout->front;
+    rest->packed = rest->entries + (uint64_t)leaves * sizeof(struct layout_leaf);
     rest->at = (uint8_t *)(void *)map->parents;
     rest->left = head->counts[GROUP_DEPTH - 1];
     for (uint32_t i = 0; i < rest->left; i++) {
@@ -455,7 +486,7 @@ static bool make_parents(struct snapshot_map *map, const struct layout *layout, 
             return false;
         }
     }
-    return rest->leaf == leaves && rest->packed == map->data + map->length;
+    return rest->leaf == leaves && rest->packed == map->length;
 }
 
 /* Makes all nodes but the leaves; the root is the last. */
@@ -547,32 +578,27 @@ static int open_file(const char *path, struct stat *status)
 bool snapshot_file_read(struct snapshot **out, const char *path, struct objects *objects)
 {
     uint8_t front[FRONT_READ];
-    ssize_t have = 0;
+    ssize_t have = -1;
     struct stat status;
     struct snapshot_map *map;
-    void *data = MAP_FAILED;
     int fd = open_file(path, &status);
 
     if (fd < 0) {
         return false;
     }
-    if (status.st_size >= (off_t)sizeof(struct layout_head)) {
-        data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        have = pread(fd, front, sizeof(front), 0);
-    }
-    close(fd);
-    if (data == MAP_FAILED) {
-        unlink(path);
-        return false;
-    }
     map = g_new0(struct snapshot_map, 1);
     map->references = 1;
-    map->data = data;
+    map->fd = fd;
     map->length = (size_t)status.st_size;
     map->objects = objects;
     map->path = g_strdup(path);
-    *out = have >= (ssize_t)sizeof(struct layout_head) ? make_snapshot(map, front, (size_t)have)
-                                                       : make_snapshot(map, map->data, map->length);
+    *out = NULL;
+    if (status.st_size >= (off_t)sizeof(struct layout_head)) {
+        have = pread(fd, front, sizeof(front), 0);
+    }
+    if (have >= (ssize_t)sizeof(struct layout_head)) {
+        *out = make_snapshot(map, front, (size_t)have);
+    }
     if (*out == NULL) {
         unlink(path);
         snapshot_map_unref(map);

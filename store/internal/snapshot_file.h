@@ -20,6 +20,11 @@
 /* A mapped file and the nodes that stand in it. */
 struct snapshot_map *snapshot_map_ref(struct snapshot_map *map);
 void snapshot_map_unref(struct snapshot_map *map);
+/* A file is mapped when a leaf is first looked for; until then it is open. This maps it now, and
+ * lets the descriptor go. */
+void snapshot_map_settle(struct snapshot_map *map);
+/* Whether there is more than one reference. */
+bool snapshot_map_is_shared(const struct snapshot_map *map);
 /* Sets checked: finds the leaf's octets good, or gets others from git, or makes it lost. */
 void snapshot_map_check(const struct leaf *leaf);
 /* Sets children: makes the leaves of a directory from the file, or of git's, or lost ones. */
@@ -28,8 +33,8 @@ void snapshot_map_fill(const struct inner *inner);
 size_t snapshot_map_first_unseen(const struct inner *inner);
 
 /* The snapshot of the file's commit, whichever that is: O(directories of leaves); no leaf is looked
- * at. False if there is no good file; a bad one is removed. objects is borrowed for as long as the
- * snapshot or anything made from it lives. */
+ * at, and the file is not yet mapped. False if there is no good file; a bad one is removed. objects
+ * is borrowed for as long as the snapshot or anything made from it lives. */
 bool snapshot_file_read(struct snapshot **out, const char *path, struct objects *objects);
 
 /* Of the file at path, without reading more than its head; false if there is none. */
