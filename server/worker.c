@@ -23,6 +23,7 @@ enum {
     TROUBLE_EVERY = 60 * 1000 * 1000,
     QUIET = 10 * 1000, /* without news for so long, a worker has nothing else to do */
     LOGIN_ATTEMPTS = 3,
+    SCRATCH_IN_USE = 4096, /* octets at its start that no command waits for the memory of */
 };
 
 static const char shut_down_text[] = "The server is stopping";
@@ -548,6 +549,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
     worker->watch = ref_watch_new();
     worker->queue = link_queue_new();
     worker->scratch = g_malloc(TRANSPORT_SCRATCH);
+    memset(worker->scratch, 0, SCRATCH_IN_USE);
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (worker->queue == NULL || worker->epoll < 0 ||
         !watch_fd(worker, link_queue_fd(worker->queue), worker->queue) ||

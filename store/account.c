@@ -130,11 +130,9 @@ int account_name(char **canonical, char **ref, const char *name, struct store_er
     if (rc < 0) {
         return rc;
     }
-    rc = branch_name_decode(canonical, branch, error);
-    if (rc == 0) {
-        *ref = g_strconcat(HEADS_PREFIX, branch, NULL);
-    }
-    return rc;
+    *canonical = branch_name_of_encoding(branch);
+    *ref = g_strconcat(HEADS_PREFIX, branch, NULL);
+    return 0;
 }
 
 static int compare_strings(const void *a, const void *b)

@@ -111,12 +111,10 @@ int branch_name_encode(char **out, const char *mailbox, struct store_error *erro
     return 0;
 }
 
-int branch_name_decode(char **out, const char *branch, struct store_error *error)
+char *branch_name_of_encoding(const char *branch)
 {
-    if (strlen(branch) > MAILBOX_NAME_MAX) {
-        return store_error_set(error, STORE_BAD_NAME, "branch name is too long");
-    }
     GString *name = g_string_new(NULL);
+
     for (const char *p = branch; *p != '\0'; p++) {
         if (*p == '%' && g_ascii_isxdigit(p[1]) && g_ascii_isxdigit(p[2])) {
             g_string_append_c(name,
@@ -126,14 +124,20 @@ int branch_name_decode(char **out, const char *branch, struct store_error *error
             g_string_append_c(name, *p == '.' ? '/' : *p == '_' ? ' ' : *p);
         }
     }
+    return g_string_free(name, FALSE);
+}
+
+int branch_name_decode(char **out, const char *branch, struct store_error *error)
+{
+    if (strlen(branch) > MAILBOX_NAME_MAX) {
+        return store_error_set(error, STORE_BAD_NAME, "branch name is too long");
+    }
+    g_autofree char *name = branch_name_of_encoding(branch);
     /* Encoding again refuses every other spelling (lower-case hex, needless escapes, %00). */
-    char *again = NULL;
-    if (branch_name_encode(&again, name->str, error) < 0 || strcmp(again, branch) != 0) {
-        g_free(again);
-        g_string_free(name, TRUE);
+    g_autofree char *again = NULL;
+    if (branch_name_encode(&again, name, error) < 0 || strcmp(again, branch) != 0) {
         return store_error_set(error, STORE_BAD_NAME, "branch is not a mailbox's");
     }
-    g_free(again);
-    *out = g_string_free(name, FALSE);
+    *out = g_steal_pointer(&name);
     return 0;
 }

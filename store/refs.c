@@ -129,7 +129,7 @@ bool ref_stamp_settled(const struct refs *refs, const struct ref_stamp *stamp)
 
 char *ref_path(const struct refs *refs, const char *name, const char *suffix)
 {
-    return g_strdup_printf("%s/%s%s", refs->path, name, suffix);
+    return g_strconcat(refs->path, "/", name, suffix, NULL);
 }
 
 char *ref_parent(const char *path)

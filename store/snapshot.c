@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "store/internal/snapshot_file.h"
 #include "store/internal/snapshot_private.h"
 
 struct snapshot *snapshot_new(struct inner *root)
@@ -76,19 +77,20 @@ static void approach(struct snapshot *snapshot, size_t index)
 
     while (node->depth < LEAF_DEPTH) {
         const struct inner *inner = node_inner(node);
+        const struct child *children = inner_children(inner);
         size_t low = 0, high = inner->child_count;
 
         while (high - low > 1) {
             size_t middle = low + (high - low) / 2;
 
-            if (start + inner->children[middle].start <= index) {
+            if (start + children[middle].start <= index) {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        start += inner->children[low].start;
-        node = inner->children[low].node;
+        start += children[low].start;
+        node = children[low].node;
     }
     snapshot->near = node_leaf(node);
     snapshot->near_start = start;
@@ -213,6 +215,10 @@ bool snapshot_first_unseen(const struct snapshot *snapshot, size_t *index)
     while (node->depth < LEAF_DEPTH) {
         const struct child *child = node_inner(node)->children;
 
+        if (child == NULL) {
+            *index += snapshot_map_first_unseen(node_inner(node));
+            return true;
+        }
         while (child->node->unseen == 0) {
             child++;
         }

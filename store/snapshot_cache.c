@@ -8,6 +8,7 @@
 
 #include "store/internal/snapshot_file.h"
 #include "store/internal/snapshot_load.h"
+#include "store/internal/store_private.h"
 #include "store/memory.h"
 
 static char *directory_of(const struct account *account)
@@ -124,6 +125,32 @@ static void use_file(struct snapshot **snapshot, const char *path, struct object
     memory_give_back();
 }
 
+void snapshot_cache_settle(struct store *store)
+{
+    for (guint i = 0; i < store->unmapped->len; i++) {
+        struct snapshot_map *map = g_ptr_array_index(store->unmapped, i);
+
+        if (snapshot_map_is_shared(map)) {
+            snapshot_map_settle(map);
+        }
+    }
+    g_ptr_array_set_size(store->unmapped, 0);
+}
+
+/* To be mapped later, if it is a file's. */
+static void put_off(struct store *store, const struct snapshot *snapshot)
+{
+    struct snapshot_map *map = snapshot->root->node.map;
+
+    if (map == NULL) {
+        return;
+    }
+    if (store->unmapped->len == SNAPSHOT_CACHE_UNMAPPED_MAX) {
+        snapshot_cache_settle(store);
+    }
+    g_ptr_array_add(store->unmapped, snapshot_map_ref(map));
+}
+
 int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
                         const struct object_id *commit, struct store_error *error)
 {
@@ -133,6 +160,9 @@ int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
 
     if (rc == 0 && save(mailbox, *out, true)) {
         use_file(out, path, objects);
+    }
+    if (rc == 0) {
+        put_off(mailbox->account->store, *out);
     }
     return rc;
 }
@@ -164,7 +194,10 @@ static int load_beside(struct snapshot **out, const char *path, struct objects *
     bool moved = false;
     int rc;
 
-    if (snapshot_file_read(&known, path, objects) && object_id_equal(&known->commit, commit)) {
+    if (snapshot_file_read(&known, path, objects)) {
+        snapshot_map_settle(known->root->node.map);
+    }
+    if (known != NULL && object_id_equal(&known->commit, commit)) {
         *out = known;
         return 0;
     }

@@ -58,8 +58,8 @@ static void walk_leaves(struct walk *walk, const struct leaf *before, const stru
 static bool next_pair(const struct inner *before, const struct inner *after, uint32_t *i,
                       uint32_t *k, struct node **a, struct node **b)
 {
-    *a = before != NULL && *i < before->child_count ? before->children[*i].node : NULL;
-    *b = after != NULL && *k < after->child_count ? after->children[*k].node : NULL;
+    *a = before != NULL && *i < before->child_count ? inner_children(before)[*i].node : NULL;
+    *b = after != NULL && *k < after->child_count ? inner_children(after)[*k].node : NULL;
     if (*a != NULL && *b != NULL && (*a)->number != (*b)->number) {
         *((*a)->number < (*b)->number ? b : a) = NULL;
     }

@@ -299,7 +299,7 @@ static int check_bounds(struct inner *root, const struct properties *properties,
     while (last->depth < LEAF_DEPTH) {
         const struct inner *inner = node_inner(last);
 
-        last = inner->children[inner->child_count - 1].node;
+        last = inner_children(inner)[inner->child_count - 1].node;
     }
     uid = last->number * LEAF_MESSAGES +
           packed_leaf_pair(leaf_packed(node_leaf(last)), last->count - 1);

@@ -32,13 +32,13 @@ void node_unref(struct node *node)
         struct inner *inner = node_inner(node);
 
         for (uint32_t i = 0; i < inner->child_count; i++) {
-            node_unref(inner->children[i].node);
+            node_unref(inner->own[i].node);
         }
     }
     g_free(node);
 }
 
-static void count_messages(struct node *node, const struct message *messages, size_t count)
+void node_count_messages(struct node *node, const struct message *messages, size_t count)
 {
     node->count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
@@ -62,7 +62,7 @@ struct leaf *leaf_new(uint32_t number, const struct message *messages, size_t co
         .packed = leaf->own,
     };
     memcpy(leaf->own, packed, length);
-    count_messages(&leaf->node, messages, count);
+    node_count_messages(&leaf->node, messages, count);
     return leaf;
 }
 
@@ -79,23 +79,33 @@ size_t leaf_messages(const struct leaf *leaf, struct message out[LEAF_MESSAGES])
     return packed_leaf_decode(out, leaf_packed(leaf), leaf->node.number);
 }
 
+const struct child *inner_children(const struct inner *inner)
+{
+    if (inner->children == NULL) {
+        snapshot_map_fill(inner);
+    }
+    return inner->children;
+}
+
 struct inner *inner_new(unsigned depth, uint32_t number, uint32_t capacity)
 {
-    struct inner *inner = g_malloc0(sizeof(*inner) + capacity * sizeof(inner->children[0]));
+    struct inner *inner = g_malloc0(sizeof(*inner) + capacity * sizeof(inner->own[0]));
 
     inner->node.references = 1;
     inner->node.depth = (uint8_t)depth;
     inner->node.number = number;
     inner->capacity = capacity;
+    inner->children = inner->own;
     return inner;
 }
 
 struct inner *inner_copy(const struct inner *inner, uint32_t capacity)
 {
     struct inner *copy = inner_new(inner->node.depth, inner->node.number, capacity);
+    const struct child *children = inner_children(inner);
 
     for (uint32_t i = 0; i < inner->child_count; i++) {
-        inner_add(copy, node_ref(inner->children[i].node));
+        inner_add(copy, node_ref(children[i].node));
     }
     return copy;
 }
@@ -110,7 +120,9 @@ struct inner *inner_shrink(struct inner *inner)
 {
     g_assert(inner->node.map == NULL && inner->node.references == 1);
     inner->capacity = inner->child_count;
-    return g_realloc(inner, sizeof(*inner) + inner->capacity * sizeof(inner->children[0]));
+    inner = g_realloc(inner, sizeof(*inner) + inner->capacity * sizeof(inner->own[0]));
+    inner->children = inner->own;
+    return inner;
 }
 
 void inner_sum(struct inner *inner)
@@ -133,12 +145,13 @@ void inner_sum(struct inner *inner)
 
 size_t inner_lower_bound(const struct inner *inner, uint64_t number)
 {
+    const struct child *children = inner_children(inner);
     size_t low = 0, high = inner->child_count;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (inner->children[middle].number < number) {
+        if (children[middle].number < number) {
             low = middle + 1;
         } else {
             high = middle;

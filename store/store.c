@@ -16,6 +16,7 @@
 #include "store/internal/pack_set.h"
 #include "store/internal/repository.h"
 #include "store/internal/snapshot_cache.h"
+#include "store/internal/snapshot_file.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
 #include "store/internal/usage_table.h"
@@ -115,6 +116,7 @@ int store_open(struct store **out, const char *directory, const struct host *hos
     store->accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     store->usage = usage_table_new();
     store->changed = g_ptr_array_new();
+    store->unmapped = g_ptr_array_new_with_free_func((GDestroyNotify)snapshot_map_unref);
     if (rc == 0) {
         rc = make_directory(host, store->mail, error);
     }
@@ -154,6 +156,7 @@ void store_close(struct store *store)
     }
     g_assert(g_hash_table_size(store->accounts) == 0);
     g_ptr_array_unref(store->changed);
+    g_ptr_array_unref(store->unmapped);
     g_hash_table_unref(store->accounts);
     g_hash_table_unref(store->usage);
     g_free(store->mail);
@@ -293,6 +296,7 @@ int store_open_journal(struct store *store, const struct store_journal *settings
 
 int64_t store_work(struct store *store, bool idle)
 {
+    snapshot_cache_settle(store);
     return store->journaling != NULL ? journaling_work(store->journaling, idle) : INT64_MAX;
 }
 

@@ -10,20 +10,8 @@
 
 #include "store/internal/repository.h"
 #include "store/internal/snapshot_file.h"
+#include "store/internal/snapshot_layout.h"
 #include "tests/fuzz.h"
-
-/* Octets of the head and of a leaf's entry, and where their numbers are. */
-enum {
-    HEAD = 72,
-    HEAD_CRC = 16,
-    HEAD_PROPERTIES = 20,
-    HEAD_LENGTH = 24,
-    HEAD_COUNTS = 32,
-    LEAF_ENTRY = 56,
-    LEAF_ENTRY_CRC = 20,
-    LEAF_ENTRY_LENGTH = 24,
-    INNER_ENTRY = 24,
-};
 
 static char directory[] = "/tmp/annal-fuzz-XXXXXX";
 static char *repository;
@@ -63,46 +51,53 @@ static void write_file(const uint8_t *data, size_t size)
     }
 }
 
-static uint32_t get32(const uint8_t *bytes)
+/* Of a leaf's entry, and of the packed leaf at *packed of those left. */
+static void make_leaf_right(uint8_t *at, uint8_t **packed, uint64_t *left)
 {
-    uint32_t value;
+    struct layout_leaf leaf;
 
-    memcpy(&value, bytes, sizeof(value));
-    return value;
-}
-
-static void put_crc(uint8_t *out, const uint8_t *bytes, size_t length)
-{
-    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), bytes, length);
-
-    memcpy(out, &crc, sizeof(crc));
+    memcpy(&leaf, at, sizeof(leaf));
+    uint64_t octets = MIN(leaf.length, *left);
+    leaf.crc = (uint32_t)crc32_z(0, *packed, octets);
+    memcpy(at, &leaf, sizeof(leaf));
+    *packed += octets;
+    *left -= octets;
 }
 
 static void make_crcs_right(uint8_t *data, size_t size)
 {
-    uint64_t length = size;
-    uint64_t leaves, at, packed;
+    struct layout_head head;
+    struct layout_group group;
 
-    if (size < HEAD) {
+    if (size < sizeof(head)) {
         return;
     }
-    memcpy(data + HEAD_LENGTH, &length, sizeof(length));
-    leaves = get32(data + HEAD_COUNTS + 12);
-    at = HEAD + (uint64_t)get32(data + HEAD_PROPERTIES);
-    packed = at + leaves * LEAF_ENTRY;
-    for (int i = 0; i < 3; i++) {
-        packed += (uint64_t)get32(data + HEAD_COUNTS + 4 * i) * INNER_ENTRY;
-    }
-    if (packed > size) {
+    memcpy(&head, data, sizeof(head));
+    head.length = size;
+    uint64_t groups = head.counts[GROUP_DEPTH - 1];
+    uint64_t at = sizeof(head) + (uint64_t)head.properties_length;
+    uint64_t entry = at + groups * sizeof(group) +
+                     ((uint64_t)head.counts[0] + head.counts[1]) * sizeof(struct layout_inner);
+    uint64_t front = entry;
+    uint64_t end = entry + (uint64_t)head.counts[LEAF_DEPTH - 1] * sizeof(struct layout_leaf);
+    if (end > size) {
         return;
     }
-    for (uint64_t next = packed; leaves > 0 && next < size; leaves--, at += LEAF_ENTRY) {
-        uint64_t octets = MIN(get32(data + at + LEAF_ENTRY_LENGTH), size - next);
-
-        put_crc(data + at + LEAF_ENTRY_CRC, data + next, octets);
-        next += octets;
+    uint8_t *packed = data + end;
+    uint64_t left = size - end;
+    for (; groups > 0; groups--, at += sizeof(group)) {
+        memcpy(&group, data + at, sizeof(group));
+        uint64_t from = entry;
+        for (uint32_t i = 0; i < group.leaves && entry < end; i++) {
+            make_leaf_right(data + entry, &packed, &left);
+            entry += sizeof(struct layout_leaf);
+        }
+        group.crc = (uint32_t)crc32_z(0, data + from, entry - from);
+        memcpy(data + at, &group, sizeof(group));
     }
-    put_crc(data + HEAD_CRC, data + HEAD_PROPERTIES, packed - HEAD_PROPERTIES);
+    memcpy(data, &head, sizeof(head));
+    head.crc = (uint32_t)crc32_z(0, data + LAYOUT_CRC_FROM, front - LAYOUT_CRC_FROM);
+    memcpy(data, &head, sizeof(head));
 }
 
 /* All that a session may do with it, and a change of a message. */

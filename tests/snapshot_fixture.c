@@ -105,9 +105,11 @@ static void assert_same_nodes(struct node *a, struct node *b)
 
         ck_assert_uint_eq(x->child_count, y->child_count);
         for (uint32_t i = 0; i < x->child_count; i++) {
-            ck_assert_uint_eq(x->children[i].number, y->children[i].number);
-            ck_assert_uint_eq(x->children[i].start, y->children[i].start);
-            assert_same_nodes(x->children[i].node, y->children[i].node);
+            const struct child *one = &inner_children(x)[i], *other = &inner_children(y)[i];
+
+            ck_assert_uint_eq(one->number, other->number);
+            ck_assert_uint_eq(one->start, other->start);
+            assert_same_nodes(one->node, other->node);
         }
     }
 }

@@ -229,6 +229,8 @@ START_TEST(test_branch_name__round_trips_any_utf8_and_git_accepts_it)
 
         ck_assert_msg(branch_name_encode(&branch, name, &error) == 0, "%s: %s", name, error.detail);
         ck_assert_int_eq(branch_name_decode(&back, branch, &error), 0);
+        g_autofree char *plain = branch_name_of_encoding(branch);
+        ck_assert_str_eq(plain, back);
         ck_assert_str_eq(back, normal);
         check_git_accepts(branch, tried < CHECKED_BY_GIT);
         const char *other = g_hash_table_lookup(seen, branch);

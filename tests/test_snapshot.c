@@ -9,7 +9,7 @@ static size_t count_leaves(struct node *node)
     size_t count = node->depth == LEAF_DEPTH;
 
     for (uint32_t i = 0; node->depth < LEAF_DEPTH && i < node_inner(node)->child_count; i++) {
-        count += count_leaves(node_inner(node)->children[i].node);
+        count += count_leaves(inner_children(node_inner(node))[i].node);
     }
     return count;
 }
@@ -23,7 +23,7 @@ static size_t count_shared(struct node *a, struct node *b)
         return count_leaves(a);
     }
     for (uint32_t i = 0; a->depth < LEAF_DEPTH && i < node_inner(a)->child_count; i++) {
-        struct node *child = node_inner(a)->children[i].node;
+        struct node *child = inner_children(node_inner(a))[i].node;
         struct node *other = inner_child(node_inner(b), child->number);
 
         count += other != NULL ? count_shared(child, other) : 0;
@@ -80,7 +80,7 @@ static size_t count_nodes(struct node *node)
     size_t count = 1;
 
     for (uint32_t i = 0; node->depth < LEAF_DEPTH && i < node_inner(node)->child_count; i++) {
-        count += count_nodes(node_inner(node)->children[i].node);
+        count += count_nodes(inner_children(node_inner(node))[i].node);
     }
     return count;
 }
@@ -94,7 +94,7 @@ static size_t count_fresh(struct node *before, struct node *after)
         return 0;
     }
     for (uint32_t i = 0; after->depth < LEAF_DEPTH && i < node_inner(after)->child_count; i++) {
-        struct node *child = node_inner(after)->children[i].node;
+        struct node *child = inner_children(node_inner(after))[i].node;
         struct node *old = before != NULL ? inner_child(node_inner(before), child->number) : NULL;
 
         count += count_fresh(old, child);

@@ -10,6 +10,7 @@
 #include "store/internal/repository.h"
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/snapshot_file.h"
+#include "store/internal/store_private.h"
 #include "tests/mail_fixture.h"
 
 static struct mail_fixture fixture;
@@ -125,6 +126,83 @@ START_TEST(test_snapshot_cache__opens_what_it_holds_without_git)
     ck_assert_uint_eq(mailbox->snapshot->unsaved, 2);
     mailbox_unref(mailbox);
     assert_no_difference();
+}
+END_TEST
+
+static unsigned open_files(void)
+{
+    GDir *entries = g_dir_open("/proc/self/fd", 0, NULL);
+    unsigned count = 0;
+
+    ck_assert_ptr_nonnull(entries);
+    while (g_dir_read_name(entries) != NULL) {
+        count++;
+    }
+    g_dir_close(entries);
+    return count;
+}
+
+/* Until then it is open: another file in its place is none of its business. */
+START_TEST(test_snapshot_cache__maps_a_file_when_the_turn_is_over)
+{
+    struct store *store;
+    struct mailbox *mailbox;
+    g_autofree char *path = path_of("INBOX");
+
+    fill("INBOX", 700);
+    for (int before = 0; before < 2; before++) {
+        mail_fixture_reopen(&fixture);
+        store = fixture.store;
+        mailbox = open_mailbox(&fixture, "INBOX");
+        unsigned files = open_files();
+
+        ck_assert_uint_eq(store->unmapped->len, 1);
+        if (before != 0) {
+            ck_assert_uint_eq(message_of(mailbox, 350).uid, 350);
+            ck_assert_uint_eq(open_files(), files - 1);
+        }
+        ck_assert(g_file_set_contents(path, "another", -1, NULL));
+        store_work(store, true);
+        ck_assert_uint_eq(store->unmapped->len, 0);
+        ck_assert_uint_eq(open_files(), files - 1);
+        ck_assert_uint_eq(message_of(mailbox, 700).uid, 700);
+        ck_assert(has_file("INBOX"));
+        unlink(path);
+        mailbox_unref(mailbox);
+        mail_fixture_reopen(&fixture);
+        mailbox = open_mailbox(&fixture, "INBOX");
+        ck_assert(file_is_fresh("INBOX"));
+        mailbox_unref(mailbox);
+    }
+}
+END_TEST
+
+START_TEST(test_snapshot_cache__leaves_few_files_open)
+{
+    struct snapshot *snapshots[3 * SNAPSHOT_CACHE_UNMAPPED_MAX / 2];
+    struct mailbox *mailbox;
+    struct store_error error;
+
+    fill("INBOX", 700);
+    mail_fixture_reopen(&fixture);
+    mailbox = open_mailbox(&fixture, "INBOX");
+    store_work(fixture.store, true);
+    unsigned files = open_files();
+
+    for (guint i = 0; i < G_N_ELEMENTS(snapshots); i++) {
+        ck_assert_int_eq(snapshot_cache_load(&snapshots[i], mailbox,
+                                             snapshot_commit(mailbox_snapshot(mailbox)), &error),
+                         0);
+        ck_assert_uint_le(open_files(), files + SNAPSHOT_CACHE_UNMAPPED_MAX);
+    }
+    ck_assert_uint_gt(open_files(), files);
+    for (guint i = 0; i < G_N_ELEMENTS(snapshots); i++) {
+        ck_assert_uint_eq(snapshot_message(snapshots[i], 699).uid, 700);
+        snapshot_unref(snapshots[i]);
+    }
+    store_work(fixture.store, true);
+    ck_assert_uint_eq(open_files(), files);
+    mailbox_unref(mailbox);
 }
 END_TEST
 
@@ -256,6 +334,8 @@ int main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, test_snapshot_cache__keeps_a_file_of_large_mailboxes_only);
     tcase_add_test(cases, test_snapshot_cache__opens_what_it_holds_without_git);
+    tcase_add_test(cases, test_snapshot_cache__maps_a_file_when_the_turn_is_over);
+    tcase_add_test(cases, test_snapshot_cache__leaves_few_files_open);
     tcase_add_test(cases, test_snapshot_cache__a_deleted_file_comes_back);
     tcase_add_test(cases, test_snapshot_cache__writes_after_many_changes_or_some_time);
     tcase_add_test(cases, test_snapshot_cache__removes_what_is_of_no_branch);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "store/internal/snapshot_file.h"
+#include "store/internal/snapshot_layout.h"
 #include "store/internal/snapshot_load.h"
 #include "tests/snapshot_fixture.h"
 #include "tests/store_fixture.h"
@@ -84,6 +85,34 @@ static struct snapshot *sparse_mailbox(void)
     return write_version(builder);
 }
 
+/* Directories of leaves below a node, of those that have made theirs. */
+static unsigned count_made(const struct inner *inner)
+{
+    unsigned made = 0;
+
+    if (inner->node.depth == LEAF_DEPTH - 1) {
+        return inner->children != NULL;
+    }
+    for (uint32_t i = 0; i < inner->child_count; i++) {
+        made += count_made(node_inner(inner_children(inner)[i].node));
+    }
+    return made;
+}
+
+/* So many directories of leaves that what describes them takes more than a page. */
+static struct snapshot *wide_mailbox(void)
+{
+    struct snapshot_builder *builder = new_mailbox();
+
+    for (uint32_t i = 0; i < 70; i++) {
+        struct message message = some_message(i);
+
+        builder->uid_next += 12345;
+        snapshot_builder_append(builder, &message);
+    }
+    return write_version(builder);
+}
+
 START_TEST(test_snapshot_file__holds_a_whole_snapshot)
 {
     static const uint32_t counts[] = {0, 1, 99, 100, 101, 12345};
@@ -99,6 +128,95 @@ START_TEST(test_snapshot_file__holds_a_whole_snapshot)
         snapshot_unref(made);
         snapshot_unref(read);
     }
+    struct snapshot *wide = wide_mailbox();
+    struct snapshot *read;
+
+    ck_assert(snapshot_file_save(path, wide));
+    read = read_file();
+    ck_assert_uint_eq(count_made(read->root), 0);
+    assert_equal(wide, read);
+    snapshot_unref(wide);
+    snapshot_unref(read);
+}
+END_TEST
+
+/* What is asked of a file's snapshot that nothing was asked of before. */
+static void look(const struct snapshot *snapshot, unsigned question, uint32_t number, size_t *out)
+{
+    switch (question) {
+    case 0:
+        *out = snapshot_message(snapshot, number - 1).uid;
+        break;
+    case 1:
+        *out = snapshot_lower_bound(snapshot, number);
+        break;
+    case 2:
+        ck_assert(snapshot_find(snapshot, number, out));
+        break;
+    default:
+        *out = 0;
+        ck_assert(snapshot_first_unseen(snapshot, out));
+    }
+}
+
+START_TEST(test_snapshot_file__makes_leaves_where_they_are_looked_for)
+{
+    static const uint32_t numbers[] = {1, 9999, 10000, 10001, 23456, 34567};
+    struct snapshot *made = mailbox_of(34567);
+
+    ck_assert(snapshot_file_save(path, made));
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers) * 4; i++) {
+        struct snapshot *read = read_file();
+        size_t expected, found;
+
+        ck_assert_uint_eq(count_made(read->root), 0);
+        ck_assert_uint_eq(snapshot_count(read), 34567);
+        ck_assert_uint_eq(snapshot_unseen(read), snapshot_unseen(made));
+        ck_assert_uint_eq(snapshot_size(read), snapshot_size(made));
+        look(made, i % 4, numbers[i / 4], &expected);
+        look(read, i % 4, numbers[i / 4], &found);
+        ck_assert_uint_eq(found, expected);
+        ck_assert_uint_eq(count_made(read->root), i % 4 != 3);
+        assert_equal(made, read);
+        ck_assert_uint_eq(count_made(read->root), 4);
+        snapshot_unref(read);
+    }
+    snapshot_unref(made);
+}
+END_TEST
+
+START_TEST(test_snapshot_file__knows_the_first_unseen_message)
+{
+    static const uint32_t seen[] = {1, 99, 150, 10005, 10250};
+    struct snapshot *now = mailbox_of(10250);
+    uint32_t uid = 1;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(seen); i++) {
+        struct snapshot_builder *builder = snapshot_builder_new(now);
+        struct snapshot *read;
+        size_t index;
+
+        while (uid <= seen[i]) {
+            snapshot_builder_set_flags(builder, uid++, MESSAGE_SEEN, 0);
+        }
+        for (uint32_t next = uid; next < uid + 3 && next <= 10250; next++) {
+            snapshot_builder_set_flags(builder, next, 0, 0);
+        }
+        snapshot_unref(now);
+        now = write_version(builder);
+        ck_assert(snapshot_file_save(path, now));
+        read = read_file();
+        ck_assert_int_eq(snapshot_first_unseen(read, &index), uid <= 10250);
+        if (uid <= 10250) {
+            ck_assert_uint_eq(index, uid - 1);
+            ck_assert_uint_eq(count_made(read->root), 0);
+            ck_assert_uint_eq(snapshot_message(read, index).uid, uid);
+            ck_assert(snapshot_first_unseen(read, &index));
+            ck_assert_uint_eq(index, uid - 1);
+        }
+        snapshot_unref(read);
+    }
+    snapshot_unref(now);
 }
 END_TEST
 
@@ -296,6 +414,44 @@ START_TEST(test_snapshot_file__a_lost_leaf_is_never_written)
 }
 END_TEST
 
+/* Neither the file nor git has the leaves of a directory; the next one is good. */
+START_TEST(test_snapshot_file__a_lost_directory_is_never_written)
+{
+    struct snapshot *made = mailbox_of(10250);
+    struct snapshot *read;
+    struct layout_head head;
+    g_autoptr(GByteArray) contents = NULL;
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    struct objects *objects;
+    struct store_error error;
+    size_t index = 1;
+
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(snapshot_file_save(path, made));
+    contents = get_contents();
+    memcpy(&head, contents->data, sizeof(head));
+    contents->data[sizeof(head) + head.properties_length + 2 * sizeof(struct layout_group) +
+                   2 * sizeof(struct layout_inner) + 7] ^= 1;
+    put_contents(contents->data, contents->len);
+    ck_assert(snapshot_file_read(&read, path, objects));
+    ck_assert_uint_eq(snapshot_count(read), 10250);
+    ck_assert(snapshot_first_unseen(read, &index));
+    ck_assert_uint_eq(index, 0);
+    for (uint32_t i = 0; i < 10250; i++) {
+        struct message message = snapshot_message(read, i);
+
+        ck_assert_uint_eq(message.uid, i + 1);
+        ck_assert_int_eq(object_id_is_zero(&message.blob), i < 9999);
+    }
+    ck_assert(access(path, F_OK) < 0);
+    ck_assert(!snapshot_file_save(path, read));
+    snapshot_unref(read);
+    snapshot_unref(made);
+    objects_close(objects);
+}
+END_TEST
+
 START_TEST(test_snapshot_file__says_of_which_commit_it_is)
 {
     struct snapshot *made = mailbox_of(150);
@@ -334,6 +490,8 @@ int main(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, test_snapshot_file__holds_a_whole_snapshot);
+    tcase_add_test(cases, test_snapshot_file__makes_leaves_where_they_are_looked_for);
+    tcase_add_test(cases, test_snapshot_file__knows_the_first_unseen_message);
     tcase_add_test(cases, test_snapshot_file__keeps_up_with_random_changes);
     tcase_add_test(cases, test_snapshot_file__a_map_outlives_its_file_and_its_snapshot);
     tcase_add_test(cases, test_snapshot_file__other_keywords_make_no_difference);
@@ -341,6 +499,7 @@ int main(void)
     tcase_add_test(cases, test_snapshot_file__a_cut_or_longer_file_is_none);
     tcase_add_test(cases, test_snapshot_file__what_is_no_file_is_none);
     tcase_add_test(cases, test_snapshot_file__a_lost_leaf_is_never_written);
+    tcase_add_test(cases, test_snapshot_file__a_lost_directory_is_never_written);
     tcase_add_test(cases, test_snapshot_file__says_of_which_commit_it_is);
     tcase_add_test(cases, test_snapshot_file__cannot_be_saved_where_there_is_no_directory);
     suite_add_tcase(suite, cases);

@@ -13,6 +13,9 @@
  * (MAILBOX_DEPTH_MAX), too long (MAILBOX_NAME_MAX). */
 int branch_name_encode(char **out, const char *mailbox, struct store_error *error);
 
+/* The mailbox of what branch_name_encode() has made. A new string. */
+char *branch_name_of_encoding(const char *branch);
+
 /* The inverse; only exact results of branch_name_encode() are accepted (STORE_BAD_NAME). */
 int branch_name_decode(char **out, const char *branch, struct store_error *error);
 

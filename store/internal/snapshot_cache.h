@@ -18,6 +18,7 @@ enum {
     SNAPSHOT_CACHE_LEAVES = 8,
     SNAPSHOT_CACHE_SECONDS = 5,
     SNAPSHOT_CACHE_RATE = 256 * 1024, /* octets a second */
+    SNAPSHOT_CACHE_UNMAPPED_MAX = 64, /* files open */
 };
 
 /* snapshot_load() without a known state for a commit of the mailbox's branch, with the same result.
@@ -29,6 +30,10 @@ int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
  * only helps, and stays as it is. */
 int snapshot_cache_load_past(struct snapshot **out, struct account *account, const char *ref,
                              const struct object_id *commit, struct store_error *error);
+
+/* Maps the files that mailboxes were opened from since the last call: an answer to who opened one
+ * need not wait for that. No more than SNAPSHOT_CACHE_UNMAPPED_MAX wait for it. */
+void snapshot_cache_settle(struct store *store);
 
 /* Writes the mailbox's file if it is time to. No system call if nothing has changed. A first file
  * makes the files of branches that are gone be removed. */

@@ -3,7 +3,8 @@
  * The root (depth 0) has the directories of a UID's first pair of digits as its children, and so
  * on down to the leaves (LEAF_DEPTH). A node is immutable once two hold a reference to it; versions
  * of a mailbox share what did not change, so that a change costs its path from the root. Nodes of a
- * snapshot file stand in memory that belongs to the map: a reference to one is one to the map.
+ * snapshot file stand in memory that belongs to the map: a reference to one is one to the map. Its
+ * leaves are made when their directory is first looked into.
  */
 #ifndef ANNAL_STORE_INTERNAL_SNAPSHOT_NODE_H
 #define ANNAL_STORE_INTERNAL_SNAPSHOT_NODE_H
@@ -59,7 +60,8 @@ struct inner {
     struct node node;
     uint32_t child_count;
     uint32_t capacity;
-    struct child children[]; /* numbers ascend */
+    struct child *children; /* numbers ascend; read through inner_children() */
+    struct child own[];     /* where there is no map */
 };
 
 struct node *node_ref(struct node *node);
@@ -77,12 +79,18 @@ static inline struct inner *node_inner(struct node *node)
     return (struct inner *)(void *)node;
 }
 
+/* Sets the totals of a new node to those of the messages. */
+void node_count_messages(struct node *node, const struct message *messages, size_t count);
+
 /* Packs 1 to LEAF_MESSAGES messages; the tree is zero. */
 struct leaf *leaf_new(uint32_t number, const struct message *messages, size_t count);
 /* The checked octets; a leaf of a file that is damaged is read from git now. */
 const uint8_t *leaf_packed(const struct leaf *leaf);
 /* Returns the count. */
 size_t leaf_messages(const struct leaf *leaf, struct message out[LEAF_MESSAGES]);
+
+/* The children; those of a file's directory are made now. */
+const struct child *inner_children(const struct inner *inner);
 
 struct inner *inner_new(unsigned depth, uint32_t number, uint32_t capacity);
 /* A copy of its own with room for capacity children, whose tree is zero. */

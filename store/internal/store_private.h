@@ -22,6 +22,7 @@ struct store {
     struct cache_budget *budget;     /* NULL: none */
     GHashTable *usage;               /* usage_table.h */
     uint64_t turn;                   /* store_turn() */
+    GPtrArray *unmapped;             /* struct snapshot_map, referenced: snapshot_cache_settle() */
 };
 
 /* --- cache_trim.c --- */
