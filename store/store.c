@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "store/internal/account_private.h"
+#include "store/internal/git.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
 #include "store/internal/pack_merge.h"
@@ -287,6 +288,8 @@ int store_open_journal(struct store *store, const struct store_journal *settings
     int rc = store_lock_journals(store, false, &lock, error);
 
     g_assert(store->journaling == NULL && g_hash_table_size(store->accounts) == 0);
+    /* It reads certificates, for some milliseconds: not while the first client waits. */
+    libgit2_start();
     if (rc == 0) {
         rc = take_journal(&journal, store, size, error);
         store_unlock_journals(store, lock);
