@@ -66,7 +66,6 @@ static int wait_for_pack(struct pending_changes *pending, struct store_error *er
     if (rc == 0) {
         object_batch_packed(packing->batch, packing->name);
         g_ptr_array_add(pending->packed, packing->batch);
-        pending->behind = packing->begun;
     } else {
         take_back(pending, packing);
     }
@@ -196,8 +195,10 @@ static int settle(struct account *account, const char *name, const struct object
         account->pending.merging = &merging;
         rc = mailbox_merge(account, name, &ref.git, &ref.ours, outside, &other, error);
         account->pending.merging = NULL;
+        /* Also what a pack under way brings: that is not in git before the branch has moved. */
         if (rc < 0 || other) {
-            put_ref(account, name, &ref.git, &ref.ours);
+            g_hash_table_replace(account->pending.refs, g_strdup(name),
+                                 g_memdup2(&ref, sizeof(ref)));
         }
     }
     if (rc == 0 && other) {
@@ -492,6 +493,7 @@ int pending_finish(struct account *account, struct store_error *error)
 {
     g_autoptr(GPtrArray) names = ref_names(account);
     uint64_t next = account->pending.packing->next;
+    int64_t begun = account->pending.packing->begun;
     int rc = wait_for_pack(&account->pending, error);
 
     for (guint i = 0; i < names->len && rc == 0; i++) {
@@ -501,6 +503,7 @@ int pending_finish(struct account *account, struct store_error *error)
         g_ptr_array_set_size(account->pending.packed, 0);
         account->pending.not_before = 0;
         account->pending.oldest = next;
+        account->pending.behind = begun;
     }
     return rc;
 }

@@ -352,8 +352,12 @@ START_TEST(test_store_journal_beside__waits_for_a_lock_and_goes_on)
 {
     g_autofree char *lock = g_strconcat(fixture.path, "/refs/heads/INBOX.lock", NULL);
     g_autofree char *before = tip();
+    struct store_figures first;
+    struct store_figures second;
 
     begin();
+    store_figures(fixture.store, &first);
+    time_offset += LATER;
     change_more();
     ck_assert(g_file_set_contents(lock, "", 0, NULL));
     atomic_store(&closed, false);
@@ -365,6 +369,9 @@ START_TEST(test_store_journal_beside__waits_for_a_lock_and_goes_on)
     g_autofree char *meanwhile = tip();
     ck_assert_str_eq(meanwhile, before);
     check_all();
+    /* It is as late as before: that there is a pack is not enough. */
+    store_figures(fixture.store, &second);
+    ck_assert_int_eq(second.waiting_since, first.waiting_since);
     ck_assert_int_eq(remove(lock), 0);
     time_offset += 10 * LATER;
     work_until_moved(before);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/internal/account_private.h"
+#include "store/internal/journal.h"
 #include "tests/journal_script.h"
 #include "tests/mail_fixture.h"
 #include "tests/store_fixture.h"
@@ -483,6 +485,68 @@ START_TEST(test_store_journal_merge__keeps_both_when_the_merge_is_cut)
 }
 END_TEST
 
+/* --- a merge that fails --- */
+
+static char *their_base; /* where the branch stood before theirs */
+
+/* Nothing can come after it. */
+static void outside_end(void)
+{
+    struct snapshot_builder *builder;
+    struct transaction transaction;
+
+    open_other();
+    builder = snapshot_builder_new(mailbox_snapshot(there));
+    builder->modseq = MODSEQ_MAX;
+    ck_assert_int_eq(transaction_begin(&transaction, other.account, &other.origin, &error), 0);
+    ck_assert_int_eq(transaction_change(&transaction, there, builder, "theirs", &error), 0);
+    ck_assert_int_eq(transaction_commit(&transaction, &error), 0);
+    transaction_end(&transaction);
+    snapshot_builder_free(builder);
+    close_other();
+}
+
+static void outside_go_back(void)
+{
+    ck_assert(GIT(fixture.path, "update-ref", "refs/heads/INBOX", their_base));
+}
+
+/* A pack of ours is on its way when the merge fails: whatever comes of it, the branch has not got
+ * what is in it, and a checkpoint knows that. */
+START_TEST(test_store_journal_merge__keeps_ours_when_it_fails_beside_a_pack)
+{
+    enum { FRAMES = 20, PATIENCE = 20000 /* milliseconds */ };
+    g_autofree char *unused = NULL;
+    struct store_figures figures;
+
+    open_beside();
+    change_some();
+    for (unsigned i = 0; i < FRAMES; i++) {
+        flag(&fixture, inbox, 4, i % 2 == 0 ? FLAG_MODE_ADD : FLAG_MODE_REMOVE, MESSAGE_SEEN, NULL);
+        acknowledge();
+    }
+    their_base = git_tip();
+    power_host_wait(power, INT64_C(600) * 1000);
+    store_work(fixture.store, false);
+    outside_end();
+    ck_assert_int_lt(mailbox_refresh(inbox, &error), 0);
+    power_host_wait(power, INT64_C(6000) * 1000);
+    store_figures(fixture.store, &figures);
+    ck_assert_uint_gt(figures.journal_used, FRAMES / 2 * JOURNAL_BLOCK);
+    for (int i = 0; figures.journal_used > FRAMES / 2 * JOURNAL_BLOCK; i++) {
+        ck_assert_int_lt(i, PATIENCE);
+        g_usleep(1000);
+        store_work(fixture.store, false);
+        store_figures(fixture.store, &figures);
+    }
+    cut_and_open(POWER_WRITTEN, outside_go_back, &unused);
+    g_autofree char *uids = first_uids(SIZE_MAX);
+    ck_assert_str_eq(uids, "1 2 3 4 5 6");
+    ck_assert(is_ancestor(our_tip, "refs/heads/INBOX"));
+    g_clear_pointer(&their_base, free);
+}
+END_TEST
+
 /* --- a branch that is locked --- */
 
 START_TEST(test_store_journal_merge__waits_for_a_lock_and_goes_on)
@@ -530,6 +594,7 @@ int main(void)
     tcase_add_loop_test(tests, test_store_journal_merge__keeps_both_in_a_replay, 0,
                         G_N_ELEMENTS(outsides) * 2);
     tcase_add_loop_test(tests, test_store_journal_merge__keeps_both_when_the_merge_is_cut, 0, 24);
+    tcase_add_test(tests, test_store_journal_merge__keeps_ours_when_it_fails_beside_a_pack);
     tcase_add_loop_test(tests, test_store_journal_merge__waits_for_a_lock_and_goes_on, 0, 3);
     suite_add_tcase(suite, tests);
 
