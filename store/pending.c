@@ -124,12 +124,15 @@ void pending_restore(struct account *account, const char *ref, const struct obje
 
 /* --- packs --- */
 
-/* Objects that are in no pack become one. */
+/* Objects that are in no pack become one. Git's objects are in the journal before. */
 static int write_pack(struct account *account, bool durable, struct store_error *error)
 {
     struct pending_changes *pending = &account->pending;
-    int rc = wait_for_pack(pending, error);
+    int rc = journaling_settle(account->store, error);
 
+    if (rc == 0) {
+        rc = wait_for_pack(pending, error);
+    }
     if (rc < 0 || pending->batch == NULL) {
         return rc;
     }
@@ -343,9 +346,6 @@ static int move_ref(struct account *account, const char *name, struct store_erro
     }
     /* Merging has made new objects. */
     if (rc == 0) {
-        rc = journaling_settle(account->store, error);
-    }
-    if (rc == 0) {
         rc = write_pack(account, false, error);
     }
     if (rc == 0) {
@@ -408,11 +408,8 @@ static int move_refs(struct account *account, struct store_error *error)
 
 int pending_materialize(struct account *account, struct store_error *error)
 {
-    int rc = journaling_settle(account->store, error);
+    int rc = write_pack(account, false, error);
 
-    if (rc == 0) {
-        rc = write_pack(account, false, error);
-    }
     if (rc == 0) {
         rc = move_refs(account, error);
     }
@@ -512,10 +509,6 @@ int pending_finish(struct account *account, struct store_error *error)
 
 static bool depends(const struct account *account, const struct ref_update *update)
 {
-    /* A merge comes after ours: the journal may say ours until it is forgotten. */
-    if (account->pending.merging != NULL) {
-        return false;
-    }
     return g_hash_table_contains(account->pending.refs, update->name) ||
            (g_str_has_prefix(update->name, HEADS_PREFIX) && !object_id_is_zero(&update->before) &&
             journaling_holds(account->store, account));
@@ -524,6 +517,11 @@ static bool depends(const struct account *account, const struct ref_update *upda
 int pending_yield(struct account *account, const struct ref_update *updates, size_t count,
                   struct store_error *error)
 {
+    /* A merge comes after ours, so git needs ours with it; the journal may say ours until it is
+     * forgotten. */
+    if (account->pending.merging != NULL) {
+        return write_pack(account, false, error);
+    }
     for (size_t i = 0; i < count; i++) {
         if (depends(account, &updates[i])) {
             return journaling_flush(account->store, account, error);

@@ -386,6 +386,28 @@ START_TEST(test_store_journal_merge__keeps_both_in_a_store_that_lives)
 }
 END_TEST
 
+/* Git sees the merge at once, and so it sees ours, which the merge follows. */
+START_TEST(test_store_journal_merge__one_past_the_journal_has_all_that_it_follows)
+{
+    if (_i == 1) {
+        open_beside();
+    }
+    change_some();
+    change_more();
+    acknowledge();
+    if (_i == 1) {
+        power_host_wait(power, INT64_C(200) * 1000);
+        store_work(fixture.store, false);
+    }
+    outside_append_many();
+    g_autofree char *their_tip = git_tip();
+    find_out_by_refresh();
+    g_autofree char *tip = git_tip();
+    ck_assert_str_ne(tip, their_tip);
+    ck_assert(GIT(fixture.path, "rev-list", "--objects", "--all"));
+}
+END_TEST
+
 /* --- a replay --- */
 
 static void cut_and_open(enum power_cut cut, void (*act)(void), char **their_tip)
@@ -591,6 +613,8 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_loop_test(tests, test_store_journal_merge__keeps_both_in_a_store_that_lives, 0,
                         G_N_ELEMENTS(outsides) * G_N_ELEMENTS(ways));
+    tcase_add_loop_test(
+        tests, test_store_journal_merge__one_past_the_journal_has_all_that_it_follows, 0, 2);
     tcase_add_loop_test(tests, test_store_journal_merge__keeps_both_in_a_replay, 0,
                         G_N_ELEMENTS(outsides) * 2);
     tcase_add_loop_test(tests, test_store_journal_merge__keeps_both_when_the_merge_is_cut, 0, 24);
