@@ -527,9 +527,14 @@ static int back_up_all(struct store *store, const struct config *config,
 {
     GPtrArray *users = admin_repository_users(config);
     bool good = users != NULL;
+    guint done = 0;
 
-    for (guint i = 0; users != NULL && i < users->len && !interrupted(); i++)
+    for (guint i = 0; users != NULL && i < users->len && !interrupted(); i++, done++)
         good = back_up_user(store, config, g_ptr_array_index(users, i), options, target) && good;
+    if (users != NULL && done < users->len) {
+        admin_complain("interrupted; no backup was made of %u accounts", users->len - done);
+        good = false;
+    }
     if (users != NULL)
         g_ptr_array_unref(users);
     return good ? ADMIN_DONE : ADMIN_FAILED;

@@ -176,7 +176,8 @@ static bool verify(const struct config *config, const char *user, void *keys)
         printf("%s: good\n", user);
         good = true;
     }
-    if (keys != NULL && !interrupted())
+    /* Interrupted from here on, that one tells so. */
+    if (keys != NULL && (code == 0 || !interrupted()))
         good = verify_signatures(user, repository, keys) && good;
     print_hold(user, repository);
     g_free(repository);
