@@ -1,7 +1,7 @@
 /* What the journal's records say: changes that git has not got yet.
  *
  *   RECORD_CHANGE   objects, and the references that move because of them
- *   RECORD_PACKED   the account's objects since its last such record have become one pack
+ *   RECORD_PACKED   the account's objects since its last such record become one pack
  *   RECORD_DONE     everything about the account so far is durable in git
  *
  * All integers little-endian:

@@ -53,7 +53,7 @@ int journaling_make_room(struct store *store, uint64_t size, struct store_error 
 int journaling_append(struct store *store, struct account *account,
                       const struct object_batch *batch, const struct ref_update *updates,
                       size_t count, bool relaxed, struct store_error *error);
-/* Notes that the account's objects so far have become a pack. */
+/* Notes that the account's objects so far become a pack, or have done so. */
 void journaling_note_packed(struct store *store, struct account *account);
 /* Before anything becomes git's: whatever was appended is in the journal. */
 int journaling_settle(struct store *store, struct store_error *error);

@@ -57,7 +57,8 @@ int pending_add(struct account *account, struct object_batch *batch,
                 struct store_error *error);
 
 /* Before references move past the journal: if these depend on what is in it, makes all of the
- * account's changes durable in git and says so in the journal. */
+ * account's changes durable in git and says so in the journal. What a merge follows becomes a pack.
+ */
 int pending_yield(struct account *account, const struct ref_update *updates, size_t count,
                   struct store_error *error);
 
