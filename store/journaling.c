@@ -286,7 +286,7 @@ static int begin_one(struct journaling *journaling, struct account *account,
     if (pending_is_packing(account) && account->pending.size < 2 * PENDING_SIZE_MAX) {
         return 0;
     }
-    if (pending_is_packing(account) || account->pending.batch == NULL) {
+    if (!pending_can_begin(account)) {
         return materialize_one(journaling, account, error);
     }
     account->pending.since = now_of(journaling);
@@ -373,7 +373,7 @@ static int say_again(struct journaling *journaling, struct store_error *error)
         struct account *account = g_ptr_array_index(journaling->accounts, i);
         g_autoptr(GArray) updates = g_array_new(FALSE, FALSE, sizeof(struct ref_update));
 
-        if (account->pending.batch != NULL) {
+        if (pending_has_objects(account)) {
             return store_error_set(error, STORE_NO_SPACE, "objects of %s are in no pack",
                                    account->user);
         }

@@ -23,11 +23,10 @@ struct pending_ref {
 /* A pack on its way. */
 struct packing {
     struct object_batch *batch;
-    struct errand *errand;
-    char *name;    /* of the pack; only the thread's until the errand is done */
-    uint64_t size; /* octets of batch */
-    uint64_t next; /* the journal's frame of the first change that comes after it */
-    int64_t begun; /* host.now() */
+    struct errand *errand; /* NULL: it could not be written */
+    char *name;            /* of the pack; only the thread's until the errand is done */
+    uint64_t next;         /* the journal's frame of the first change that comes after it */
+    int64_t begun;         /* host.now() */
 };
 
 static void batch_free(void *data)
@@ -42,35 +41,39 @@ static int make_pack(void *data, struct store_error *error)
     return object_batch_pack(packing->batch, false, &packing->name, error);
 }
 
-/* Takes back the objects of a pack that could not be written. */
-static void take_back(struct pending_changes *pending, struct packing *packing)
-{
-    if (pending->batch != NULL) {
-        object_batch_take(packing->batch, pending->batch);
-        object_batch_free(pending->batch);
-    }
-    pending->batch = packing->batch;
-    pending->size += packing->size;
-}
-
-/* Afterwards no pack is on its way. */
+/* Waits for the pack, or tries again to write one that could not be written: the same objects, for
+ * a replay makes this pack of them. Afterwards, unless that fails, none is on its way. */
 static int wait_for_pack(struct pending_changes *pending, struct store_error *error)
 {
-    struct packing *packing = g_steal_pointer(&pending->packing);
+    struct packing *packing = pending->packing;
 
     if (packing == NULL) {
         return 0;
     }
-    int rc = errand_wait(packing->errand, error);
+    int rc = packing->errand != NULL ? errand_wait(g_steal_pointer(&packing->errand), error)
+                                     : make_pack(packing, error);
 
     if (rc == 0) {
         object_batch_packed(packing->batch, packing->name);
         g_ptr_array_add(pending->packed, packing->batch);
-    } else {
-        take_back(pending, packing);
+        g_clear_pointer(&pending->packing, g_free);
     }
-    g_free(packing);
     return rc;
+}
+
+static void drop_pack(struct pending_changes *pending)
+{
+    struct packing *packing = g_steal_pointer(&pending->packing);
+    struct store_error ignored;
+
+    if (packing == NULL) {
+        return;
+    }
+    if (packing->errand != NULL && errand_wait(packing->errand, &ignored) == 0) {
+        object_batch_packed(packing->batch, packing->name);
+    }
+    object_batch_free(packing->batch);
+    g_free(packing);
 }
 
 void pending_init(struct pending_changes *pending)
@@ -81,12 +84,10 @@ void pending_init(struct pending_changes *pending)
 
 void pending_release(struct pending_changes *pending)
 {
-    struct store_error ignored;
-
     if (pending->refs == NULL) {
         return;
     }
-    wait_for_pack(pending, &ignored);
+    drop_pack(pending);
     g_hash_table_unref(pending->refs);
     g_ptr_array_unref(pending->packed);
     object_batch_free(pending->batch);
@@ -423,14 +424,24 @@ int pending_materialize(struct account *account, struct store_error *error)
 
 bool pending_is_packing(const struct account *account)
 {
-    return account->pending.packing != NULL;
+    const struct packing *packing = account->pending.packing;
+
+    return packing != NULL && packing->errand != NULL;
 }
 
 bool pending_is_packed(const struct account *account)
 {
-    const struct packing *packing = account->pending.packing;
+    return pending_is_packing(account) && errand_is_done(account->pending.packing->errand);
+}
 
-    return packing != NULL && errand_is_done(packing->errand);
+bool pending_has_objects(const struct account *account)
+{
+    return account->pending.batch != NULL || account->pending.packing != NULL;
+}
+
+bool pending_can_begin(const struct account *account)
+{
+    return account->pending.batch != NULL && account->pending.packing == NULL;
 }
 
 int pending_begin(struct account *account, struct errands *errands, struct store_error *error)
@@ -448,7 +459,6 @@ int pending_begin(struct account *account, struct errands *errands, struct store
     struct packing *packing = g_new0(struct packing, 1);
 
     packing->batch = g_steal_pointer(&pending->batch);
-    packing->size = pending->size;
     packing->next = store_written(account->store) + 1;
     packing->begun = host->now(host->data);
     pending->size = 0;

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "store/internal/pack.h"
 #include "tests/mail_fixture.h"
@@ -320,6 +322,102 @@ START_TEST(test_store_journal_beside__a_full_disk_takes_nothing_back)
 }
 END_TEST
 
+/* Names of packs, for g_hash_table_unref(). */
+static GHashTable *packs_in(const char *data)
+{
+    GHashTable *names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autofree char *path =
+        g_strconcat(data, fixture.path + strlen(fixture.directory), "/objects/pack", NULL);
+    GDir *directory = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    ck_assert_ptr_nonnull(directory);
+    while ((name = g_dir_read_name(directory)) != NULL) {
+        if (g_str_has_suffix(name, ".pack")) {
+            g_hash_table_add(names, g_strdup(name));
+        }
+    }
+    g_dir_close(directory);
+    return names;
+}
+
+static void remove_packs(const char *data, GHashTable *but)
+{
+    g_autoptr(GHashTable) names = packs_in(data);
+    GHashTableIter iterator;
+    void *name;
+
+    g_hash_table_iter_init(&iterator, names);
+    while (g_hash_table_iter_next(&iterator, &name, NULL)) {
+        g_autofree char *path = g_strconcat(data, fixture.path + strlen(fixture.directory),
+                                            "/objects/pack/", name, NULL);
+
+        if (!g_hash_table_contains(but, name)) {
+            ck_assert_int_eq(remove(path), 0);
+            memcpy(path + strlen(path) - strlen("pack"), "idx", sizeof("idx"));
+            ck_assert_int_eq(remove(path), 0);
+        }
+    }
+}
+
+/* What a crash would leave now. */
+static char *copy_of_all(void)
+{
+    char *copy = fixture_directory();
+    g_autofree char *all = g_strconcat(fixture.directory, "/.", NULL);
+    pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        execlp("cp", "cp", "-a", all, copy, (char *)NULL);
+        _exit(127);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    return copy;
+}
+
+START_TEST(test_store_journal_beside__a_pack_tried_again_is_the_one_that_a_replay_makes)
+{
+    g_autoptr(GHashTable) before = packs_in(fixture.directory);
+    struct store_figures figures;
+    struct store *store;
+
+    begin();
+    change_more();
+    atomic_store(&full, true);
+    atomic_store(&closed, false);
+    for (int waited = 0; store_trouble(fixture.store) == NULL; waited += 1000) {
+        ck_assert_int_lt(waited, PATIENCE);
+        g_usleep(1000);
+        work();
+    }
+    atomic_store(&full, false);
+    do {
+        time_offset += 10 * LATER;
+        work();
+        store_figures(fixture.store, &figures);
+    } while (figures.waiting > 0);
+    g_autoptr(GHashTable) made = packs_in(fixture.directory);
+    /* The notes of packs have reached the disk, too. */
+    ck_assert_int_eq(flag(&fixture, inbox, 2, FLAG_MODE_ADD, MESSAGE_SEEN, NULL), 0);
+    acknowledge();
+
+    char *copy = copy_of_all();
+    remove_packs(copy, before);
+    ck_assert_msg(store_open(&store, copy, &host, &error) == 0, "%s", error.detail);
+    store_close(store);
+    g_autoptr(GHashTable) replayed = packs_in(copy);
+    GHashTableIter iterator;
+    void *name;
+    g_hash_table_iter_init(&iterator, made);
+    while (g_hash_table_iter_next(&iterator, &name, NULL)) {
+        ck_assert_msg(g_hash_table_contains(replayed, name), "%s", (char *)name);
+    }
+    fixture_remove(copy);
+}
+END_TEST
+
 START_TEST(test_store_journal_beside__keeps_what_others_did_to_the_branch)
 {
     begin();
@@ -392,6 +490,8 @@ int main(void)
     tcase_add_loop_test(tests, test_store_journal_beside__who_needs_it_waits_for_it, 0,
                         G_N_ELEMENTS(hurries));
     tcase_add_loop_test(tests, test_store_journal_beside__a_full_disk_takes_nothing_back, 0, 4);
+    tcase_add_test(tests,
+                   test_store_journal_beside__a_pack_tried_again_is_the_one_that_a_replay_makes);
     tcase_add_loop_test(tests, test_store_journal_beside__keeps_what_others_did_to_the_branch, 0,
                         4);
     tcase_add_test(tests, test_store_journal_beside__waits_for_a_lock_and_goes_on);

@@ -67,14 +67,18 @@ int pending_yield(struct account *account, const struct ref_update *updates, siz
 int pending_materialize(struct account *account, struct store_error *error);
 
 /* The same in two steps, for what there is so far: the pack is written by errands, while changes go
- * on. Nothing to write: nothing begins. */
+ * on. Only where pending_can_begin(): there is something to write, and no pack on its way. */
+bool pending_can_begin(const struct account *account);
 int pending_begin(struct account *account, struct errands *errands, struct store_error *error);
-/* Whether one is under way, and whether it has its pack. */
+/* Whether errands has one in hand, and whether it is done with it. */
 bool pending_is_packing(const struct account *account);
 bool pending_is_packed(const struct account *account);
 /* Waits for the pack and moves the references to the commits that are in it. STORE_CONFLICT where
- * pending_materialize() has to merge first. On failure it is as if it had not begun. */
+ * pending_materialize() has to merge first. A pack that could not be written is tried again by
+ * that, before anything that came later. */
 int pending_finish(struct account *account, struct store_error *error);
+/* Objects that are in no pack. */
+bool pending_has_objects(const struct account *account);
 
 /* The references that have yet to move or to be merged, as struct ref_update with borrowed names.
  */
