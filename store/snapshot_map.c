@@ -251,7 +251,8 @@ static bool load_leaves(struct snapshot_map *map, const struct inner *parent,
     return sums_are(&parent->node, &sums);
 }
 
-/* Leaves that can't be read, which add up to what the directory has. */
+/* Leaves that can't be read, which add up to what the directory has. What stands in git for them
+ * is not known: with no tree, their directory can't be written anew. */
 static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
                         const struct group *group)
 {
@@ -271,7 +272,6 @@ static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
                                        .count = count,
                                        .unseen = MIN(left.unseen, count),
                                        .deleted = MIN(left.deleted, count),
-                                       .tree = left.tree,
                                        .depth = LEAF_DEPTH}};
         left.count -= count;
         left.unseen -= leaf->node.unseen;

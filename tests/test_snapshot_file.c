@@ -452,6 +452,57 @@ START_TEST(test_snapshot_file__a_lost_directory_is_never_written)
 }
 END_TEST
 
+/* The same where another leaf comes next: the directory is not written with what is left of it. */
+START_TEST(test_snapshot_file__nothing_is_added_to_a_lost_directory)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct snapshot *made, *read, *out;
+    struct layout_head head;
+    g_autoptr(GByteArray) contents = NULL;
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    struct message message = some_message(1);
+    struct objects *objects;
+    struct object_batch *batch;
+    struct store_error error;
+    struct object_id root;
+
+    builder->uid_next = 5000;
+    for (uint32_t i = 0; i < 250; i++) {
+        snapshot_builder_append(builder, &message);
+    }
+    made = write_version(builder);
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(snapshot_file_save(path, made));
+    contents = get_contents();
+    memcpy(&head, contents->data, sizeof(head));
+    contents->data[sizeof(head) + head.properties_length + sizeof(struct layout_group) +
+                   2 * sizeof(struct layout_inner) + 7] ^= 1;
+    put_contents(contents->data, contents->len);
+    ck_assert(snapshot_file_read(&read, path, objects));
+    ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+    builder = snapshot_builder_new(read);
+    /* Made now, or when the message comes. */
+    if (_i == 0) {
+        snapshot_message(read, 0);
+    }
+    snapshot_builder_append(builder, &message);
+    ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), STORE_CORRUPT);
+    snapshot_builder_free(builder);
+    /* In another directory there is no harm. */
+    builder = snapshot_builder_new(read);
+    builder->uid_next = 10000;
+    snapshot_builder_append(builder, &message);
+    ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), 0);
+    snapshot_builder_free(builder);
+    snapshot_unref(out);
+    object_batch_free(batch);
+    snapshot_unref(read);
+    snapshot_unref(made);
+    objects_close(objects);
+}
+END_TEST
+
 START_TEST(test_snapshot_file__says_of_which_commit_it_is)
 {
     struct snapshot *made = mailbox_of(150);
@@ -500,6 +551,7 @@ int main(void)
     tcase_add_test(cases, test_snapshot_file__what_is_no_file_is_none);
     tcase_add_test(cases, test_snapshot_file__a_lost_leaf_is_never_written);
     tcase_add_test(cases, test_snapshot_file__a_lost_directory_is_never_written);
+    tcase_add_loop_test(cases, test_snapshot_file__nothing_is_added_to_a_lost_directory, 0, 2);
     tcase_add_test(cases, test_snapshot_file__says_of_which_commit_it_is);
     tcase_add_test(cases, test_snapshot_file__cannot_be_saved_where_there_is_no_directory);
     suite_add_tcase(suite, cases);
