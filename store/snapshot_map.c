@@ -69,12 +69,16 @@ void snapshot_map_unref(struct snapshot_map *map)
 
 void snapshot_map_settle(struct snapshot_map *map)
 {
-    void *data;
+    void *data = MAP_FAILED;
+    struct stat status;
 
     if (map->fd < 0) {
         return;
     }
-    data = mmap(NULL, map->length, PROT_READ, MAP_SHARED, map->fd, 0);
+    /* Since it was opened somebody may have cut it. */
+    if (fstat(map->fd, &status) == 0 && status.st_size == (off_t)map->length) {
+        data = mmap(NULL, map->length, PROT_READ, MAP_SHARED, map->fd, 0);
+    }
     map->data = data != MAP_FAILED ? data : NULL;
     close(map->fd);
     map->fd = -1;

@@ -338,6 +338,23 @@ START_TEST(test_snapshot_file__a_map_outlives_its_file_and_its_snapshot)
 }
 END_TEST
 
+START_TEST(test_snapshot_file__a_file_cut_before_it_is_mapped_is_not_looked_at)
+{
+    struct snapshot *made = mailbox_of(2345);
+    struct snapshot *read;
+
+    for (off_t length = 0; length < 30000; length += 10000) {
+        ck_assert(snapshot_file_save(path, made));
+        read = read_file();
+        ck_assert_int_eq(truncate(path, length), 0);
+        assert_equal(made, read);
+        ck_assert(access(path, F_OK) < 0);
+        snapshot_unref(read);
+    }
+    snapshot_unref(made);
+}
+END_TEST
+
 START_TEST(test_snapshot_file__other_keywords_make_no_difference)
 {
     struct snapshot *first = sparse_mailbox();
@@ -680,6 +697,7 @@ int main(void)
     tcase_add_test(cases, test_snapshot_file__knows_the_first_unseen_message);
     tcase_add_test(cases, test_snapshot_file__keeps_up_with_random_changes);
     tcase_add_test(cases, test_snapshot_file__a_map_outlives_its_file_and_its_snapshot);
+    tcase_add_test(cases, test_snapshot_file__a_file_cut_before_it_is_mapped_is_not_looked_at);
     tcase_add_test(cases, test_snapshot_file__other_keywords_make_no_difference);
     tcase_add_test(cases, test_snapshot_file__a_wrong_octet_is_never_believed);
     tcase_add_loop_test(cases, test_snapshot_file__a_wrong_octet_is_never_written, 0, 2);
