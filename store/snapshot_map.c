@@ -261,8 +261,10 @@ static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
                         const struct group *group)
 {
     struct node left = parent->node;
+    /* As low as they can be, so that none comes to be above UIDNEXT; the first leaf of all has one
+     * message less than others. */
     uint32_t number = left.number * NODE_CHILDREN_MAX +
-                      (left.number == 0 && parent->child_count < NODE_CHILDREN_MAX);
+                      (left.number == 0 && left.count == parent->child_count * LEAF_MESSAGES);
 
     for (uint32_t i = 0; i < parent->child_count; i++) {
         struct leaf *leaf = &group->leaves[i];

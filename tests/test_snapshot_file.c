@@ -602,13 +602,67 @@ START_TEST(test_snapshot_file__a_lost_directory_is_never_written)
 }
 END_TEST
 
+/* The first leaf's entry of the file is not what was written. */
+static void damage_first_leaf(void)
+{
+    g_autoptr(GByteArray) contents = get_contents();
+    struct layout_head head;
+
+    memcpy(&head, contents->data, sizeof(head));
+    contents->data[sizeof(head) + head.properties_length +
+                   head.counts[GROUP_DEPTH - 1] * sizeof(struct layout_group) +
+                   (head.counts[0] + head.counts[1]) * sizeof(struct layout_inner) + 7] ^= 1;
+    put_contents(contents->data, contents->len);
+}
+
+/* The first UID, how many messages, and the first UID of what stands for them. */
+static const uint32_t lost_places[][3] = {
+    {1, 1, 1},    {1, 99, 1},    {1, 500, 1},    {77, 500, 1},       {100, 300, 100},
+    {1, 9999, 1}, {101, 300, 1}, {5000, 250, 1}, {10000, 77, 10000}, {12345, 700, 10000},
+};
+
+START_TEST(test_snapshot_file__what_stands_for_lost_messages_is_below_uidnext)
+{
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    const uint32_t *place = lost_places[_i];
+    struct snapshot_builder *builder = new_mailbox();
+    struct snapshot *made, *read;
+    struct objects *objects;
+    struct store_error error;
+    uint32_t last = 0;
+
+    builder->uid_next = place[0];
+    for (uint32_t i = 0; i < place[1]; i++) {
+        struct message message = some_message(i);
+
+        snapshot_builder_append(builder, &message);
+    }
+    made = write_version(builder);
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(snapshot_file_save(path, made));
+    damage_first_leaf();
+    ck_assert(snapshot_file_read(&read, path, objects));
+    ck_assert_uint_eq(snapshot_message(read, 0).uid, place[2]);
+    for (uint32_t i = 0; i < place[1]; i++) {
+        struct message message = snapshot_message(read, i);
+
+        ck_assert(object_id_is_zero(&message.blob));
+        ck_assert_uint_gt(message.uid, last);
+        last = message.uid;
+    }
+    ck_assert_uint_lt(last, snapshot_uid_next(read));
+    snapshot_unref(read);
+    snapshot_unref(made);
+    objects_close(objects);
+}
+END_TEST
+
 /* The same where another leaf comes next: the directory is not written with what is left of it. */
 START_TEST(test_snapshot_file__nothing_is_added_to_a_lost_directory)
 {
     struct snapshot_builder *builder = new_mailbox();
     struct snapshot *made, *read, *out;
-    struct layout_head head;
-    g_autoptr(GByteArray) contents = NULL;
     g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
     struct message message = some_message(1);
     struct objects *objects;
@@ -624,11 +678,7 @@ START_TEST(test_snapshot_file__nothing_is_added_to_a_lost_directory)
     fixture_make_repository(empty);
     ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
     ck_assert(snapshot_file_save(path, made));
-    contents = get_contents();
-    memcpy(&head, contents->data, sizeof(head));
-    contents->data[sizeof(head) + head.properties_length + sizeof(struct layout_group) +
-                   2 * sizeof(struct layout_inner) + 7] ^= 1;
-    put_contents(contents->data, contents->len);
+    damage_first_leaf();
     ck_assert(snapshot_file_read(&read, path, objects));
     ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
     builder = snapshot_builder_new(read);
@@ -705,6 +755,8 @@ int main(void)
     tcase_add_test(cases, test_snapshot_file__what_is_no_file_is_none);
     tcase_add_test(cases, test_snapshot_file__a_lost_leaf_is_never_written);
     tcase_add_test(cases, test_snapshot_file__a_lost_directory_is_never_written);
+    tcase_add_loop_test(cases, test_snapshot_file__what_stands_for_lost_messages_is_below_uidnext,
+                        0, G_N_ELEMENTS(lost_places));
     tcase_add_loop_test(cases, test_snapshot_file__nothing_is_added_to_a_lost_directory, 0, 2);
     tcase_add_test(cases, test_snapshot_file__says_of_which_commit_it_is);
     tcase_add_test(cases, test_snapshot_file__cannot_be_saved_where_there_is_no_directory);
