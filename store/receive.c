@@ -152,6 +152,11 @@ static int check_between(struct objects *objects, const struct snapshot *last,
         }
         rc = snapshot_load(&earlier, &moved, objects, &g_array_index(parents, struct object_id, 0),
                            later, error);
+        if (rc == 0 && moved) {
+            snapshot_unref(earlier);
+            rc = snapshot_load(&earlier, &moved, objects,
+                               &g_array_index(parents, struct object_id, 0), NULL, error);
+        }
         if (rc == 0) {
             snapshot_unref(later);
             later = earlier;
@@ -225,6 +230,21 @@ static int check_sizes(struct objects *objects, const struct snapshot *pushed,
     return check.rc;
 }
 
+/* What a commit shares with a known one is read with that one's keywords: it may lack some of its
+ * own. */
+static int check_alone(struct objects *objects, const struct object_id *commit,
+                       struct store_error *error)
+{
+    struct snapshot *snapshot;
+    bool moved;
+    int rc = snapshot_load(&snapshot, &moved, objects, commit, NULL, error);
+
+    if (rc == 0) {
+        snapshot_unref(snapshot);
+    }
+    return rc;
+}
+
 static int check_existing(struct objects *objects, const struct object_id *before,
                           const struct object_id *after, struct store_error *error)
 {
@@ -247,6 +267,9 @@ static int check_existing(struct objects *objects, const struct object_id *befor
     }
     if (rc == 0) {
         rc = snapshot_load(&pushed, &moved, objects, after, known, error);
+    }
+    if (rc == 0 && moved) {
+        rc = check_alone(objects, after, error);
     }
     if (rc == 0 && known == NULL) {
         rc = check_sizes(objects, pushed, error);

@@ -277,11 +277,15 @@ static int write_leaf(struct snapshot_builder *builder, struct leaf *leaf,
     g_autoptr(GString) index = g_string_sized_new(leaf->node.count * 64u);
     g_autoptr(GByteArray) tree = g_byte_array_sized_new(leaf->node.count * 32u + 40);
     struct message messages[LEAF_MESSAGES];
-    size_t count = leaf_messages(leaf, messages);
     struct object_id index_id;
+    size_t count;
     char name[3];
     int rc;
 
+    if (leaf->lost) {
+        return store_error_set(error, STORE_CORRUPT, "leaves beside this change can't be read");
+    }
+    count = leaf_messages(leaf, messages);
     builder->written++;
     index_file_encode(index, messages, count, builder->keywords);
     rc = object_batch_add(batch, OBJECT_BLOB, index->str, index->len, &index_id, error);

@@ -167,8 +167,28 @@ int snapshot_cache_load(struct snapshot **out, const struct mailbox *mailbox,
     return rc;
 }
 
+/* Whether no message has a keyword from this place on. */
+static bool has_no_keyword_from(struct node *node, size_t keywords)
+{
+    if (node->depth == LEAF_DEPTH) {
+        const struct leaf *leaf = node_leaf(node);
+        const uint8_t *packed = leaf_packed(leaf);
+
+        return packed_leaf_valid(packed, leaf->length, leaf->node.count, keywords);
+    }
+    const struct inner *inner = node_inner(node);
+
+    for (uint32_t i = 0; i < inner->child_count; i++) {
+        if (!has_no_keyword_from(inner_children(inner)[i].node, keywords)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The commit's own keywords are the first of those that were known when it was read: what came
- * later is taken off again. */
+ * later is taken off again. Its leaves that were known, too, may have that all the same if somebody
+ * else made it. The recursion is as deep as the tree. */
 static bool cut_keywords(struct snapshot *snapshot, struct objects *objects)
 {
     struct properties properties;
@@ -180,6 +200,7 @@ static bool cut_keywords(struct snapshot *snapshot, struct objects *objects)
         first = strcmp(g_ptr_array_index(properties.keywords, i),
                        g_ptr_array_index(snapshot->keywords, i)) == 0;
     }
+    first = first && has_no_keyword_from(&snapshot->root->node, properties.keywords->len);
     if (first) {
         g_ptr_array_set_size(snapshot->keywords, (gint)properties.keywords->len);
     }

@@ -69,12 +69,16 @@ void snapshot_map_unref(struct snapshot_map *map)
 
 void snapshot_map_settle(struct snapshot_map *map)
 {
-    void *data;
+    void *data = MAP_FAILED;
+    struct stat status;
 
     if (map->fd < 0) {
         return;
     }
-    data = mmap(NULL, map->length, PROT_READ, MAP_SHARED, map->fd, 0);
+    /* Since it was opened somebody may have cut it. */
+    if (fstat(map->fd, &status) == 0 && status.st_size == (off_t)map->length) {
+        data = mmap(NULL, map->length, PROT_READ, MAP_SHARED, map->fd, 0);
+    }
     map->data = data != MAP_FAILED ? data : NULL;
     close(map->fd);
     map->fd = -1;
@@ -251,13 +255,16 @@ static bool load_leaves(struct snapshot_map *map, const struct inner *parent,
     return sums_are(&parent->node, &sums);
 }
 
-/* Leaves that can't be read, which add up to what the directory has. */
+/* Leaves that can't be read, which add up to what the directory has. What stands in git for them
+ * is not known: with no tree, their directory can't be written anew. */
 static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
                         const struct group *group)
 {
     struct node left = parent->node;
+    /* As low as they can be, so that none comes to be above UIDNEXT; the first leaf of all has one
+     * message less than others. */
     uint32_t number = left.number * NODE_CHILDREN_MAX +
-                      (left.number == 0 && parent->child_count < NODE_CHILDREN_MAX);
+                      (left.number == 0 && left.count == parent->child_count * LEAF_MESSAGES);
 
     for (uint32_t i = 0; i < parent->child_count; i++) {
         struct leaf *leaf = &group->leaves[i];
@@ -271,7 +278,6 @@ static void lose_leaves(struct snapshot_map *map, const struct inner *parent,
                                        .count = count,
                                        .unseen = MIN(left.unseen, count),
                                        .deleted = MIN(left.deleted, count),
-                                       .tree = left.tree,
                                        .depth = LEAF_DEPTH}};
         left.count -= count;
         left.unseen -= leaf->node.unseen;

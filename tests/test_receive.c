@@ -122,6 +122,21 @@ START_TEST(test_receive__refuses_what_breaks_a_mailbox)
 }
 END_TEST
 
+/* Where the leaf that has it is the one that is there already. */
+START_TEST(test_receive__refuses_a_list_without_a_keyword_in_use)
+{
+    ck_assert_int_eq(flag(&fixture, inbox, 1, FLAG_MODE_ADD, 0, "later"), 0);
+    ck_assert(GIT(work, "pull", "-q", "--ff-only"));
+    edit("mailbox", "keywords later\n", "");
+    ck_assert_int_eq(check("refs/heads/INBOX"), STORE_CORRUPT);
+    /* On the way, too. */
+    ck_assert(GIT(work, "checkout", "-q", "origin/INBOX", "--", "mailbox"));
+    ck_assert_int_eq(check("refs/heads/INBOX"), STORE_CORRUPT);
+    ck_assert(GIT(work, "reset", "-q", "--hard", "origin/INBOX"));
+    ck_assert_int_eq(check("refs/heads/INBOX"), 0);
+}
+END_TEST
+
 START_TEST(test_receive__looks_at_each_commit_on_the_way)
 {
     edit(INDEX, "3 ", "3  ");
@@ -230,6 +245,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, test_receive__takes_what_keeps_uids);
     tcase_add_test(tcase, test_receive__refuses_what_breaks_a_mailbox);
+    tcase_add_test(tcase, test_receive__refuses_a_list_without_a_keyword_in_use);
     tcase_add_test(tcase, test_receive__looks_at_each_commit_on_the_way);
     tcase_add_test(tcase, test_receive__a_used_uid_names_its_own_message_only);
     tcase_add_test(tcase, test_receive__refuses_references_that_are_no_business_of_others);

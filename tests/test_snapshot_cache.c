@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/internal/commit.h"
 #include "store/internal/repository.h"
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/snapshot_file.h"
@@ -295,6 +296,44 @@ START_TEST(test_snapshot_cache__an_old_file_makes_no_difference)
 }
 END_TEST
 
+/* A commit of somebody's whose list lacks a keyword that a leaf has: the file, whose list is
+ * longer, makes it no better. */
+START_TEST(test_snapshot_cache__a_past_without_a_keyword_of_its_own_is_corrupt)
+{
+    struct origin origin = {.time = 0};
+    struct snapshot_builder *builder;
+    struct snapshot *out = NULL;
+    struct object_batch *batch;
+    struct store_error error;
+    struct object_id root, commit;
+    struct mailbox *mailbox;
+
+    fill("INBOX", 700);
+    mailbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_int_eq(flag(&fixture, mailbox, 350, FLAG_MODE_ADD, 0, "later"), 0);
+    mailbox_unref(mailbox);
+    mail_fixture_close(&fixture);
+    repository_remove(directory);
+    mail_fixture_open(&fixture);
+    mailbox = open_mailbox(&fixture, "INBOX");
+    ck_assert(file_is_fresh("INBOX"));
+    builder = snapshot_builder_new(mailbox->snapshot);
+    g_ptr_array_unref(builder->keywords);
+    builder->keywords = keywords_new();
+    ck_assert_int_eq(object_batch_new(&batch, fixture.account->objects, &error), 0);
+    ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), 0);
+    ck_assert_int_eq(commit_add(batch, &root, NULL, NULL, "alice", &origin, "x", &commit, &error),
+                     0);
+    ck_assert_int_eq(object_batch_write(batch, true, &error), 0);
+    object_batch_free(batch);
+    snapshot_builder_free(builder);
+    snapshot_unref(out);
+    ck_assert_int_eq(snapshot_cache_load_past(&out, fixture.account, mailbox->ref, &commit, &error),
+                     STORE_CORRUPT);
+    mailbox_unref(mailbox);
+}
+END_TEST
+
 START_TEST(test_snapshot_cache__a_damaged_file_makes_no_difference)
 {
     g_autofree char *path = path_of("INBOX");
@@ -341,6 +380,7 @@ int main(void)
     tcase_add_test(cases, test_snapshot_cache__removes_what_is_of_no_branch);
     tcase_add_test(cases, test_snapshot_cache__an_old_file_makes_no_difference);
     tcase_add_test(cases, test_snapshot_cache__a_damaged_file_makes_no_difference);
+    tcase_add_test(cases, test_snapshot_cache__a_past_without_a_keyword_of_its_own_is_corrupt);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

@@ -140,6 +140,68 @@ START_TEST(test_snapshot_file__holds_a_whole_snapshot)
 }
 END_TEST
 
+START_TEST(test_snapshot_file__holds_the_last_uids)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct message message = some_message(1);
+    struct snapshot *made, *read;
+
+    snapshot_builder_append(builder, &message);
+    builder->uid_next = MESSAGE_UID_MAX - 250;
+    while (snapshot_builder_room(builder) > 0) {
+        snapshot_builder_append(builder, &message);
+    }
+    made = write_version(builder);
+    ck_assert(snapshot_file_save(path, made));
+    read = read_file();
+    assert_equal(made, read);
+    ck_assert_uint_eq(snapshot_message(read, 251).uid, MESSAGE_UID_MAX);
+    snapshot_unref(made);
+    snapshot_unref(read);
+}
+END_TEST
+
+/* What a client was told, what it is told now, and both together, of a file or not. */
+START_TEST(test_snapshot_file__is_compared_like_any_other)
+{
+    struct snapshot *now = sparse_mailbox();
+    unsigned seed = 5;
+
+    for (int i = 0; i < 60; i++) {
+        struct snapshot_builder *builder;
+        struct snapshot_changes expected, found;
+        struct snapshot *told, *next, *both, *merged;
+
+        ck_assert(snapshot_file_save(path, now));
+        told = read_file();
+        builder = snapshot_builder_new(i % 2 == 0 ? told : now);
+        random_change(builder, &seed);
+        next = write_version(builder);
+        snapshot_compare(&expected, now, next);
+        snapshot_compare(&found, told, next);
+        ck_assert_uint_eq(found.added, expected.added);
+        ck_assert_uint_eq(found.expunged->len, expected.expunged->len);
+        ck_assert_uint_eq(found.changed->len, expected.changed->len);
+        for (guint k = 0; k < found.changed->len; k++) {
+            ck_assert_uint_eq(g_array_index(found.changed, size_t, k),
+                              g_array_index(expected.changed, size_t, k));
+        }
+        both = snapshot_keep_expunged(now, next);
+        merged = snapshot_keep_expunged(told, next);
+        ck_assert_uint_eq(snapshot_count(both), snapshot_count(next) + found.expunged->len);
+        assert_equal(both, merged);
+        snapshot_changes_release(&expected);
+        snapshot_changes_release(&found);
+        snapshot_unref(both);
+        snapshot_unref(merged);
+        snapshot_unref(told);
+        snapshot_unref(now);
+        now = next;
+    }
+    snapshot_unref(now);
+}
+END_TEST
+
 /* What is asked of a file's snapshot that nothing was asked of before. */
 static void look(const struct snapshot *snapshot, unsigned question, uint32_t number, size_t *out)
 {
@@ -276,6 +338,23 @@ START_TEST(test_snapshot_file__a_map_outlives_its_file_and_its_snapshot)
 }
 END_TEST
 
+START_TEST(test_snapshot_file__a_file_cut_before_it_is_mapped_is_not_looked_at)
+{
+    struct snapshot *made = mailbox_of(2345);
+    struct snapshot *read;
+
+    for (off_t length = 0; length < 30000; length += 10000) {
+        ck_assert(snapshot_file_save(path, made));
+        read = read_file();
+        ck_assert_int_eq(truncate(path, length), 0);
+        assert_equal(made, read);
+        ck_assert(access(path, F_OK) < 0);
+        snapshot_unref(read);
+    }
+    snapshot_unref(made);
+}
+END_TEST
+
 START_TEST(test_snapshot_file__other_keywords_make_no_difference)
 {
     struct snapshot *first = sparse_mailbox();
@@ -328,6 +407,77 @@ START_TEST(test_snapshot_file__a_wrong_octet_is_never_believed)
     ck_assert_uint_gt(refused, 200);
     ck_assert_uint_gt(mended, 30 * 22);
     snapshot_unref(made);
+}
+END_TEST
+
+/* One message more; false if that is refused. */
+static bool write_more(const struct snapshot *snapshot, uint32_t uid, struct objects *objects,
+                       struct object_id *root)
+{
+    struct snapshot_builder *builder = snapshot_builder_new(snapshot);
+    struct message message = some_message(1);
+    struct snapshot *out = NULL;
+    struct object_batch *batch;
+    struct store_error error;
+    int rc;
+
+    builder->uid_next = uid;
+    snapshot_builder_append(builder, &message);
+    ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+    rc = snapshot_builder_write(builder, batch, &out, root, &error);
+    ck_assert(rc == 0 || rc == STORE_CORRUPT);
+    object_batch_free(batch);
+    snapshot_builder_free(builder);
+    snapshot_unref(out);
+    return rc == 0;
+}
+
+/* Whatever octet is wrong where git can't help: what is written all the same is right. */
+START_TEST(test_snapshot_file__a_wrong_octet_is_never_written)
+{
+    struct snapshot *made = sparse_mailbox();
+    g_autoptr(GByteArray) good = NULL;
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    uint32_t uid = made->uid_next + (_i == 0 ? 0 : LEAF_MESSAGES);
+    struct object_id expected, root;
+    struct objects *objects;
+    struct store_error error;
+    size_t written = 0, refused = 0;
+
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(write_more(made, uid, objects, &expected));
+    ck_assert(snapshot_file_save(path, made));
+    good = get_contents();
+    for (guint i = 0; i < good->len; i++) {
+        struct snapshot *read;
+        size_t index;
+
+        good->data[i] ^= (uint8_t)(1 << i % 8);
+        put_contents(good->data, good->len);
+        if (snapshot_file_read(&read, path, objects)) {
+            ck_assert_uint_eq(snapshot_count(read), snapshot_count(made));
+            ck_assert(snapshot_first_unseen(read, &index));
+            for (size_t k = 0; i % 2 == 0 && k < snapshot_count(read); k++) {
+                struct message message = snapshot_message(read, k);
+
+                ck_assert(snapshot_find(read, message.uid, &index));
+                ck_assert_uint_eq(index, k);
+            }
+            if (write_more(read, uid, objects, &root)) {
+                ck_assert_msg(object_id_equal(&root, &expected), "octet %u", i);
+                written++;
+            } else {
+                refused++;
+            }
+            snapshot_unref(read);
+        }
+        good->data[i] ^= (uint8_t)(1 << i % 8);
+    }
+    ck_assert_uint_gt(written, 0);
+    ck_assert_uint_gt(refused, 0);
+    snapshot_unref(made);
+    objects_close(objects);
 }
 END_TEST
 
@@ -452,6 +602,107 @@ START_TEST(test_snapshot_file__a_lost_directory_is_never_written)
 }
 END_TEST
 
+/* The first leaf's entry of the file is not what was written. */
+static void damage_first_leaf(void)
+{
+    g_autoptr(GByteArray) contents = get_contents();
+    struct layout_head head;
+
+    memcpy(&head, contents->data, sizeof(head));
+    contents->data[sizeof(head) + head.properties_length +
+                   head.counts[GROUP_DEPTH - 1] * sizeof(struct layout_group) +
+                   (head.counts[0] + head.counts[1]) * sizeof(struct layout_inner) + 7] ^= 1;
+    put_contents(contents->data, contents->len);
+}
+
+/* The first UID, how many messages, and the first UID of what stands for them. */
+static const uint32_t lost_places[][3] = {
+    {1, 1, 1},    {1, 99, 1},    {1, 500, 1},    {77, 500, 1},       {100, 300, 100},
+    {1, 9999, 1}, {101, 300, 1}, {5000, 250, 1}, {10000, 77, 10000}, {12345, 700, 10000},
+};
+
+START_TEST(test_snapshot_file__what_stands_for_lost_messages_is_below_uidnext)
+{
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    const uint32_t *place = lost_places[_i];
+    struct snapshot_builder *builder = new_mailbox();
+    struct snapshot *made, *read;
+    struct objects *objects;
+    struct store_error error;
+    uint32_t last = 0;
+
+    builder->uid_next = place[0];
+    for (uint32_t i = 0; i < place[1]; i++) {
+        struct message message = some_message(i);
+
+        snapshot_builder_append(builder, &message);
+    }
+    made = write_version(builder);
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(snapshot_file_save(path, made));
+    damage_first_leaf();
+    ck_assert(snapshot_file_read(&read, path, objects));
+    ck_assert_uint_eq(snapshot_message(read, 0).uid, place[2]);
+    for (uint32_t i = 0; i < place[1]; i++) {
+        struct message message = snapshot_message(read, i);
+
+        ck_assert(object_id_is_zero(&message.blob));
+        ck_assert_uint_gt(message.uid, last);
+        last = message.uid;
+    }
+    ck_assert_uint_lt(last, snapshot_uid_next(read));
+    snapshot_unref(read);
+    snapshot_unref(made);
+    objects_close(objects);
+}
+END_TEST
+
+/* The same where another leaf comes next: the directory is not written with what is left of it. */
+START_TEST(test_snapshot_file__nothing_is_added_to_a_lost_directory)
+{
+    struct snapshot_builder *builder = new_mailbox();
+    struct snapshot *made, *read, *out;
+    g_autofree char *empty = fixture_path(snapshots.directory, "empty.git");
+    struct message message = some_message(1);
+    struct objects *objects;
+    struct object_batch *batch;
+    struct store_error error;
+    struct object_id root;
+
+    builder->uid_next = 5000;
+    for (uint32_t i = 0; i < 250; i++) {
+        snapshot_builder_append(builder, &message);
+    }
+    made = write_version(builder);
+    fixture_make_repository(empty);
+    ck_assert_int_eq(objects_open(&objects, empty, host_system(), &error), 0);
+    ck_assert(snapshot_file_save(path, made));
+    damage_first_leaf();
+    ck_assert(snapshot_file_read(&read, path, objects));
+    ck_assert_int_eq(object_batch_new(&batch, objects, &error), 0);
+    builder = snapshot_builder_new(read);
+    /* Made now, or when the message comes. */
+    if (_i == 0) {
+        snapshot_message(read, 0);
+    }
+    snapshot_builder_append(builder, &message);
+    ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), STORE_CORRUPT);
+    snapshot_builder_free(builder);
+    /* In another directory there is no harm. */
+    builder = snapshot_builder_new(read);
+    builder->uid_next = 10000;
+    snapshot_builder_append(builder, &message);
+    ck_assert_int_eq(snapshot_builder_write(builder, batch, &out, &root, &error), 0);
+    snapshot_builder_free(builder);
+    snapshot_unref(out);
+    object_batch_free(batch);
+    snapshot_unref(read);
+    snapshot_unref(made);
+    objects_close(objects);
+}
+END_TEST
+
 START_TEST(test_snapshot_file__says_of_which_commit_it_is)
 {
     struct snapshot *made = mailbox_of(150);
@@ -490,16 +741,23 @@ int main(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, test_snapshot_file__holds_a_whole_snapshot);
+    tcase_add_test(cases, test_snapshot_file__holds_the_last_uids);
+    tcase_add_test(cases, test_snapshot_file__is_compared_like_any_other);
     tcase_add_test(cases, test_snapshot_file__makes_leaves_where_they_are_looked_for);
     tcase_add_test(cases, test_snapshot_file__knows_the_first_unseen_message);
     tcase_add_test(cases, test_snapshot_file__keeps_up_with_random_changes);
     tcase_add_test(cases, test_snapshot_file__a_map_outlives_its_file_and_its_snapshot);
+    tcase_add_test(cases, test_snapshot_file__a_file_cut_before_it_is_mapped_is_not_looked_at);
     tcase_add_test(cases, test_snapshot_file__other_keywords_make_no_difference);
     tcase_add_test(cases, test_snapshot_file__a_wrong_octet_is_never_believed);
+    tcase_add_loop_test(cases, test_snapshot_file__a_wrong_octet_is_never_written, 0, 2);
     tcase_add_test(cases, test_snapshot_file__a_cut_or_longer_file_is_none);
     tcase_add_test(cases, test_snapshot_file__what_is_no_file_is_none);
     tcase_add_test(cases, test_snapshot_file__a_lost_leaf_is_never_written);
     tcase_add_test(cases, test_snapshot_file__a_lost_directory_is_never_written);
+    tcase_add_loop_test(cases, test_snapshot_file__what_stands_for_lost_messages_is_below_uidnext,
+                        0, G_N_ELEMENTS(lost_places));
+    tcase_add_loop_test(cases, test_snapshot_file__nothing_is_added_to_a_lost_directory, 0, 2);
     tcase_add_test(cases, test_snapshot_file__says_of_which_commit_it_is);
     tcase_add_test(cases, test_snapshot_file__cannot_be_saved_where_there_is_no_directory);
     suite_add_tcase(suite, cases);

@@ -35,7 +35,7 @@ struct node {
     uint32_t count; /* messages */
     uint32_t unseen;
     uint32_t deleted;
-    struct object_id tree; /* zero: never written */
+    struct object_id tree; /* zero: never written, or not known */
     uint8_t depth;
 };
 

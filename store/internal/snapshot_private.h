@@ -87,7 +87,7 @@ int snapshot_builder_keyword(struct snapshot_builder *builder, const char *keywo
 
 /* Adds the changed objects to the batch; *root is the root tree. *out is the new version, without
  * a commit as yet; the builder is used up (but still to be freed). STORE_CORRUPT if it holds a
- * message that could not be read. */
+ * message that could not be read, or changes a directory whose leaves could not. */
 int snapshot_builder_write(struct snapshot_builder *builder, struct object_batch *batch,
                            struct snapshot **out, struct object_id *root,
                            struct store_error *error);
