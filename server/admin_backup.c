@@ -265,7 +265,7 @@ static bool on_go_on(void *data)
 {
     const struct writing *writing = data;
 
-    return writing->observer->go_on(writing->observer->data);
+    return observer_goes_on(writing->observer);
 }
 
 /* Objects are copied as they stand in the repository's packs; no deltas are looked for, which would
@@ -363,10 +363,13 @@ static bool write_file(const char *repository, const struct bundle *bundle, cons
     if (fd < 0)
         admin_complain("%s: %s", temporary, strerror(errno));
     if (good) {
-        good = put_in_place(fd, temporary, &named, path, replace) &&
-               host_system()->fsync_directory(NULL, directory) == 0;
+        int problem = put_in_place(fd, temporary, &named, path, replace)
+                          ? -host_system()->fsync_directory(NULL, directory)
+                          : errno;
+
+        good = problem == 0;
         if (!good)
-            admin_complain("%s: %s", path, strerror(errno));
+            admin_complain("%s: %s", path, strerror(problem));
     }
     if (!good && fd >= 0 && named)
         unlink(temporary);

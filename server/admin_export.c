@@ -49,12 +49,8 @@ struct wanted {
     struct mailbox *mailbox;
 };
 
-static struct progress *shown; /* to be wiped before a line of text */
-
 static void complain(const char *text)
 {
-    if (shown != NULL)
-        progress_pause(shown);
     admin_complain("%s", text);
 }
 
@@ -228,10 +224,8 @@ static bool write_mailboxes(const GPtrArray *mailboxes, struct account *account,
         total += snapshot_count(mailbox_snapshot(wanted->mailbox));
     }
     progress_total(progress, total, "messages");
-    shown = progress;
     done = options->maildir != NULL ? write_maildir(&job, mailboxes, account, options)
                                     : write_mbox(&job, mailboxes, options);
-    shown = NULL;
     progress_free(progress);
     printf("%" G_GUINT64_FORMAT " messages, %" G_GUINT64_FORMAT
            " octets of %u mailboxes; %" G_GUINT64_FORMAT " there already\n",

@@ -56,12 +56,8 @@ struct import {
     const char *unit;
 };
 
-static struct progress *shown; /* to be wiped before a line of text */
-
 static void complain(const char *text)
 {
-    if (shown != NULL)
-        progress_pause(shown);
     admin_complain("%s", text);
 }
 
@@ -248,9 +244,7 @@ static bool import_into(struct store *store, struct account *account,
 
     target.observer = &import.observer;
     import.target = import_target_new(store, account, &target, complain);
-    shown = import.progress;
     done = run_import(&import, options);
-    shown = NULL;
     progress_free(import.progress);
     print_counts(import_target_counts(import.target));
     if (interrupted())

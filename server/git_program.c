@@ -136,11 +136,9 @@ static bool tell(const struct watch *watch)
 {
     const struct observer *observer = watch->observer;
 
-    if (observer == NULL)
-        return true;
-    if (watch->began && observer->progress != NULL)
+    if (observer != NULL && watch->began && observer->progress != NULL)
         observer->progress(watch->step.stage, watch->step.done, watch->step.total, observer->data);
-    return observer->go_on == NULL || observer->go_on(observer->data);
+    return observer_goes_on(observer);
 }
 
 /* Until git has closed its stderr. False: somebody has given up. */

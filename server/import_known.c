@@ -167,12 +167,15 @@ static bool is_cut(struct import_known *known)
 {
     struct history_entry entry = {.parent_count = 1};
     struct object_id commit = *snapshot_commit(known->snapshot);
+    /* Each change raises it by one. */
+    uint64_t about = snapshot_highest_modseq(known->snapshot);
     struct store_error error;
     uint64_t count = 0;
 
     while (known->history != NULL && entry.parent_count > 0) {
+        count++;
         if (history_entry_read(known->history, &commit, &entry, &error) != 0 ||
-            observer_tell(known->observer, OBSERVER_CHANGES, ++count, 0, &error) != 0)
+            observer_tell(known->observer, OBSERVER_CHANGES, count, MAX(count, about), &error) != 0)
             return true;
         if (entry.parent_count > 0)
             commit = entry.parents[0];
@@ -183,10 +186,7 @@ static bool is_cut(struct import_known *known)
 /* What was not read to its end because of the observer is told from what can't be read. */
 static void note_given_up(struct import_known *known)
 {
-    const struct observer *observer = known->observer;
-
-    if (observer != NULL && observer->go_on != NULL && !observer->go_on(observer->data))
-        known->given_up = true;
+    known->given_up = known->given_up || !observer_goes_on(known->observer);
 }
 
 static void read_deleted(struct import_known *known)

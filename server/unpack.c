@@ -91,9 +91,8 @@ static void on_progress(enum observer_stage stage, uint64_t done, uint64_t total
 static bool on_go_on(void *data)
 {
     const struct unpacking *unpacking = data;
-    const struct observer *observer = unpacking->observer;
 
-    return observer->go_on == NULL || observer->go_on(observer->data);
+    return observer_goes_on(unpacking->observer);
 }
 
 static uint64_t octets_of(const struct piece *piece)
@@ -190,11 +189,6 @@ static char *name_in(int fd)
                : NULL;
 }
 
-static bool is_given_up(const struct unpacking *unpacking)
-{
-    return unpacking->observer != NULL && !on_go_on((void *)(uintptr_t)unpacking);
-}
-
 /* Into a directory that is nobody's yet: git leaves what it has begun where it is ended. */
 static bool unpack_into(struct unpacking *unpacking, const struct piece *piece,
                         const char *directory, int output)
@@ -215,7 +209,7 @@ static bool unpack_into(struct unpacking *unpacking, const struct piece *piece,
     char *name = git_program_run(&program) == 0 ? name_in(output) : NULL;
     bool good = name != NULL;
 
-    if (!good && !is_given_up(unpacking))
+    if (!good && observer_goes_on(unpacking->observer))
         admin_complain("%s: git could not unpack it", piece->path);
     good = good && move_pack(unpacking->out, unpacking->path, directory, name);
     g_free(name);

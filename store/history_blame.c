@@ -22,6 +22,37 @@ struct blame {
     struct store_error *error;
 };
 
+static const struct link *link_at(struct blame *blame, guint index)
+{
+    struct link *link = &g_array_index(blame->chain, struct link, index);
+    struct history_root *root;
+
+    if (link->modseq == 0 && blame->rc == 0) {
+        blame->rc = history_root_load(&root, blame->history, &link->tree, blame->error);
+        if (blame->rc == 0) {
+            link->modseq = root->properties.highest_modseq;
+            link->uid_next = root->properties.uid_next;
+            history_root_unref(root);
+        }
+    }
+    return link;
+}
+
+/* Each change raises the newest MODSEQ by one, so that says about how many there are. */
+static int tell(struct blame *blame)
+{
+    guint done = blame->chain->len;
+
+    if (blame->observer == NULL) {
+        return 0;
+    }
+    uint64_t about = link_at(blame, 0)->modseq;
+
+    return blame->rc < 0 ? blame->rc
+                         : observer_tell(blame->observer, OBSERVER_CHANGES, done, MAX(done, about),
+                                         blame->error);
+}
+
 static int read_chain(struct blame *blame, const struct object_id *tip)
 {
     g_autoptr(GArray) parents = g_array_new(FALSE, FALSE, sizeof(struct object_id));
@@ -46,30 +77,13 @@ static int read_chain(struct blame *blame, const struct object_id *tip)
             next.tree = commit.tree;
             g_array_append_val(blame->chain, next);
             more = parents->len > 0;
-            rc = observer_tell(blame->observer, OBSERVER_CHANGES, blame->chain->len, 0,
-                               blame->error);
+            rc = tell(blame);
         }
         if (rc == 0 && more) {
             next.commit = g_array_index(parents, struct object_id, 0);
         }
     }
     return rc;
-}
-
-static const struct link *link_at(struct blame *blame, guint index)
-{
-    struct link *link = &g_array_index(blame->chain, struct link, index);
-    struct history_root *root;
-
-    if (link->modseq == 0 && blame->rc == 0) {
-        blame->rc = history_root_load(&root, blame->history, &link->tree, blame->error);
-        if (blame->rc == 0) {
-            link->modseq = root->properties.highest_modseq;
-            link->uid_next = root->properties.uid_next;
-            history_root_unref(root);
-        }
-    }
-    return link;
 }
 
 static bool reaches_modseq(const struct link *link, uint64_t modseq)

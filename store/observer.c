@@ -7,6 +7,11 @@
 
 #include "store/internal/pack_index.h"
 
+bool observer_goes_on(const struct observer *observer)
+{
+    return observer == NULL || observer->go_on == NULL || observer->go_on(observer->data);
+}
+
 int observer_tell(const struct observer *observer, enum observer_stage stage, uint64_t done,
                   uint64_t total, struct store_error *error)
 {
@@ -16,9 +21,7 @@ int observer_tell(const struct observer *observer, enum observer_stage stage, ui
     if (observer->progress != NULL) {
         observer->progress(stage, done, total, observer->data);
     }
-    return observer->go_on == NULL || observer->go_on(observer->data)
-               ? 0
-               : store_error_set(error, STORE_CONFLICT, "given up");
+    return observer_goes_on(observer) ? 0 : store_error_set(error, STORE_CONFLICT, "given up");
 }
 
 struct amounts {

@@ -35,6 +35,9 @@ struct observer {
 int observer_tell(const struct observer *observer, enum observer_stage stage, uint64_t done,
                   uint64_t total, struct store_error *error);
 
+/* False when he gives up; NULL never does. */
+bool observer_goes_on(const struct observer *observer);
+
 /* About how many objects the repository at path has: those of its packs. */
 uint64_t observer_objects(const char *path);
 /* About how many octets they take. */

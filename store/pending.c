@@ -447,25 +447,26 @@ bool pending_can_begin(const struct account *account)
 int pending_begin(struct account *account, struct errands *errands, struct store_error *error)
 {
     struct pending_changes *pending = &account->pending;
-    const struct host *host = account->host;
     GHashTableIter iterator;
-    void *ref;
+    void *value;
     int rc = journaling_settle(account->store, error);
 
-    assert(pending->packing == NULL);
-    if (rc < 0 || pending->batch == NULL) {
+    assert(pending_can_begin(account));
+    if (rc < 0) {
         return rc;
     }
     struct packing *packing = g_new0(struct packing, 1);
 
     packing->batch = g_steal_pointer(&pending->batch);
     packing->next = store_written(account->store) + 1;
-    packing->begun = host->now(host->data);
+    packing->begun = account->host->now(account->host->data);
     pending->size = 0;
     pending->packing = packing;
     g_hash_table_iter_init(&iterator, pending->refs);
-    while (g_hash_table_iter_next(&iterator, NULL, &ref)) {
-        ((struct pending_ref *)ref)->packed = ((struct pending_ref *)ref)->ours;
+    while (g_hash_table_iter_next(&iterator, NULL, &value)) {
+        struct pending_ref *ref = value;
+
+        ref->packed = ref->ours;
     }
     /* A replay makes the same packs, whether this one will have been written or not. */
     journaling_note_packed(account->store, account);

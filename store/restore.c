@@ -429,6 +429,8 @@ static int count_history(struct lost_search *search, const struct mailbox *mailb
 {
     struct object_id id = mailbox->snapshot->commit;
     const struct observer *observer = search->filter->observer;
+    /* Each change raises it by one. */
+    uint64_t about = snapshot_highest_modseq(mailbox->snapshot);
     uint64_t count = 0;
     int rc = 0;
 
@@ -441,7 +443,7 @@ static int count_history(struct lost_search *search, const struct mailbox *mailb
             break;
         }
         count++;
-        rc = observer_tell(observer, OBSERVER_CHANGES, count, 0, error);
+        rc = observer_tell(observer, OBSERVER_CHANGES, count, MAX(count, about), error);
     }
     search->total = count;
     return rc;

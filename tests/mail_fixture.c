@@ -8,14 +8,26 @@
 #include "store/verify.h"
 #include "tests/store_fixture.h"
 
-void mail_fixture_open(struct mail_fixture *fixture)
+void mail_fixture_open_with_journal(struct mail_fixture *fixture, const struct host *host,
+                                    const struct store_journal *settings)
 {
     struct store_error error;
+    int rc = store_open(&fixture->store, fixture->directory, host, &error);
 
-    if (store_open(&fixture->store, fixture->directory, fixture->host, &error) < 0 ||
-        store_open_account(fixture->store, "alice", &fixture->account, &error) < 0) {
+    if (rc == 0 && settings != NULL) {
+        rc = store_open_journal(fixture->store, settings, &error);
+    }
+    if (rc == 0) {
+        rc = store_open_account(fixture->store, "alice", &fixture->account, &error);
+    }
+    if (rc < 0) {
         ck_abort_msg("opening: %s", error.detail);
     }
+}
+
+void mail_fixture_open(struct mail_fixture *fixture)
+{
+    mail_fixture_open_with_journal(fixture, fixture->host, NULL);
 }
 
 void mail_fixture_close(struct mail_fixture *fixture)

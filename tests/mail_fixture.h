@@ -26,6 +26,9 @@ void mail_fixture_release(struct mail_fixture *fixture);
 /* Closes and opens store and account again, as a new process would. */
 void mail_fixture_reopen(struct mail_fixture *fixture);
 void mail_fixture_open(struct mail_fixture *fixture);
+/* The same with a journal, on that host. */
+void mail_fixture_open_with_journal(struct mail_fixture *fixture, const struct host *host,
+                                    const struct store_journal *settings);
 void mail_fixture_close(struct mail_fixture *fixture);
 /* Closes and removes all without a look at it. */
 void mail_fixture_discard(struct mail_fixture *fixture);

@@ -1,4 +1,5 @@
 #include "tests/session_memory.h"
+#include "tests/store_fixture.h"
 
 #include <assert.h>
 #include <ftw.h>
@@ -235,20 +236,6 @@ struct script_transport memory_server_transport(struct memory_server *server)
 
 /* --- life --- */
 
-static int skip_fsync(void *data, int fd)
-{
-    (void)data;
-    (void)fd;
-    return 0;
-}
-
-static int skip_fsync_directory(void *data, const char *path)
-{
-    (void)data;
-    (void)path;
-    return 0;
-}
-
 void memory_server_init(struct memory_server *server)
 {
     *server = (struct memory_server){0};
@@ -276,9 +263,7 @@ void memory_server_init(struct memory_server *server)
     for (size_t i = 0; i < SCRIPT_CLIENTS; i++)
         server->clients[i].output = g_byte_array_new();
     mime_init();
-    server->disk = *host_system();
-    server->disk.fsync = skip_fsync;
-    server->disk.fsync_directory = skip_fsync_directory;
+    server->disk = fixture_host_without_syncs();
     struct store_error error = {STORE_OK, ""};
     if (store_open(&server->store, server->directory, &server->disk, &error) != 0)
         g_error("store_open: %s", error.detail);

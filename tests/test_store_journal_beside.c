@@ -51,17 +51,7 @@ static int open_through_gate(void *data, const char *path, int flags, mode_t mod
 static void open_store(void)
 {
     const struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN, .background = true};
-    int rc = store_open(&fixture.store, fixture.directory, &host, &error);
-
-    if (rc == 0) {
-        rc = store_open_journal(fixture.store, &settings, &error);
-    }
-    if (rc == 0) {
-        rc = store_open_account(fixture.store, "alice", &fixture.account, &error);
-    }
-    if (rc < 0) {
-        ck_abort_msg("opening: %s", error.detail);
-    }
+    mail_fixture_open_with_journal(&fixture, &host, &settings);
     inbox = open_mailbox(&fixture, "INBOX");
 }
 
@@ -165,6 +155,15 @@ static void work_until_moved(const char *from)
         if (strcmp(now, from) != 0) {
             return;
         }
+        ck_assert_int_lt(waited, PATIENCE);
+        g_usleep(1000);
+        work();
+    }
+}
+
+static void work_until_trouble(void)
+{
+    for (int waited = 0; store_trouble(fixture.store) == NULL; waited += 1000) {
         ck_assert_int_lt(waited, PATIENCE);
         g_usleep(1000);
         work();
@@ -295,11 +294,7 @@ START_TEST(test_store_journal_beside__a_full_disk_takes_nothing_back)
     }
     atomic_store(&full, true);
     atomic_store(&closed, false);
-    for (int waited = 0; store_trouble(fixture.store) == NULL; waited += 1000) {
-        ck_assert_int_lt(waited, PATIENCE);
-        g_usleep(1000);
-        work();
-    }
+    work_until_trouble();
     ck_assert_int_eq(store_trouble(fixture.store)->code, STORE_NO_SPACE);
     if (_i % 2 == 1) {
         change_more();
@@ -387,11 +382,7 @@ START_TEST(test_store_journal_beside__a_pack_tried_again_is_the_one_that_a_repla
     change_more();
     atomic_store(&full, true);
     atomic_store(&closed, false);
-    for (int waited = 0; store_trouble(fixture.store) == NULL; waited += 1000) {
-        ck_assert_int_lt(waited, PATIENCE);
-        g_usleep(1000);
-        work();
-    }
+    work_until_trouble();
     atomic_store(&full, false);
     do {
         time_offset += 10 * LATER;
@@ -459,11 +450,7 @@ START_TEST(test_store_journal_beside__waits_for_a_lock_and_goes_on)
     change_more();
     ck_assert(g_file_set_contents(lock, "", 0, NULL));
     atomic_store(&closed, false);
-    for (int waited = 0; store_trouble(fixture.store) == NULL; waited += 1000) {
-        ck_assert_int_lt(waited, PATIENCE);
-        g_usleep(1000);
-        work();
-    }
+    work_until_trouble();
     g_autofree char *meanwhile = tip();
     ck_assert_str_eq(meanwhile, before);
     check_all();

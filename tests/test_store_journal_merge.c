@@ -27,17 +27,7 @@ static struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
 
 static void open_with_journal(const struct host *host)
 {
-    int rc = store_open(&fixture.store, fixture.directory, host, &error);
-
-    if (rc == 0) {
-        rc = store_open_journal(fixture.store, &settings, &error);
-    }
-    if (rc == 0) {
-        rc = store_open_account(fixture.store, "alice", &fixture.account, &error);
-    }
-    if (rc < 0) {
-        ck_abort_msg("opening: %s", error.detail);
-    }
+    mail_fixture_open_with_journal(&fixture, host, &settings);
     inbox = open_mailbox(&fixture, "INBOX");
 }
 
