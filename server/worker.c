@@ -24,6 +24,7 @@ enum {
     QUIET = 10 * 1000, /* without news for so long, a worker has nothing else to do */
     LOGIN_ATTEMPTS = 3,
     SCRATCH_IN_USE = 4096, /* octets at its start that no command waits for the memory of */
+    GATHER_MAX = 1000,     /* microseconds that a turn goes on to take part in, before its sync */
 };
 
 static const char shut_down_text[] = "The server is stopping";
@@ -124,6 +125,28 @@ static void step_all(struct worker *worker)
     for (guint i = 0; i < now->len; i++)
         step(g_ptr_array_index(now, i));
     g_ptr_array_unref(now);
+}
+
+/* Those that have had no part in this turn yet; true if there was one. */
+static bool step_others(struct worker *worker)
+{
+    GPtrArray *now = worker->runnable;
+    bool any = false;
+
+    worker->runnable = g_ptr_array_new();
+    for (guint i = 0; i < now->len; i++) {
+        struct member *member = g_ptr_array_index(now, i);
+
+        if (member->is_touched) {
+            g_ptr_array_add(worker->runnable, member);
+            continue;
+        }
+        member->is_runnable = false;
+        step(member);
+        any = true;
+    }
+    g_ptr_array_unref(now);
+    return any;
 }
 
 /* Tells those that idle. */
@@ -385,12 +408,13 @@ static int time_to_wait(const struct worker *worker)
     return (int)(CLAMP(left, 0, TICK) / 1000) + 1;
 }
 
-static void wait_for_news(struct worker *worker)
+/* Takes note of who has news, after so many milliseconds at the latest, as poll(2) has them. */
+static void wait_for_news(struct worker *worker, int timeout)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
     int ready;
 
-    while ((ready = epoll_wait(worker->epoll, events, EVENTS_AT_ONCE, time_to_wait(worker))) < 0 &&
+    while ((ready = epoll_wait(worker->epoll, events, EVENTS_AT_ONCE, timeout)) < 0 &&
            errno == EINTR)
         ;
     for (int i = 0; i < ready; i++) {
@@ -462,22 +486,46 @@ static unsigned index_of(const struct worker *worker)
     return (unsigned)(worker - worker->all->workers);
 }
 
-static void turn(struct worker *worker)
+/* True if there was any. */
+static bool receive_all(struct worker *worker)
 {
-    set_turn(worker, member_now(NULL));
-    store_turn(worker->store);
     GPtrArray *links = worker->queue_noticed ? link_queue_take(worker->queue) : NULL;
 
     worker->queue_noticed = false;
-    bool idle = links == NULL && worker->runnable->len == 0;
-
-    for (guint i = 0; links != NULL && i < links->len; i++)
+    if (links == NULL)
+        return false;
+    for (guint i = 0; i < links->len; i++)
         receive(worker, g_ptr_array_index(links, i));
-    if (links != NULL)
-        g_ptr_array_unref(links);
+    g_ptr_array_unref(links);
+    return true;
+}
+
+/* Who has sent something since the turn began shares its sync, and would wait for all of it
+ * otherwise. */
+static void gather(struct worker *worker, int64_t begun)
+{
+    bool any = true;
+
+    while (any && store_is_sync_due(worker->store) && member_now(NULL) - begun < GATHER_MAX) {
+        wait_for_news(worker, 0);
+        store_turn(worker->store);
+        receive_all(worker);
+        any = step_others(worker);
+    }
+}
+
+static void turn(struct worker *worker)
+{
+    int64_t begun = member_now(NULL);
+
+    set_turn(worker, begun);
+    store_turn(worker->store);
+    bool idle = !receive_all(worker) && worker->runnable->len == 0;
+
     refresh_noticed(worker);
     tick(worker, idle);
     step_all(worker);
+    gather(worker, begun);
     bool mail = take_mail(worker);
 
     notify_others(worker);
@@ -494,7 +542,7 @@ static void *work(void *data)
     struct worker *worker = data;
 
     while (!worker->stopped) {
-        wait_for_news(worker);
+        wait_for_news(worker, time_to_wait(worker));
         turn(worker);
         worker->turns++;
     }

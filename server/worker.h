@@ -2,6 +2,7 @@
  * pinned to it; all that blocks for a mailbox happens here.
  *
  *     turn: take the links that have news -> step every runnable session once
+ *           -> if they changed anything, also those that had something to say meanwhile
  *           -> deliver mail -> tell idling sessions of the same accounts -> store_sync() once
  *           -> deliver output
  *           -> store_work() -> settling_turn() -> stand_turn()

@@ -216,12 +216,14 @@ static bool relaxed_is_over(const struct journaling *journaling, int64_t now)
             now - journaling->relaxed_since >= journaling->settings.relaxed);
 }
 
+bool journaling_is_sync_due(const struct journaling *journaling)
+{
+    return journaling->urgent || relaxed_is_over(journaling, now_of(journaling));
+}
+
 int journaling_sync(struct journaling *journaling, struct store_error *error)
 {
-    if (!journaling->urgent && !relaxed_is_over(journaling, now_of(journaling))) {
-        return 0;
-    }
-    return sync_now(journaling, error);
+    return journaling_is_sync_due(journaling) ? sync_now(journaling, error) : 0;
 }
 
 int journaling_settle(struct store *store, struct store_error *error)

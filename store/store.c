@@ -257,6 +257,12 @@ int store_sync(struct store *store, struct store_error *error)
     return rc == 0 && store->journaling != NULL ? journaling_sync(store->journaling, error) : rc;
 }
 
+bool store_is_sync_due(const struct store *store)
+{
+    return store->changed->len > 0 ||
+           (store->journaling != NULL && journaling_is_sync_due(store->journaling));
+}
+
 /* The first that nobody has; replayed. */
 static int take_journal(struct journal **out, struct store *store, uint64_t size,
                         struct store_error *error)

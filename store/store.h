@@ -114,6 +114,9 @@ void store_turn(struct store *store);
  * acknowledged. Cheap when nothing changed. */
 int store_sync(struct store *store, struct store_error *error);
 
+/* Whether store_sync() has anything to write. */
+bool store_is_sync_due(const struct store *store);
+
 /* For whoever takes messages out of the account of that user for good (purge.h), from now until the
  * thread's next call: everything is in git and durable, nothing that went through the journal is
  * in its file any more, none of the account's packs is protected, its caches are closed (and may be

@@ -105,6 +105,15 @@ static char *ours(void)
     return hex;
 }
 
+static void check_sync_due(void)
+{
+    ck_assert(!store_is_sync_due(fixture.store));
+    append_text(&fixture, inbox, "Subject: due\r\n\r\n");
+    ck_assert(store_is_sync_due(fixture.store));
+    acknowledge();
+    ck_assert(!store_is_sync_due(fixture.store));
+}
+
 /* A message is acknowledged, and its pack is held up. */
 static void begin(void)
 {
@@ -179,6 +188,16 @@ static void *open_gate_soon(void *data)
 }
 
 /* --- tests --- */
+
+START_TEST(test_store_journal_beside__a_sync_is_due_after_a_change)
+{
+    check_sync_due();
+    mailbox_unref(inbox);
+    mail_fixture_reopen(&fixture);
+    inbox = open_mailbox(&fixture, "INBOX");
+    check_sync_due();
+}
+END_TEST
 
 START_TEST(test_store_journal_beside__git_gets_what_was_there_when_it_began)
 {
@@ -471,6 +490,7 @@ int main(void)
 
     tcase_set_timeout(tests, 120);
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, test_store_journal_beside__a_sync_is_due_after_a_change);
     tcase_add_test(tests, test_store_journal_beside__git_gets_what_was_there_when_it_began);
     tcase_add_test(tests, test_store_journal_beside__one_pack_at_a_time_and_all_at_the_end);
     tcase_add_test(tests, test_store_journal_beside__how_late_git_is_counts_from_what_it_lacks);

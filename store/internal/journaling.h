@@ -66,6 +66,7 @@ int journaling_materialize(struct store *store, struct account *account, struct 
 /* Makes the account's changes durable in git, and the journal forget them. */
 int journaling_flush(struct store *store, struct account *account, struct store_error *error);
 
+bool journaling_is_sync_due(const struct journaling *journaling);
 int journaling_sync(struct journaling *journaling, struct store_error *error);
 /* Everything into git, durable, and the journal empty. */
 int journaling_checkpoint(struct journaling *journaling, struct store_error *error);
