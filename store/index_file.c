@@ -8,6 +8,9 @@
 enum {
     DATE_LENGTH = 24, /* 2026-11-17T10:00:00+0100 */
     NUMBER_MAX = 20,  /* digits */
+    /* At most, in a line: */
+    LINE_LENGTH = 3 * (NUMBER_MAX + 1) + DATE_LENGTH + 1, /* without flags */
+    FLAGS_LENGTH = 48,                                    /* those of the system */
 };
 
 static const int64_t DATE_MIN = -62135596800; /* 0001-01-01T00:00:00 */
@@ -103,22 +106,44 @@ static void put_date(char out[DATE_LENGTH], int64_t seconds, int zone)
     put_digits(out + 22, 2, minutes % 60);
 }
 
-static void append_flags(GString *out, const struct message *message, const GPtrArray *keywords)
+static char *put_text(char *out, const char *text)
+{
+    size_t length = strlen(text);
+
+    memcpy(out, text, length);
+    return out + length;
+}
+
+/* The octets that the flags and these keywords take in a line. */
+static size_t flags_length(uint64_t keywords, const GPtrArray *names)
+{
+    size_t length = FLAGS_LENGTH;
+
+    for (guint i = 0; keywords != 0; i++, keywords >>= 1) {
+        if ((keywords & 1) != 0) {
+            length += 1 + strlen(g_ptr_array_index(names, i));
+        }
+    }
+    return length;
+}
+
+static char *put_flags(char *out, const struct message *message, const GPtrArray *keywords)
 {
     uint64_t left = message->keywords;
 
     for (size_t i = 0; i < G_N_ELEMENTS(FLAGS); i++) {
         if ((message->flags & FLAGS[i].bit) != 0) {
-            g_string_append_c(out, ' ');
-            g_string_append(out, FLAGS[i].name);
+            *out++ = ' ';
+            out = put_text(out, FLAGS[i].name);
         }
     }
     for (guint i = 0; left != 0; i++, left >>= 1) {
         if ((left & 1) != 0) {
-            g_string_append_c(out, ' ');
-            g_string_append(out, g_ptr_array_index(keywords, i));
+            *out++ = ' ';
+            out = put_text(out, g_ptr_array_index(keywords, i));
         }
     }
+    return out;
 }
 
 void index_file_encode(GString *out, const struct message *messages, size_t count,
@@ -129,8 +154,10 @@ void index_file_encode(GString *out, const struct message *messages, size_t coun
     for (size_t i = 0; i < count; i++) {
         const struct message *message = &messages[i];
         const struct message *before = i > 0 ? message - 1 : NULL;
-        char line[3 * (NUMBER_MAX + 1) + DATE_LENGTH + 1];
-        char *at = put_number(line, message->uid);
+        size_t start = out->len;
+
+        g_string_set_size(out, start + LINE_LENGTH + flags_length(message->keywords, keywords));
+        char *at = put_number(out->str + start, message->uid);
 
         /* Neighbours often came in the same second. */
         if (before == NULL || before->internal_date != message->internal_date ||
@@ -144,9 +171,9 @@ void index_file_encode(GString *out, const struct message *messages, size_t coun
         at += DATE_LENGTH;
         *at++ = ' ';
         at = put_number(at, message->size);
-        g_string_append_len(out, line, at - line);
-        append_flags(out, message, keywords);
-        g_string_append_c(out, '\n');
+        at = put_flags(at, message, keywords);
+        *at++ = '\n';
+        g_string_truncate(out, (gsize)(at - out->str));
     }
 }
 

@@ -60,7 +60,7 @@ static bool next_pair(const struct inner *before, const struct inner *after, uin
 {
     *a = before != NULL && *i < before->child_count ? inner_children(before)[*i].node : NULL;
     *b = after != NULL && *k < after->child_count ? inner_children(after)[*k].node : NULL;
-    if (*a != NULL && *b != NULL && (*a)->number != (*b)->number) {
+    if (*a != *b && *a != NULL && *b != NULL && (*a)->number != (*b)->number) {
         *((*a)->number < (*b)->number ? b : a) = NULL;
     }
     *i += *a != NULL;
@@ -145,40 +145,61 @@ static void add_merged(const struct message *a, const struct message *b, size_t 
     merged->kept = merged->kept || b == NULL;
 }
 
-/* An owned node with the messages of both, newest's copy where both have one; newest itself if
- * told has no more. */
-static struct node *merge_nodes(struct node *told, struct node *newest)
+static void merge_leaves(struct merged *merged, struct node *told, struct node *newest)
 {
-    struct merged merged = {.count = 0};
-    struct walk walk = {add_merged, &merged, 0};
-    struct inner *out;
+    struct walk walk = {add_merged, merged, 0};
+
+    merged->count = 0;
+    merged->kept = false;
+    walk_leaves(&walk, node_leaf(told), node_leaf(newest));
+}
+
+/* Whether told has a message that newest has not. */
+static bool keeps(struct node *told, struct node *newest)
+{
+    struct merged merged;
     struct node *a, *b;
     uint32_t i = 0, k = 0;
     bool kept = false;
 
+    if (told == newest || told == NULL || newest == NULL) {
+        return newest == NULL;
+    }
+    if (newest->depth == LEAF_DEPTH) {
+        if (packed_leaf_same_uids(leaf_packed(node_leaf(told)), leaf_packed(node_leaf(newest)))) {
+            return false;
+        }
+        merge_leaves(&merged, told, newest);
+        return merged.kept;
+    }
+    while (!kept && next_pair(node_inner(told), node_inner(newest), &i, &k, &a, &b)) {
+        kept = keeps(a, b);
+    }
+    return kept;
+}
+
+/* An owned node with the messages of both, newest's copy where both have one; newest itself if
+ * told has no more. */
+static struct node *merge_nodes(struct node *told, struct node *newest)
+{
+    struct merged merged;
+    struct inner *out;
+    struct node *a, *b;
+    uint32_t i = 0, k = 0;
+
+    if (!keeps(told, newest)) {
+        return node_ref(newest);
+    }
     if (newest == NULL) {
         return node_ref(told);
     }
-    if (told == NULL || told == newest) {
-        return node_ref(newest);
-    }
-    if (newest->depth == LEAF_DEPTH &&
-        packed_leaf_same_uids(leaf_packed(node_leaf(told)), leaf_packed(node_leaf(newest)))) {
-        return node_ref(newest);
-    }
     if (newest->depth == LEAF_DEPTH) {
-        walk_leaves(&walk, node_leaf(told), node_leaf(newest));
-        return merged.kept ? &leaf_new(newest->number, merged.messages, merged.count)->node
-                           : node_ref(newest);
+        merge_leaves(&merged, told, newest);
+        return &leaf_new(newest->number, merged.messages, merged.count)->node;
     }
     out = inner_new(newest->depth, newest->number, NODE_CHILDREN_MAX);
     while (next_pair(node_inner(told), node_inner(newest), &i, &k, &a, &b)) {
         inner_add(out, merge_nodes(a, b));
-        kept = kept || out->children[out->child_count - 1].node != b;
-    }
-    if (!kept) {
-        node_unref(&out->node);
-        return node_ref(newest);
     }
     inner_sum(out);
     return &out->node;
