@@ -151,17 +151,21 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* Reads the file if it is not the one that was read last. The lock is held. */
-static bool refresh(struct users *users, char **problem)
+static struct stat look(const struct users *users)
 {
-    struct stat now = {0};
+    struct stat now;
+
+    return stat(users->path, &now) == 0 ? now : (struct stat){0};
+}
+
+/* Reads the file if what stat(2) says of it now is not what was read last. The lock is held. */
+static bool refresh(struct users *users, struct stat now, char **problem)
+{
     GHashTable *table;
     GString *text;
     char *dummy;
 
     *problem = NULL;
-    if (stat(users->path, &now) != 0)
-        now = (struct stat){0};
     if (users->table != NULL && same_file(&now, &users->seen))
         return true;
     text = read_file(users->path, &now, problem);
@@ -181,11 +185,14 @@ static bool refresh(struct users *users, char **problem)
     return true;
 }
 
-static void refresh_or_warn(struct users *users)
+/* Looks before it locks: every delivery asks here. */
+static void lock_fresh(struct users *users)
 {
+    struct stat now = look(users);
     char *problem = NULL;
 
-    if (!refresh(users, &problem)) {
+    pthread_mutex_lock(&users->lock);
+    if (!refresh(users, now, &problem)) {
         char *quoted = log_quote(problem);
 
         log_line(LOG_LEVEL_WARNING, NULL, "event=users-unreadable problem=%s", quoted);
@@ -200,7 +207,7 @@ struct users *users_open(const char *path, char **problem)
 
     users->path = g_strdup(path);
     pthread_mutex_init(&users->lock, NULL);
-    if (refresh(users, problem))
+    if (refresh(users, look(users), problem))
         return users;
     users_free(users);
     return NULL;
@@ -245,8 +252,7 @@ bool users_check(struct users *users, const char *user, const char *password)
     bool known;
     bool good;
 
-    pthread_mutex_lock(&users->lock);
-    refresh_or_warn(users);
+    lock_fresh(users);
     expected = g_strdup(g_hash_table_lookup(users->table, user));
     known = expected != NULL;
     if (!known)
@@ -265,8 +271,7 @@ bool users_exists(struct users *users, const char *user)
 {
     bool exists;
 
-    pthread_mutex_lock(&users->lock);
-    refresh_or_warn(users);
+    lock_fresh(users);
     exists = g_hash_table_contains(users->table, user);
     pthread_mutex_unlock(&users->lock);
     return exists;
@@ -277,8 +282,7 @@ char *users_field(struct users *users, const char *user)
     const char *value;
     char *field = NULL;
 
-    pthread_mutex_lock(&users->lock);
-    refresh_or_warn(users);
+    lock_fresh(users);
     value = g_hash_table_lookup(users->table, user);
     if (value != NULL && value[strlen(value) + 1] != '\0')
         field = g_strdup(value + strlen(value) + 1);
@@ -297,8 +301,7 @@ GPtrArray *users_list(struct users *users)
     GHashTableIter iter;
     void *name;
 
-    pthread_mutex_lock(&users->lock);
-    refresh_or_warn(users);
+    lock_fresh(users);
     g_hash_table_iter_init(&iter, users->table);
     while (g_hash_table_iter_next(&iter, &name, NULL))
         g_ptr_array_add(names, g_strdup(name));
