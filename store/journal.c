@@ -1,7 +1,9 @@
 #include "store/internal/journal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,10 +26,14 @@ int journal_reserve(struct journal *journal, size_t length, struct store_error *
     if (capacity == journal->capacity) {
         return 0;
     }
-    uint8_t *buffer = realloc(journal->buffer, capacity);
+    uint8_t *buffer = aligned_alloc(JOURNAL_BLOCK, capacity);
     if (buffer == NULL) {
         return store_error_set(error, STORE_NO_MEMORY, "journal %s: %zu octets", journal->path,
                                capacity);
+    }
+    if (journal->buffer != NULL) {
+        memcpy(buffer, journal->buffer, journal->capacity);
+        free(journal->buffer);
     }
     journal->buffer = buffer;
     journal->capacity = capacity;
@@ -277,15 +283,31 @@ size_t journal_waiting(const struct journal *journal)
     return (size_t)(need + (skips ? 1 : 0)) * JOURNAL_BLOCK;
 }
 
-static int write_at(const struct journal *journal, const void *bytes, size_t length,
-                    uint64_t offset)
+void journal_write_past_cache(struct journal *journal)
 {
-    return journal->host->pwrite(journal->host->data, journal->fd, bytes, length, offset);
+    int flags = fcntl(journal->fd, F_GETFL);
+
+    journal->direct = flags >= 0 && fcntl(journal->fd, F_SETFL, flags | O_DIRECT) == 0;
 }
 
-static int write_skip(const struct journal *journal, struct journal_frame *skip)
+/* Whole blocks, aligned to JOURNAL_BLOCK. */
+static int write_at(struct journal *journal, const void *bytes, size_t length, uint64_t offset)
 {
-    uint8_t block[JOURNAL_BLOCK] = {0};
+    const struct host *host = journal->host;
+    int result = host->pwrite(host->data, journal->fd, bytes, length, offset);
+
+    /* A disk with blocks that are larger than ours. */
+    if (result == -EINVAL && journal->direct) {
+        journal->direct = false;
+        fcntl(journal->fd, F_SETFL, fcntl(journal->fd, F_GETFL) & ~O_DIRECT);
+        result = host->pwrite(host->data, journal->fd, bytes, length, offset);
+    }
+    return result;
+}
+
+static int write_skip(struct journal *journal, struct journal_frame *skip)
+{
+    alignas(JOURNAL_BLOCK) uint8_t block[JOURNAL_BLOCK] = {0};
 
     *skip = (struct journal_frame){
         .kind = JOURNAL_FRAME_SKIP,
@@ -379,10 +401,10 @@ uint64_t journal_room(const struct journal *journal)
     return (uint64_t)(behind > start ? behind : start) * JOURNAL_BLOCK;
 }
 
-static int write_header(const struct journal *journal, const struct journal_header *header,
+static int write_header(struct journal *journal, const struct journal_header *header,
                         unsigned slot)
 {
-    uint8_t block[JOURNAL_BLOCK];
+    alignas(JOURNAL_BLOCK) uint8_t block[JOURNAL_BLOCK];
 
     journal_header_put(header, block);
     return write_at(journal, block, sizeof(block), (uint64_t)slot * JOURNAL_BLOCK);
@@ -429,13 +451,14 @@ int journal_wipe(struct journal *journal, struct store_error *error)
     const struct host *host = journal->host;
     uint32_t left = journal->blocks - journal->used;
     uint32_t block = journal->head % journal->blocks;
-    uint8_t *zeros = calloc(WIPE_BLOCKS, JOURNAL_BLOCK);
+    uint8_t *zeros = aligned_alloc(JOURNAL_BLOCK, (size_t)WIPE_BLOCKS * JOURNAL_BLOCK);
     int result = 0;
 
     assert(journal->replayed);
     if (zeros == NULL) {
         return store_error_set(error, STORE_NO_MEMORY, "journal %s", journal->path);
     }
+    memset(zeros, 0, (size_t)WIPE_BLOCKS * JOURNAL_BLOCK);
     while (left > 0 && result == 0) {
         uint32_t count = MIN(MIN(left, journal->blocks - block), (uint32_t)WIPE_BLOCKS);
 

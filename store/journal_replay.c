@@ -222,6 +222,7 @@ int journal_replay(struct journal *journal, journal_visit visit, void *data,
         }
     }
     journal_clear_buffer(journal);
+    journal_write_past_cache(journal);
     journal->replayed = true;
     return 0;
 }

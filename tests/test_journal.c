@@ -458,6 +458,32 @@ START_TEST(test_journal__changes_its_size_only_when_it_is_empty)
 }
 END_TEST
 
+/* As a disk does whose blocks are larger than the journal's. */
+static int refuse_past_cache(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    if ((fcntl(fd, F_GETFL) & O_DIRECT) != 0) {
+        return -EINVAL;
+    }
+    return quiet_host()->pwrite(data, fd, bytes, length, offset);
+}
+
+START_TEST(test_journal__writes_through_the_cache_where_it_must)
+{
+    struct host host = *quiet_host();
+    host.pwrite = refuse_past_cache;
+
+    struct journal *journal = open_journal(path, &host, NULL);
+    for (uint32_t i = 0; i < 8; i++) {
+        ck_assert_int_eq(append_record(journal, i, record_of_blocks(2), &failure), 0);
+        ck_assert_int_eq(journal_sync(journal, &failure), 0);
+    }
+    ck_assert_int_eq(journal_checkpoint(journal, 4, &failure), 0);
+    ck_assert_int_eq(journal_wipe(journal, &failure), 0);
+    journal_close(journal);
+    check_content(path, 4, 8);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("journal");
@@ -477,6 +503,7 @@ int main(void)
     tcase_add_test(tests, test_journal__does_not_replace_what_somebody_else_made);
     tcase_add_test(tests, test_journal__is_durable_under_its_name_before_it_is_open);
     tcase_add_test(tests, test_journal__changes_its_size_only_when_it_is_empty);
+    tcase_add_test(tests, test_journal__writes_through_the_cache_where_it_must);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -1,6 +1,7 @@
 /* A write-ahead journal: one preallocated, pre-written file of fixed size, used as a ring, so that
  * making records durable is one overwrite and one fdatasync() without any change of the file
- * system's own metadata. It knows nothing of what its records mean.
+ * system's own metadata. Past the kernel's cache where that can be done, for it would be written
+ * from there at once. It knows nothing of what its records mean.
  *
  *   journal_open -> journal_replay -> (journal_append... journal_sync)... -> journal_close
  *

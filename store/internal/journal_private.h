@@ -21,6 +21,7 @@ struct journal {
     char *path;
     int fd;
     bool replayed;
+    bool direct;                  /* writes go past the kernel's cache */
     unsigned slot;                /* the header block that is durable */
     struct journal_header header; /* what it says */
     uint32_t seed;
@@ -31,7 +32,7 @@ struct journal {
     uint32_t crc;     /* of the last frame */
     uint64_t written; /* its sequence number */
     GArray *frames;   /* struct journal_frame_end: header.sequence ... written */
-    uint8_t *buffer;  /* the next frame: its head and payload */
+    uint8_t *buffer;  /* the next frame: its head and payload; aligned to JOURNAL_BLOCK */
     size_t capacity;
     size_t length; /* of the payload */
     uint32_t records;
@@ -51,6 +52,10 @@ void journal_clear_buffer(struct journal *journal);
 
 /* Puts a frame of records, which stands at that block, behind the content. */
 void journal_add_frame(struct journal *journal, const struct journal_frame *frame, uint32_t block);
+
+/* From now on nothing is read, and what is written goes past the kernel's cache where that can be
+ * done. */
+void journal_write_past_cache(struct journal *journal);
 
 /* Back to the tail, with nothing read. */
 void journal_rewind(struct journal *journal);
