@@ -44,7 +44,7 @@ struct worker {
     bool was_asked;
 
     GPtrArray *members;  /* struct member *, owned */
-    GPtrArray *runnable; /* struct member *, to step in the next turn */
+    GPtrArray *runnable; /* struct member *, to step */
     GPtrArray *touched;  /* struct member *, that may have output in this turn */
     GHashTable *users;   /* name to GPtrArray of struct member *, logged in */
     int64_t next_tick;
@@ -105,7 +105,7 @@ void member_free(struct member *member);
 /* A member that has moved here from another worker. */
 void member_enter(struct worker *worker, struct member *member);
 
-/* The next turn steps it; this turn delivers its output. */
+/* A turn steps it, this one or the next; this one delivers its output. */
 void member_make_runnable(struct member *member);
 void member_touch(struct member *member);
 

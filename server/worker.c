@@ -74,7 +74,10 @@ static void receive(struct worker *worker, struct link *link)
         member = member_new(worker, link);
     else if (member != NULL && member->worker == NULL)
         member_enter(worker, member);
-    if (member != NULL && news.gone)
+    /* What has been stepped in this turn is synced, and told to others, before it goes. */
+    if (member != NULL && news.gone && member->is_touched)
+        member->status = SESSION_CLOSED;
+    else if (member != NULL && news.gone)
         member_free(member);
     else if (member != NULL && member_take_login(member, &news))
         take_news(member, &news);
@@ -127,8 +130,16 @@ static void step_all(struct worker *worker)
     g_ptr_array_unref(now);
 }
 
-/* Those that have had no part in this turn yet; true if there was one. */
-static bool step_others(struct worker *worker)
+static bool is_over(int64_t begun)
+{
+    int64_t age = member_now(NULL) - begun;
+
+    /* The clock may have been set back. */
+    return age < 0 || age >= GATHER_MAX;
+}
+
+/* Those that have had no part yet in the turn that was begun then; true if there was one. */
+static bool step_others(struct worker *worker, int64_t begun)
 {
     GPtrArray *now = worker->runnable;
     bool any = false;
@@ -137,7 +148,7 @@ static bool step_others(struct worker *worker)
     for (guint i = 0; i < now->len; i++) {
         struct member *member = g_ptr_array_index(now, i);
 
-        if (member->is_touched) {
+        if (member->is_touched || is_over(begun)) {
             g_ptr_array_add(worker->runnable, member);
             continue;
         }
@@ -501,17 +512,20 @@ static bool receive_all(struct worker *worker)
 }
 
 /* Who has sent something since the turn began shares its sync, and would wait for all of it
- * otherwise. */
-static void gather(struct worker *worker, int64_t begun)
+ * otherwise. True if there was somebody. */
+static bool gather(struct worker *worker, int64_t begun)
 {
-    bool any = true;
+    bool more = true;
+    bool any = false;
 
-    while (any && store_is_sync_due(worker->store) && member_now(NULL) - begun < GATHER_MAX) {
+    while (more && store_is_sync_due(worker->store) && !is_over(begun)) {
         wait_for_news(worker, 0);
         store_turn(worker->store);
         receive_all(worker);
-        any = step_others(worker);
+        more = step_others(worker, begun);
+        any = any || more;
     }
+    return any;
 }
 
 static void turn(struct worker *worker)
@@ -525,13 +539,13 @@ static void turn(struct worker *worker)
     refresh_noticed(worker);
     tick(worker, idle);
     step_all(worker);
-    gather(worker, begun);
+    bool gathered = gather(worker, begun);
     bool mail = take_mail(worker);
 
     notify_others(worker);
     delivery_desk_settle(worker->desk, sync_store(worker, mail));
     deliver_all(worker);
-    work_on_store(worker, !idle || mail);
+    work_on_store(worker, !idle || gathered || mail);
     settling_turn(worker->all->settling, index_of(worker), worker->store);
     stand_turn(worker->all->stand, index_of(worker), worker->store);
     set_turn(worker, 0);

@@ -8,9 +8,9 @@
 enum {
     DATE_LENGTH = 24, /* 2026-11-17T10:00:00+0100 */
     NUMBER_MAX = 20,  /* digits */
-    /* At most, in a line: */
+    /* Of a line, at most: */
     LINE_LENGTH = 3 * (NUMBER_MAX + 1) + DATE_LENGTH + 1, /* without flags */
-    FLAGS_LENGTH = 48,                                    /* those of the system */
+    FLAGS_LENGTH = sizeof(" \\Seen \\Answered \\Flagged \\Deleted \\Draft") - 1,
 };
 
 static const int64_t DATE_MIN = -62135596800; /* 0001-01-01T00:00:00 */

@@ -435,8 +435,8 @@ int journal_checkpoint(struct journal *journal, uint64_t sequence, struct store_
     if (result < 0) {
         return journal_file_fail(error, result, journal->path, "checkpoint");
     }
-    /* The other one too, so that the loss of a block loses nothing: durable with what comes next,
-     * and no reason to fail. */
+    /* The other one too, so that the loss of a block loses nothing: durable with what is synced
+     * next, and no reason to fail. */
     write_header(journal, &next, journal->slot);
     *header = next;
     journal->slot = slot;

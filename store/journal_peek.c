@@ -58,9 +58,8 @@ static int read_once(struct journal *journal, struct peek *peek, bool *overtaken
     uint64_t end;
     int rc = journal_read_header(journal, error);
 
-    journal->replayed = false;
     if (rc == 0) {
-        rc = journal_replay(journal, visit, peek, error);
+        rc = journal_read_all(journal, visit, peek, error);
     }
     end = journal->written;
     if (rc == 0) {

@@ -198,14 +198,13 @@ static int visit_frame(const struct journal *journal, const struct journal_frame
     return result;
 }
 
-int journal_replay(struct journal *journal, journal_visit visit, void *data,
-                   struct store_error *error)
+int journal_read_all(struct journal *journal, journal_visit visit, void *data,
+                     struct store_error *error)
 {
     struct journal_frame frame;
     uint32_t block;
     bool found = true;
 
-    assert(!journal->replayed);
     journal_rewind(journal);
     g_array_set_size(journal->frames, 0);
     while (found) {
@@ -222,7 +221,19 @@ int journal_replay(struct journal *journal, journal_visit visit, void *data,
         }
     }
     journal_clear_buffer(journal);
-    journal_write_past_cache(journal);
-    journal->replayed = true;
     return 0;
+}
+
+int journal_replay(struct journal *journal, journal_visit visit, void *data,
+                   struct store_error *error)
+{
+    assert(!journal->replayed);
+
+    int result = journal_read_all(journal, visit, data, error);
+
+    if (result == 0) {
+        journal_write_past_cache(journal);
+        journal->replayed = true;
+    }
+    return result;
 }

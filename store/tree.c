@@ -43,14 +43,15 @@ enum tree_result tree_next(struct tree_reader *reader, struct tree_entry *entry)
 void tree_append(GByteArray *out, const char *name, bool directory, const struct object_id *id)
 {
     const char *mode = directory ? MODE_DIRECTORY : MODE_FILE;
-    size_t mode_length = (directory ? sizeof(MODE_DIRECTORY) : sizeof(MODE_FILE)) - 1;
+    size_t mode_length = strlen(mode);
     size_t name_length = strlen(name) + 1;
-    guint at = out->len;
+    guint start = out->len;
 
-    g_byte_array_set_size(out, at + (guint)(mode_length + name_length) + OBJECT_ID_SIZE);
-    memcpy(out->data + at, mode, mode_length);
-    memcpy(out->data + at + mode_length, name, name_length);
-    memcpy(out->data + at + mode_length + name_length, id->bytes, OBJECT_ID_SIZE);
+    g_byte_array_set_size(out, start + (guint)(mode_length + name_length) + OBJECT_ID_SIZE);
+    guint8 *at = out->data + start;
+    memcpy(at, mode, mode_length);
+    memcpy(at + mode_length, name, name_length);
+    memcpy(at + mode_length + name_length, id->bytes, OBJECT_ID_SIZE);
 }
 
 bool tree_pair(const char *name, unsigned *out)

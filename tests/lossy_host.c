@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,12 @@ static int write_block(struct lossy_host *lossy, int fd, const uint8_t *bytes, u
     struct lossy_version version = {.offset = offset};
 
     if (!is_known(lossy, offset)) {
-        if (pread(fd, version.octets, LOSSY_BLOCK, (off_t)offset) < 0) {
+        alignas(LOSSY_BLOCK) uint8_t before[LOSSY_BLOCK]; /* past the cache it has to be */
+
+        if (pread(fd, before, LOSSY_BLOCK, (off_t)offset) < 0) {
             return -errno;
         }
+        memcpy(version.octets, before, LOSSY_BLOCK);
         g_array_append_val(lossy->versions, version);
     }
     memcpy(version.octets, bytes, LOSSY_BLOCK);

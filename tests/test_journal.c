@@ -458,6 +458,41 @@ START_TEST(test_journal__changes_its_size_only_when_it_is_empty)
 }
 END_TEST
 
+static struct lossy_host lossy;
+static unsigned direct_writes, writes;
+
+static int note_way(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    writes++;
+    direct_writes += (fcntl(fd, F_GETFL) & O_DIRECT) != 0;
+    return lossy.host.pwrite(data, fd, bytes, length, offset);
+}
+
+/* Also on the host that the tests of power cuts use. */
+START_TEST(test_journal__writes_past_the_cache_where_it_can)
+{
+    lossy_host_init(&lossy);
+    struct host host = lossy.host;
+    struct journal *journal = open_journal(path, &host, NULL);
+    int probe = open(path, O_RDONLY | O_DIRECT);
+
+    host.pwrite = note_way;
+    for (uint32_t i = 0; i < 8; i++) {
+        ck_assert_int_eq(append_record(journal, i, record_of_blocks(2), &failure), 0);
+        ck_assert_int_eq(journal_sync(journal, &failure), 0);
+    }
+    ck_assert_int_eq(journal_checkpoint(journal, 4, &failure), 0);
+    ck_assert_uint_eq(direct_writes, probe >= 0 ? writes : 0);
+    ck_assert_uint_ge(writes, 10);
+    if (probe >= 0) {
+        close(probe);
+    }
+    journal_close(journal);
+    lossy_host_release(&lossy);
+    check_content(path, 4, 8);
+}
+END_TEST
+
 /* As a disk does whose blocks are larger than the journal's. */
 static int refuse_past_cache(void *data, int fd, const void *bytes, size_t length, uint64_t offset)
 {
@@ -503,6 +538,7 @@ int main(void)
     tcase_add_test(tests, test_journal__does_not_replace_what_somebody_else_made);
     tcase_add_test(tests, test_journal__is_durable_under_its_name_before_it_is_open);
     tcase_add_test(tests, test_journal__changes_its_size_only_when_it_is_empty);
+    tcase_add_test(tests, test_journal__writes_past_the_cache_where_it_can);
     tcase_add_test(tests, test_journal__writes_through_the_cache_where_it_must);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

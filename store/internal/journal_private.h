@@ -53,8 +53,8 @@ void journal_clear_buffer(struct journal *journal);
 /* Puts a frame of records, which stands at that block, behind the content. */
 void journal_add_frame(struct journal *journal, const struct journal_frame *frame, uint32_t block);
 
-/* From now on nothing is read, and what is written goes past the kernel's cache where that can be
- * done. */
+/* From now on what is written goes past the kernel's cache where that can be done, and nothing may
+ * be read by this descriptor. */
 void journal_write_past_cache(struct journal *journal);
 
 /* Back to the tail, with nothing read. */
@@ -67,5 +67,9 @@ int journal_read_header(struct journal *journal, struct store_error *error);
  * *block is where. The errors of journal_replay(). Blocks. */
 int journal_read_next(struct journal *journal, struct journal_frame *frame, uint32_t *block,
                       bool *found, struct store_error *error);
+
+/* What journal_replay() does, without the right to append. */
+int journal_read_all(struct journal *journal, journal_visit visit, void *data,
+                     struct store_error *error);
 
 #endif
