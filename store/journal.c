@@ -401,8 +401,7 @@ uint64_t journal_room(const struct journal *journal)
     return (uint64_t)(behind > start ? behind : start) * JOURNAL_BLOCK;
 }
 
-static int write_header(struct journal *journal, const struct journal_header *header,
-                        unsigned slot)
+static int write_header(struct journal *journal, const struct journal_header *header, unsigned slot)
 {
     alignas(JOURNAL_BLOCK) uint8_t block[JOURNAL_BLOCK];
 
