@@ -14,6 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from annal import PROGRAM, check_repository, git, run, wait_until
 from terminal import on_terminal
 
+# Whoever started us in the background may have had them ignored, which the command would keep to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 GIT = shutil.which("git")
 MESSAGES = 400
 # In git's place: it says that it has begun, and stays, so that it can be ended just then.
