@@ -24,7 +24,7 @@ enum {
     QUIET = 10 * 1000, /* without news for so long, a worker has nothing else to do */
     LOGIN_ATTEMPTS = 3,
     SCRATCH_IN_USE = 4096, /* octets at its start that no command waits for the memory of */
-    GATHER_MAX = 1000,     /* microseconds that a turn goes on to take part in, before its sync */
+    GATHER_MAX = 1000,     /* microseconds of a turn in which others may join it before its sync */
 };
 
 static const char shut_down_text[] = "The server is stopping";
@@ -130,7 +130,7 @@ static void step_all(struct worker *worker)
     g_ptr_array_unref(now);
 }
 
-static bool is_over(int64_t begun)
+static bool is_too_late_to_join(int64_t begun)
 {
     int64_t age = member_now(NULL) - begun;
 
@@ -148,7 +148,7 @@ static bool step_others(struct worker *worker, int64_t begun)
     for (guint i = 0; i < now->len; i++) {
         struct member *member = g_ptr_array_index(now, i);
 
-        if (member->is_touched || is_over(begun)) {
+        if (member->is_touched || is_too_late_to_join(begun)) {
             g_ptr_array_add(worker->runnable, member);
             continue;
         }
@@ -518,7 +518,7 @@ static bool gather(struct worker *worker, int64_t begun)
     bool more = true;
     bool any = false;
 
-    while (more && store_is_sync_due(worker->store) && !is_over(begun)) {
+    while (more && store_is_sync_due(worker->store) && !is_too_late_to_join(begun)) {
         wait_for_news(worker, 0);
         store_turn(worker->store);
         receive_all(worker);
