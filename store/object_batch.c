@@ -332,7 +332,7 @@ void object_batch_packed(struct object_batch *batch, char *name)
     batch->written = true;
     batch->name = name;
     if (name != NULL) {
-        pack_set_note(batch->objects->packs, name);
+        pack_set_note(batch->objects->packs, name, NULL);
     }
     remember_objects(batch);
 }

@@ -45,7 +45,7 @@ int object_batch_publish_spools(struct object_batch *batch, struct store_error *
         result = spool_publish(spool, error);
         if (result == 0) {
             g_ptr_array_add(batch->published, g_strdup(spool_pack_name(spool)));
-            pack_set_note(batch->objects->packs, spool_pack_name(spool));
+            pack_set_note(batch->objects->packs, spool_pack_name(spool), spool_id(spool));
             g_ptr_array_set_size(batch->spools, (gint)batch->spools->len - 1);
         }
     }

@@ -18,9 +18,11 @@ enum {
 struct member {
     char *path;             /* without a suffix */
     struct pack_file *pack; /* NULL: not open */
-    bool bad;               /* can't be opened */
-    bool used;              /* since the last rest */
-    bool listed;            /* is still in the directory */
+    struct object_id only;
+    bool single; /* it has no other object but only */
+    bool bad;    /* can't be opened */
+    bool used;   /* since the last rest */
+    bool listed; /* is still in the directory */
 };
 
 struct pack_set {
@@ -98,11 +100,20 @@ static void list_file(struct pack_set *set, char *file)
     }
 }
 
-void pack_set_note(struct pack_set *set, const char *name)
+static void set_only(struct member *member, const struct object_id *only)
+{
+    member->only = *only;
+    member->single = true;
+}
+
+void pack_set_note(struct pack_set *set, const char *name, const struct object_id *only)
 {
     g_autofree char *file = g_strconcat(PREFIX, name, NULL);
+    struct member *member = need_member(set, file);
 
-    need_member(set, file);
+    if (member != NULL && only != NULL) {
+        set_only(member, only);
+    }
 }
 
 static void drop_unlisted(struct pack_set *set)
@@ -172,6 +183,9 @@ static struct pack_file *open_member(struct member *member)
 
     if (member->pack == NULL && !member->bad) {
         member->bad = pack_file_open(&member->pack, member->path, &error) < 0;
+        if (member->pack != NULL && pack_file_count(member->pack) == 1) {
+            set_only(member, pack_file_id(member->pack, 0));
+        }
     }
     return member->pack;
 }
@@ -193,8 +207,11 @@ static struct pack_file *find(struct pack_set *set, const struct object_id *id, 
 {
     while (*index < set->members->len) {
         struct member *member = set->members->pdata[(*index)++];
-        struct pack_file *pack = open_member(member);
 
+        if (member->single && !object_id_equal(&member->only, id)) {
+            continue;
+        }
+        struct pack_file *pack = open_member(member);
         if (pack != NULL && pack_file_find(pack, id, position)) {
             member->used = true;
             return pack;

@@ -783,6 +783,34 @@ START_TEST(test_pack_set__lets_go_of_what_is_unused_or_gone)
 }
 END_TEST
 
+START_TEST(test_pack_set__does_not_map_one_object_to_look_for_another)
+{
+    struct pack_set *set = pack_set_new(packs);
+    struct object_id ids[3];
+    struct object_id none = {{0}};
+    char *paths[3] = {write_blob("first", &ids[0]), write_blob("second", &ids[1]), NULL};
+
+    /* What is in a pack that was found in the directory is known once it was mapped. */
+    ck_assert(!pack_set_has(set, &none));
+    ck_assert(is_mapped(paths[0]) && is_mapped(paths[1]));
+    check_text(set, &ids[0], "first");
+    pack_set_rest(set);
+    ck_assert(is_mapped(paths[0]) && !is_mapped(paths[1]));
+    paths[2] = write_blob("third", &ids[2]);
+    pack_set_note(set, strrchr(paths[2], '-') + 1, &ids[2]);
+    /* Known from the beginning. */
+    ck_assert(!pack_set_stands(set, &none));
+    ck_assert(is_mapped(paths[0]) && !is_mapped(paths[1]) && !is_mapped(paths[2]));
+    ck_assert(pack_set_stands(set, &ids[2]));
+    check_text(set, &ids[2], "third");
+    check_text(set, &ids[1], "second");
+    for (int i = 0; i < 3; i++) {
+        g_free(paths[i]);
+    }
+    pack_set_free(set);
+}
+END_TEST
+
 START_TEST(test_pack_set__takes_the_copy_that_is_whole)
 {
     GArray *all = make_few();
@@ -835,6 +863,7 @@ int main(void)
     tcase_add_test(tests, test_pack_file__content_outlives_file_and_pack);
     tcase_add_test(tests, test_pack_set__sees_packs_come_and_go);
     tcase_add_test(tests, test_pack_set__lets_go_of_what_is_unused_or_gone);
+    tcase_add_test(tests, test_pack_set__does_not_map_one_object_to_look_for_another);
     tcase_add_test(tests, test_pack_set__takes_the_copy_that_is_whole);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -47,6 +47,9 @@ void pack_file_unref(struct pack_file *pack); /* accepts NULL */
 
 uint32_t pack_file_count(const struct pack_file *pack);
 
+/* The id at a position in the index; borrowed from the pack. */
+const struct object_id *pack_file_id(const struct pack_file *pack, uint32_t position);
+
 /* The object's position in the index. */
 bool pack_file_find(const struct pack_file *pack, const struct object_id *id, uint32_t *position);
 

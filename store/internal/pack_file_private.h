@@ -31,7 +31,6 @@ static inline uint32_t pack_be32(const uint8_t *bytes)
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-const struct object_id *pack_file_id(const struct pack_file *pack, uint32_t position);
 uint32_t pack_file_crc(const struct pack_file *pack, uint32_t position);
 
 /* Where the entry begins; false if the index says something impossible. */

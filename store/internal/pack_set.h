@@ -2,8 +2,9 @@
  *
  * Nothing is opened before it is looked for. The directory is listed at first need and again when
  * an object isn't found and the directory has changed since. Packs are mapped when they are
- * searched, the one that had the last hit first; what was not searched between two calls of
- * pack_set_rest() is closed.
+ * searched, the one that had the last hit first, unless they are known to have one object only: a
+ * large message's pack is not mapped to see that it holds no other. What had no hit between two
+ * calls of pack_set_rest() is closed.
  *
  * There is no use for git's multi-pack-index here: it has no CRCs, so that the pack's own index
  * would be needed all the same, and finding an object in forty packs takes 0.5 us (of 250 objects
@@ -21,7 +22,7 @@
 #include "store/internal/objects.h"
 #include "store/internal/pack_file.h"
 
-enum { PACK_SET_MAX = 512 }; /* packs; libgit2 finds what is in others */
+enum { PACK_SET_MAX = 1024 }; /* packs; libgit2 finds what is in others */
 
 struct pack_set;
 
@@ -37,8 +38,8 @@ bool pack_set_has(struct pack_set *set, const struct object_id *id);
  * may have taken away what is mapped. One that others have made since the directory was listed last
  * does not count: who writes many objects can't have it listed for each of them. */
 bool pack_set_stands(struct pack_set *set, const struct object_id *id);
-/* There is a new pack of this name (40 digits). */
-void pack_set_note(struct pack_set *set, const char *name);
+/* There is a new pack of this name (40 digits). only: its one object; NULL: it has several. */
+void pack_set_note(struct pack_set *set, const char *name, const struct object_id *only);
 
 /* As pack_slices_open(). */
 bool pack_set_slices(struct pack_set *set, const struct object_id *id, struct pack_slices *out);
