@@ -78,6 +78,12 @@ static void system_write_behind(void *data, int fd, uint64_t offset, size_t leng
     (void)!sync_file_range(fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
 }
 
+static void system_forget(void *data, int fd)
+{
+    (void)data;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int system_fdatasync(void *data, int fd)
 {
     (void)data;
@@ -168,6 +174,7 @@ const struct host *host_system(void)
         .write = system_write,
         .pwrite = system_pwrite,
         .write_behind = system_write_behind,
+        .forget = system_forget,
         .fsync = system_fsync,
         .fdatasync = system_fdatasync,
         .syncfs = system_syncfs,

@@ -511,7 +511,7 @@ static int write_file(const struct host *host, const char *path, const void *byt
     return result;
 }
 
-static int finish_pack_file(struct pack_writer *writer, bool durable)
+static int finish_pack_file(struct pack_writer *writer, unsigned flags)
 {
     const struct host *host = writer->host;
 
@@ -525,8 +525,11 @@ static int finish_pack_file(struct pack_writer *writer, bool durable)
     memcpy(writer->buffer + writer->buffered, writer->sum, OBJECT_ID_SIZE);
     writer->buffered += OBJECT_ID_SIZE;
     int result = write_buffer(writer);
-    if (result == 0 && durable) {
+    if (result == 0 && (flags & PACK_DURABLE) != 0) {
         result = host->fsync(host->data, writer->fd);
+    }
+    if (result == 0 && (flags & PACK_FORGET) != 0 && host->forget != NULL) {
+        host->forget(host->data, writer->fd);
     }
     int closed = host->close(host->data, writer->fd);
     writer->fd = -1;
@@ -616,7 +619,7 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
 
 int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error)
 {
-    int result = finish_pack_file(writer, (flags & PACK_DURABLE) != 0);
+    int result = finish_pack_file(writer, flags);
 
     if (result == 0) {
         struct final_names names;

@@ -182,7 +182,8 @@ int spool_publish(struct spool *spool, struct store_error *error)
     if (spool->pack == NULL) {
         return store_error_set(error, STORE_IO, "spool: it has failed before");
     }
-    int result = pack_writer_finish(spool->pack, PACK_KEEP | PACK_DURABLE, error);
+    /* Of large messages the kernel's cache would keep little else. */
+    int result = pack_writer_finish(spool->pack, PACK_KEEP | PACK_DURABLE | PACK_FORGET, error);
 
     if (result == 0) {
         spool->name = g_strdup(pack_writer_name(spool->pack));

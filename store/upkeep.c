@@ -58,6 +58,7 @@ struct upkeep {
     struct job jobs[UPKEEP_LANE_COUNT];
     int64_t compress_after;
     int64_t pause_until;
+    int64_t lull_at; /* second: when a merge begins that waits; INT64_MAX: none does */
     uint64_t in_use; /* octets of packs that readers find, at the last look */
     struct upkeep_counts counts;
 };
@@ -80,6 +81,7 @@ struct upkeep *upkeep_new(const char *path, const struct host *host)
     struct upkeep *upkeep = g_new0(struct upkeep, 1);
 
     upkeep->host = host;
+    upkeep->lull_at = INT64_MAX;
     upkeep->path = g_strdup(path);
     upkeep->directory = g_strdup_printf("%s/objects/pack", path);
     upkeep->retired = table_of_names(g_free);
@@ -564,9 +566,26 @@ static unsigned tier_of(uint64_t size)
     return tier;
 }
 
+/* Whether a tier has enough packs to merge them, now. */
+static bool is_full(struct upkeep *upkeep, unsigned tier, guint count, int64_t youngest)
+{
+    int64_t now = now_seconds(upkeep);
+    int64_t lull_at = youngest + UPKEEP_LULL_SECONDS;
+
+    if (tier == 0) {
+        return count >= UPKEEP_SMALL_COUNT;
+    }
+    /* A clock may have been set back. */
+    if (count < UPKEEP_FANOUT || count >= UPKEEP_FANOUT_BUSY || now >= lull_at || youngest > now) {
+        return count >= UPKEEP_FANOUT;
+    }
+    upkeep->lull_at = MIN(upkeep->lull_at, lull_at);
+    return false;
+}
+
 /* How many of the smallest packs to merge: all up to the highest tier that is full, where what a
  * full tier becomes counts for the next one. */
-static guint choose(const GPtrArray *packs, uint64_t limit)
+static guint choose(struct upkeep *upkeep, const GPtrArray *packs, uint64_t limit)
 {
     uint64_t sum = 0;
     guint chosen = 0;
@@ -575,6 +594,7 @@ static guint choose(const GPtrArray *packs, uint64_t limit)
 
     for (unsigned tier = 0; tier < TIER_COUNT && next < packs->len; tier++) {
         guint first = next;
+        int64_t youngest = 0;
         bool more = true;
 
         while (more && next < packs->len) {
@@ -582,10 +602,13 @@ static guint choose(const GPtrArray *packs, uint64_t limit)
 
             more =
                 tier_of(found->size) == tier && next < PACKS_AT_ONCE && sum + found->size <= limit;
-            sum += more ? found->size : 0;
-            next += more;
+            if (more) {
+                sum += found->size;
+                youngest = MAX(youngest, found->mtime);
+                next++;
+            }
         }
-        carried = next - first + carried >= (tier == 0 ? UPKEEP_SMALL_COUNT : UPKEEP_FANOUT);
+        carried = is_full(upkeep, tier, next - first + carried, youngest);
         chosen = carried ? next : chosen;
     }
     return chosen;
@@ -682,7 +705,7 @@ static uint64_t size_of(const GPtrArray *packs, guint count)
 static void begin_merge(struct upkeep *upkeep, const GPtrArray *packs, bool long_too)
 {
     bool long_free = long_too && upkeep->jobs[UPKEEP_LONG].copy == NULL;
-    guint count = choose(packs, long_free ? UPKEEP_MERGE_MAX : UPKEEP_BRIEF_MAX);
+    guint count = choose(upkeep, packs, long_free ? UPKEEP_MERGE_MAX : UPKEEP_BRIEF_MAX);
     uint64_t size = size_of(packs, count);
     struct job *job = &upkeep->jobs[size <= UPKEEP_BRIEF_MAX ? UPKEEP_BRIEF : UPKEEP_LONG];
 
@@ -786,6 +809,7 @@ static void begin_due(struct upkeep *upkeep, const GPtrArray *packs, bool long_t
 {
     GPtrArray *candidates = g_ptr_array_new();
 
+    upkeep->lull_at = INT64_MAX;
     for (guint i = 0; i < packs->len; i++) {
         if (may_merge(upkeep, packs->pdata[i])) {
             g_ptr_array_add(candidates, packs->pdata[i]);
@@ -910,7 +934,7 @@ bool upkeep_replace(struct upkeep *upkeep, const GPtrArray *names, bool unlink_t
 
 int64_t upkeep_due(const struct upkeep *upkeep)
 {
-    int64_t due = INT64_MAX;
+    int64_t due = upkeep->lull_at;
     int64_t grace = grace_of(upkeep);
     GHashTableIter iterator;
     void *value;

@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/internal/objects.h"
@@ -289,6 +290,36 @@ START_TEST(test_spool__lets_the_disk_begin_while_the_message_comes)
 }
 END_TEST
 
+static void note_forget(void *data, int fd)
+{
+    struct stat status;
+
+    ck_assert_int_eq(fstat(fd, &status), 0);
+    *(uint64_t *)data += (uint64_t)status.st_size;
+}
+
+START_TEST(test_spool__does_not_fill_the_cache_with_what_is_on_the_disk)
+{
+    enum { LENGTH = 2 * 1024 * 1024 };
+    struct host host = *host_system();
+    uint64_t forgotten = 0;
+    uint8_t *message = make_message(LENGTH, 1);
+    struct store_error error;
+    struct spool *spool;
+
+    host.data = &forgotten; /* the system's functions need none */
+    host.forget = note_forget;
+    ck_assert_int_eq(spool_new(&spool, packs, repository, &host, LENGTH, &error), 0);
+    ck_assert_int_eq(spool_write(spool, message, LENGTH, &error), 0);
+    ck_assert_uint_eq(forgotten, 0);
+    ck_assert_int_eq(spool_publish(spool, &error), 0);
+    ck_assert_uint_gt(forgotten, LENGTH);
+    ck_assert_uint_lt(forgotten, LENGTH + 1024);
+    spool_free(spool);
+    free(message);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("spool");
@@ -304,6 +335,7 @@ int main(void)
     tcase_add_test(tests, test_spool__tells_that_its_pack_is_gone);
     tcase_add_test(tests, test_spool__survives_every_failure);
     tcase_add_test(tests, test_spool__lets_the_disk_begin_while_the_message_comes);
+    tcase_add_test(tests, test_spool__does_not_fill_the_cache_with_what_is_on_the_disk);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -485,6 +485,62 @@ START_TEST(test_upkeep__merged_packs_leave_the_disk_sooner_where_they_are_many)
 }
 END_TEST
 
+enum { STILL = 1700000000 }; /* second */
+
+static int64_t stand_still(void *data)
+{
+    (void)data;
+    return (int64_t)STILL * 1000000;
+}
+
+/* Packs whose files were all written at that second. */
+static void write_packs(int count, size_t size, int64_t second)
+{
+    const struct timespec times[2] = {{.tv_sec = second}, {.tv_sec = second}};
+
+    for (int i = 0; i < count; i++) {
+        write_pack(size);
+    }
+    GPtrArray *names = pack_files(".pack");
+    for (guint i = 0; i < names->len; i++) {
+        char *path = g_strdup_printf("%s/%s.pack", packs, (char *)names->pdata[i]);
+
+        ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+        g_free(path);
+    }
+    g_ptr_array_unref(names);
+}
+
+static const struct {
+    int count;
+    int64_t age;  /* seconds */
+    int64_t wait; /* seconds until it merges; -1: for ever */
+    bool is_long;
+} bursts[] = {
+    {UPKEEP_FANOUT - 1, 0, -1, false},
+    {UPKEEP_FANOUT, 0, UPKEEP_LULL_SECONDS, false},
+    {UPKEEP_FANOUT, UPKEEP_LULL_SECONDS - 1, 1, false},
+    {UPKEEP_FANOUT, UPKEEP_LULL_SECONDS, 0, false},
+    {UPKEEP_FANOUT, -1, 0, false}, /* of tomorrow: nobody knows how long to wait */
+    {UPKEEP_FANOUT_BUSY - 1, 0, UPKEEP_LULL_SECONDS, true},
+    {UPKEEP_FANOUT_BUSY, 0, 0, true},
+};
+
+START_TEST(test_upkeep__merges_large_packs_when_no_more_come_or_they_are_many)
+{
+    struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
+    int64_t wait = bursts[_i].wait;
+
+    faulty.host.now = stand_still;
+    write_packs(bursts[_i].count, UPKEEP_SMALL_SIZE, STILL - bursts[_i].age);
+    upkeep_look(upkeep, true);
+    ck_assert_int_eq(upkeep_is_merging(upkeep, UPKEEP_BRIEF), wait == 0 && !bursts[_i].is_long);
+    ck_assert_int_eq(upkeep_is_merging(upkeep, UPKEEP_LONG), wait == 0 && bursts[_i].is_long);
+    ck_assert_int_eq(upkeep_due(upkeep), wait > 0 ? STILL + wait : INT64_MAX);
+    upkeep_free(upkeep);
+}
+END_TEST
+
 START_TEST(test_upkeep__long_merges_leave_brief_ones_their_turn)
 {
     struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
@@ -492,6 +548,7 @@ START_TEST(test_upkeep__long_merges_leave_brief_ones_their_turn)
     for (int i = 0; i <= UPKEEP_FANOUT; i++) {
         write_pack(9 * 1024 * 1024);
     }
+    faulty.time_offset += (int64_t)UPKEEP_LULL_SECONDS * 1000000;
     upkeep_look(upkeep, false);
     ck_assert(!upkeep_is_merging(upkeep, UPKEEP_BRIEF));
     ck_assert(!upkeep_is_merging(upkeep, UPKEEP_LONG));
@@ -959,6 +1016,8 @@ int main(void)
     tcase_add_test(tests, test_upkeep__leaves_few_packs_and_copies_each_octet_few_times);
     tcase_add_loop_test(tests, test_upkeep__merged_packs_leave_the_disk_sooner_where_they_are_many,
                         0, 2);
+    tcase_add_loop_test(tests, test_upkeep__merges_large_packs_when_no_more_come_or_they_are_many,
+                        0, G_N_ELEMENTS(bursts));
     tcase_add_test(tests, test_upkeep__long_merges_leave_brief_ones_their_turn);
     tcase_add_test(tests, test_upkeep__deflates_what_is_old_and_only_once);
     tcase_add_test(tests, test_multi_pack_index__is_one_that_git_verifies);

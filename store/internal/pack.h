@@ -71,6 +71,7 @@ int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, 
 enum {
     PACK_KEEP = 1 << 0,    /* also pack-NAME.keep, before the pack */
     PACK_DURABLE = 1 << 1, /* pack, index and their names survive power loss on return */
+    PACK_FORGET = 1 << 2,  /* a durable pack need not stay in the kernel's cache */
 };
 
 /* Makes the pack visible as pack-NAME.{pack,idx}. On failure nothing is left behind that git would

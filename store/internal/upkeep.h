@@ -13,8 +13,10 @@
  * Packs are merged by tiers: UPKEEP_SMALL_COUNT packs of the lowest, or UPKEEP_FANOUT of any other,
  * become one, so that each octet is copied a logarithmic number of times in its life (2.5 times for
  * 4,000 packs of 16 kB, 1.8 times for 200 messages of 1 MB; with a fan-out of 4 it was 3.0 and 2.4,
- * and merging took a fifth of the processor while large messages came). While gc.pid says that
- * git's gc runs nothing is merged or removed.
+ * and merging took a fifth of the processor while large messages came). While more packs of a tier
+ * come, merging them waits until UPKEEP_FANOUT_BUSY are there: that is work for the time after, and
+ * less of it the more it has at once. While gc.pid says that git's gc runs nothing is merged or
+ * removed.
  *
  * The multi-pack-index has the few packs that hold nearly all of a repository. Git finds an object
  * in 400 packs in 1 us with it and in 7 us without, in fewer than 40 it makes no difference: so it
@@ -34,6 +36,8 @@ enum {
     UPKEEP_SMALL_COUNT = 24,        /* packs of the lowest tier that are left alone */
     UPKEEP_SMALL_SIZE = 256 * 1024, /* octets: the lowest tier's packs are smaller */
     UPKEEP_FANOUT = 8,              /* packs of a higher tier, each of which is 8 times as big */
+    UPKEEP_FANOUT_BUSY = 128,       /* if the youngest of them is younger than */
+    UPKEEP_LULL_SECONDS = 3,
     UPKEEP_BRIEF_MAX = 32 * 1024 * 1024, /* octets of a brief merge */
     UPKEEP_HIDE_SECONDS = 10,
     UPKEEP_RETIRE_SECONDS = 600,
