@@ -102,11 +102,14 @@ class Bench:
         start = time.monotonic()
         for server in work.turns():
             try:
+                server.go_on()
                 work.measure(server)
             except (RunFailed, OSError, imaplib.IMAP4.error) as problem:
                 work.failed.add(server.key)
                 self.failed = self.failed or server.key.startswith("annal")
                 self.notes.append(f"{work.name}: {server.title}: {problem}{server.last_words()}")
+            finally:
+                server.stand_still()
         work.done += 1
         took = time.monotonic() - start
         work.longest = max(work.longest, took)

@@ -159,6 +159,7 @@ class Server:
         if self.process is not None and not self.stopping:
             self.stopping = True
             self.process.send_signal(signal.SIGTERM)
+            self.go_on()
 
     def stop(self):
         if self.process is None:
@@ -174,6 +175,19 @@ class Server:
     def restart(self):
         self.stop()
         self.start()
+
+    def stand_still(self):
+        """What it has put off burdens nobody else: it does nothing until go_on()."""
+        if self.works_later:
+            self._signal(signal.SIGSTOP)
+
+    def go_on(self):
+        if self.works_later:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        if self.process is not None:
+            self.process.send_signal(number)
 
     def last_words(self):
         """The last complaint in its log, for a note; or nothing."""
