@@ -4,6 +4,7 @@
 
 #include "store/internal/account_private.h"
 #include "store/internal/branch_name.h"
+#include "store/internal/spool_private.h"
 #include "store/internal/store_private.h"
 
 int account_open(struct account **out, struct store *store, const struct host *host,
@@ -114,7 +115,14 @@ const char *account_path(const struct account *account)
 int account_spool(struct account *account, uint64_t size, struct spool **out,
                   struct store_error *error)
 {
-    return objects_spool(account->objects, size, out, error);
+    int rc = objects_spool(account->objects, size, out, error);
+
+    struct spooler *spooler = journaling_spooler(account->store);
+
+    if (rc == 0 && spooler != NULL && spool_is_pack(*out)) {
+        spool_use(*out, spooler);
+    }
+    return rc;
 }
 
 uint64_t account_list_version(const struct account *account)

@@ -7,6 +7,7 @@
 #include "store/internal/journal_versions.h"
 #include "store/internal/objects_private.h"
 #include "store/internal/pack.h"
+#include "store/internal/spool_private.h"
 #include "store/internal/store_private.h"
 
 struct journaling {
@@ -26,8 +27,9 @@ struct journaling {
     struct store_error trouble; /* of what is done between turns; code 0: none */
     struct errands *packs;      /* where packs are made; NULL: between turns, as all else is */
     struct errands *syncs;      /* the same for checkpoints' syncs */
-    bool is_draining;           /* a checkpoint waits until git has all before target */
-    struct errand *checkpoint;  /* the sync of the one under way; NULL: none */
+    struct spooler spooler;
+    bool is_draining;          /* a checkpoint waits until git has all before target */
+    struct errand *checkpoint; /* the sync of the one under way; NULL: none */
 };
 
 /* --- appending --- */
@@ -673,6 +675,13 @@ static int start_threads(struct journaling *journaling, struct store_error *erro
     return rc == 0 ? errands_new(&journaling->packs, error) : rc;
 }
 
+struct spooler *journaling_spooler(const struct store *store)
+{
+    struct journaling *journaling = store->journaling;
+
+    return journaling != NULL && journaling->settings.background ? &journaling->spooler : NULL;
+}
+
 int journaling_new(struct journaling **out, struct store *store, struct journal *journal,
                    const struct store_journal *settings, struct store_error *error)
 {
@@ -728,6 +737,7 @@ void journaling_free(struct journaling *journaling)
     collect(journaling, true, &ignored);
     errands_free(journaling->packs);
     errands_free(journaling->syncs);
+    spooler_release(&journaling->spooler);
     if (journaling->file_system >= 0) {
         host->close(host->data, journaling->file_system);
     }

@@ -13,6 +13,7 @@
 
 #include "store/internal/checksum.h"
 #include "store/internal/delta.h"
+#include "store/internal/errand.h"
 #include "store/internal/pack_entry.h"
 #include "store/internal/sha1.h"
 
@@ -35,8 +36,18 @@ struct coming {
     uint32_t adler;
 };
 
+/* Octets on their way out of the buffer, perhaps in another thread. */
+struct pour {
+    struct errands *errands; /* NULL: it is done at once */
+    struct errand *errand;   /* under way; NULL: none is, and the writer is whole */
+    uint8_t *buffer;
+    size_t length;
+    size_t crc_begin;
+    int result; /* of all so far: 0, or the errno that ended it */
+};
+
 /* Octets wait in the buffer to be written; the sum of all and the CRC of the entry at hand are
- * taken there, many at a time. */
+ * taken as they leave it, many at a time. */
 struct pack_writer {
     const struct host *host;
     const char *directory;
@@ -57,6 +68,8 @@ struct pack_writer {
     struct delta_encoder encoder;
     GByteArray *delta;
     struct coming coming;
+    uint64_t poured; /* octets that have left the buffer */
+    struct pour pour;
     uint8_t sum[OBJECT_ID_SIZE]; /* of all octets, once finished */
     char name[OBJECT_ID_HEX + 1];
     uint8_t *buffer; /* BUFFER_SIZE octets, and the sum, which comes last; NULL: not needed now */
@@ -79,9 +92,11 @@ static void put_be32(uint8_t *out, uint32_t value)
 
 static void take_crc(struct pack_writer *writer)
 {
-    writer->crc = crc32_more(writer->crc, writer->buffer + writer->crc_begin,
-                             writer->buffered - writer->crc_begin);
-    writer->crc_begin = writer->buffered;
+    if (writer->buffered > writer->crc_begin) {
+        writer->crc = crc32_more(writer->crc, writer->buffer + writer->crc_begin,
+                                 writer->buffered - writer->crc_begin);
+        writer->crc_begin = writer->buffered;
+    }
 }
 
 static int write_buffer(struct pack_writer *writer)
@@ -89,9 +104,22 @@ static int write_buffer(struct pack_writer *writer)
     int result =
         writer->host->write(writer->host->data, writer->fd, writer->buffer, writer->buffered);
 
+    writer->poured += writer->buffered;
     writer->buffered = 0;
     writer->crc_begin = 0;
     return result;
+}
+
+/* The disk works while the rest of an object comes. */
+static void write_behind(struct pack_writer *writer, uint64_t at_least)
+{
+    const struct host *host = writer->host;
+    uint64_t behind = writer->coming.behind;
+
+    if (host->write_behind != NULL && writer->poured - behind >= at_least) {
+        host->write_behind(host->data, writer->fd, behind, (size_t)(writer->poured - behind));
+        writer->coming.behind = writer->poured;
+    }
 }
 
 static int flush(struct pack_writer *writer)
@@ -99,6 +127,56 @@ static int flush(struct pack_writer *writer)
     take_crc(writer);
     sha1_update(&writer->sha1, writer->buffer, writer->buffered);
     return write_buffer(writer);
+}
+
+/* [the other thread] The same of what pass_on() gave away. The writer's own thread leaves alone
+ * what this touches until settle(). */
+static int pour_out(void *data, struct store_error *error)
+{
+    struct pack_writer *writer = data;
+    const struct pour *pour = &writer->pour;
+
+    (void)error; /* the result goes with the writer */
+    writer->crc =
+        crc32_more(writer->crc, pour->buffer + pour->crc_begin, pour->length - pour->crc_begin);
+    sha1_update(&writer->sha1, pour->buffer, pour->length);
+    writer->pour.result =
+        writer->host->write(writer->host->data, writer->fd, pour->buffer, pour->length);
+    writer->poured += pour->length;
+    write_behind(writer, WRITE_BEHIND);
+    free(pour->buffer);
+    return 0;
+}
+
+/* Waits for what the other thread has in hand. */
+static int settle(struct pack_writer *writer)
+{
+    struct store_error unused;
+
+    if (writer->pour.errand != NULL) {
+        errand_wait(writer->pour.errand, &unused);
+        writer->pour.errand = NULL;
+    }
+    return writer->pour.result;
+}
+
+/* Gives the full buffer to the other thread. */
+static int pass_on(struct pack_writer *writer)
+{
+    struct pour *next = &writer->pour;
+    int result = settle(writer);
+
+    if (result < 0) {
+        return result;
+    }
+    next->buffer = writer->buffer;
+    next->length = writer->buffered;
+    next->crc_begin = writer->crc_begin;
+    writer->buffer = NULL;
+    writer->buffered = 0;
+    writer->crc_begin = 0;
+    next->errand = errand_post(next->errands, pour_out, writer);
+    return 0;
 }
 
 static int need_buffer(struct pack_writer *writer)
@@ -113,19 +191,19 @@ static int put(struct pack_writer *writer, const void *bytes, size_t length)
 {
     const uint8_t *at = bytes;
 
-    if (need_buffer(writer) < 0) {
-        return -ENOMEM;
-    }
     writer->offset += length;
     while (length > 0) {
         size_t room = MIN(length, BUFFER_SIZE - writer->buffered);
 
+        if (need_buffer(writer) < 0) {
+            return -ENOMEM;
+        }
         memcpy(writer->buffer + writer->buffered, at, room);
         writer->buffered += room;
         at += room;
         length -= room;
         if (writer->buffered == BUFFER_SIZE) {
-            int result = flush(writer);
+            int result = writer->pour.errands != NULL ? pass_on(writer) : flush(writer);
 
             if (result < 0) {
                 return result;
@@ -191,6 +269,7 @@ void pack_writer_free(struct pack_writer *writer)
     if (writer == NULL) {
         return;
     }
+    settle(writer);
     if (writer->fd >= 0) {
         writer->host->close(writer->host->data, writer->fd);
     }
@@ -216,6 +295,9 @@ static void begin_entry(struct pack_writer *writer)
 static int end_entry(struct pack_writer *writer, struct pack_entry *entry, int result,
                      struct store_error *error)
 {
+    int settled = settle(writer);
+
+    result = result < 0 ? result : settled;
     if (result < 0) {
         return host_fail(error, result, "pack: write");
     }
@@ -317,6 +399,11 @@ int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum
     return end_entry(writer, &entry, result, error);
 }
 
+void pack_writer_use(struct pack_writer *writer, struct errands *errands)
+{
+    writer->pour.errands = errands;
+}
+
 int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t length,
                       struct store_error *error)
 {
@@ -333,19 +420,6 @@ int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t 
         result = put_stream_head(writer);
     }
     return result < 0 ? host_fail(error, result, "pack: write") : 0;
-}
-
-/* The disk works while the rest of the object comes. */
-static void write_behind(struct pack_writer *writer, uint64_t at_least)
-{
-    const struct host *host = writer->host;
-    uint64_t written = writer->offset - writer->buffered;
-    uint64_t behind = writer->coming.behind;
-
-    if (host->write_behind != NULL && written - behind >= at_least) {
-        host->write_behind(host->data, writer->fd, behind, (size_t)(written - behind));
-        writer->coming.behind = written;
-    }
 }
 
 int pack_writer_append(struct pack_writer *writer, const void *data, size_t length,
@@ -370,7 +444,9 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
         coming->left -= piece;
         coming->block -= piece;
     }
-    write_behind(writer, WRITE_BEHIND);
+    if (writer->pour.errands == NULL) {
+        write_behind(writer, WRITE_BEHIND);
+    }
     return result < 0 ? host_fail(error, result, "pack: write") : 0;
 }
 
@@ -386,8 +462,11 @@ int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
 
 int pack_writer_rest(struct pack_writer *writer, struct store_error *error)
 {
-    int result = writer->buffered > 0 ? flush(writer) : 0;
+    int result = settle(writer);
 
+    if (result == 0 && writer->buffered > 0) {
+        result = flush(writer);
+    }
     write_behind(writer, 1);
     free(writer->buffer);
     writer->buffer = NULL;
@@ -515,7 +594,7 @@ static int finish_pack_file(struct pack_writer *writer, unsigned flags)
 {
     const struct host *host = writer->host;
 
-    assert(writer->entries->len == writer->count);
+    assert(writer->entries->len == writer->count && writer->pour.errand == NULL);
     if (need_buffer(writer) < 0) {
         return -ENOMEM;
     }

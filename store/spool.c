@@ -8,9 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/internal/errand.h"
 #include "store/internal/pack.h"
 #include "store/internal/sha1.h"
 #include "store/internal/spool_private.h"
+
+static gint stores_spooling; /* atomic: stores with a large message under way */
 
 struct spool {
     uint8_t *head; /* the first octets: head_size */
@@ -18,6 +21,7 @@ struct spool {
     struct pack_writer *pack; /* of a large message, until it is published */
     char *directory;          /* of the pack */
     char *name;               /* of the published pack */
+    struct spooler *spooler;  /* NULL: none */
     struct sha1 sha1;
     uint64_t size;
     uint64_t written;
@@ -80,6 +84,9 @@ void spool_free(struct spool *spool)
         return;
     }
     pack_writer_free(spool->pack);
+    if (spool->spooler != NULL && --spool->spooler->spools == 0) {
+        g_atomic_int_add(&stores_spooling, -1);
+    }
     free(spool->head);
     g_free(spool->directory);
     g_free(spool->name);
@@ -151,6 +158,32 @@ const struct object_id *spool_id(const struct spool *spool)
 {
     assert(spool_complete(spool));
     return &spool->id;
+}
+
+/* Whether a spooler's thread has a processor of its own. */
+static bool has_room(void)
+{
+    return (guint)g_atomic_int_get(&stores_spooling) * 2 <= g_get_num_processors();
+}
+
+void spool_use(struct spool *spool, struct spooler *spooler)
+{
+    struct store_error unused;
+
+    assert(spool->large && spool->spooler == NULL);
+    spool->spooler = spooler;
+    if (spooler->spools++ == 0) {
+        g_atomic_int_inc(&stores_spooling);
+    }
+    if (has_room() && (spooler->errands != NULL || errands_new(&spooler->errands, &unused) == 0)) {
+        pack_writer_use(spool->pack, spooler->errands);
+    }
+}
+
+void spooler_release(struct spooler *spooler)
+{
+    assert(spooler->spools == 0);
+    errands_free(spooler->errands);
 }
 
 bool spool_is_pack(const struct spool *spool)

@@ -234,6 +234,7 @@ START_TEST(test_spool__survives_every_failure)
 
     for (unsigned k = 1; !done; k++) {
         struct faulty_host faulty;
+        struct spooler spooler = {NULL, 0};
         struct spool *spool = NULL;
         struct store_error error;
 
@@ -241,6 +242,9 @@ START_TEST(test_spool__survives_every_failure)
         faulty_host_arm(&faulty, k, false, k % 2 == 0 ? ENOSPC : EIO);
         int result = spool_new(&spool, packs, repository, &faulty.host, LENGTH, &error);
 
+        if (result == 0 && _i == 1) {
+            spool_use(spool, &spooler);
+        }
         if (result == 0) {
             result = spool_write(spool, message, LENGTH, &error);
         }
@@ -252,8 +256,76 @@ START_TEST(test_spool__survives_every_failure)
         ck_assert_uint_eq(count_files(".idx"), done);
         ck_assert_uint_eq(count_files(".pack"), done);
         spool_free(spool);
+        spooler_release(&spooler);
         ck_assert_uint_le(k, 100);
     }
+    free(message);
+}
+END_TEST
+
+static char *make_pack(const uint8_t *message, size_t length, size_t piece, struct spooler *spooler)
+{
+    struct store_error error;
+    struct spool *spool;
+
+    ck_assert_int_eq(spool_new(&spool, packs, repository, host_system(), length, &error), 0);
+    if (spooler != NULL) {
+        spool_use(spool, spooler);
+    }
+    for (size_t at = 0; at < length; at += piece) {
+        ck_assert_int_eq(spool_write(spool, message + at, MIN(piece, length - at), &error), 0);
+    }
+    ck_assert_int_eq(spool_publish(spool, &error), 0);
+    char *name = g_strdup(spool_pack_name(spool));
+    spool_free(spool);
+    return name;
+}
+
+START_TEST(test_spool__makes_the_same_pack_in_another_thread)
+{
+    enum { LENGTH = 3 * 1000 * 1000 };
+    static const size_t pieces[] = {1000, 65536, 128 * 1024, 700 * 1000, LENGTH};
+    uint8_t *message = make_message(LENGTH, 5);
+    struct spooler spooler = {NULL, 0};
+    char *expected = make_pack(message, LENGTH, LENGTH, NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(pieces); i++) {
+        char *name = make_pack(message, LENGTH, pieces[i], &spooler);
+
+        ck_assert_str_eq(name, expected);
+        g_free(name);
+    }
+    ck_assert_int_eq(spooler.errands != NULL, g_get_num_processors() > 1);
+    ck_assert(GIT(repository, "fsck", "--strict", "--full"));
+    spooler_release(&spooler);
+    g_free(expected);
+    free(message);
+}
+END_TEST
+
+START_TEST(test_spool__may_be_given_up_while_another_thread_has_a_part)
+{
+    enum { LENGTH = 3 * 1000 * 1000 };
+    uint8_t *message = make_message(LENGTH, 5);
+    struct spooler spoolers[2] = {{NULL, 0}, {NULL, 0}};
+    struct store_error error;
+
+    for (int round = 0; round < 50; round++) {
+        struct spool *spools[4];
+
+        for (size_t i = 0; i < G_N_ELEMENTS(spools); i++) {
+            ck_assert_int_eq(
+                spool_new(&spools[i], packs, repository, host_system(), LENGTH, &error), 0);
+            spool_use(spools[i], &spoolers[i % 2]);
+            ck_assert_int_eq(spool_write(spools[i], message, 300 * 1000 + round, &error), 0);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(spools); i++) {
+            spool_free(spools[i]);
+        }
+    }
+    spooler_release(&spoolers[0]);
+    spooler_release(&spoolers[1]);
+    ck_assert_uint_eq(count_in(repository, ".tmp"), 0);
     free(message);
 }
 END_TEST
@@ -333,7 +405,9 @@ int main(void)
     tcase_add_test(tests, test_spool__has_the_id_that_git_gives);
     tcase_add_test(tests, test_spool__leaves_no_file_behind_and_fails_without_a_directory);
     tcase_add_test(tests, test_spool__tells_that_its_pack_is_gone);
-    tcase_add_test(tests, test_spool__survives_every_failure);
+    tcase_add_loop_test(tests, test_spool__survives_every_failure, 0, 2);
+    tcase_add_test(tests, test_spool__makes_the_same_pack_in_another_thread);
+    tcase_add_test(tests, test_spool__may_be_given_up_while_another_thread_has_a_part);
     tcase_add_test(tests, test_spool__lets_the_disk_begin_while_the_message_comes);
     tcase_add_test(tests, test_spool__does_not_fill_the_cache_with_what_is_on_the_disk);
     suite_add_tcase(suite, tests);

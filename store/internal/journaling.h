@@ -20,6 +20,8 @@
 #include "store/internal/journal_record.h"
 #include "store/store.h"
 
+struct spooler;
+
 enum {
     MATERIALIZE_SOON = 15 * 1000,   /* microseconds pending, when there is nothing else to do */
     MATERIALIZE_LIGHT = 150 * 1000, /* the same otherwise, for few accounts with little, */
@@ -59,6 +61,8 @@ void journaling_note_packed(struct store *store, struct account *account);
 int journaling_settle(struct store *store, struct store_error *error);
 /* Whether a replay would find records of the account. */
 bool journaling_holds(const struct store *store, const struct account *account);
+/* Of the store's large messages, which are over when it closes; NULL: it works in one thread. */
+struct spooler *journaling_spooler(const struct store *store);
 /* Makes the account's changes git's, as journaling_work() does when they are due: durable only
  * with the next checkpoint, in the journal until then. STORE_CONFLICT as pending_materialize() has
  * it. */

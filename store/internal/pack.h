@@ -40,6 +40,11 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
 int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
                     struct store_error *error);
 
+/* From now on octets are summed up and written in that thread, for the object that comes piece by
+ * piece: its caller has other work at the same time. NULL: not so. Borrowed until free. */
+struct errands;
+void pack_writer_use(struct pack_writer *writer, struct errands *errands);
+
 /* Between two entries: what waits in memory is written, and the memory is given back until it is
  * needed again. */
 int pack_writer_rest(struct pack_writer *writer, struct store_error *error);

@@ -4,6 +4,21 @@
 
 #include "store/spool.h"
 
+/* The thread that sums up and writes the octets of a store's large messages while the store's own
+ * takes more of them. Where as many stores have large messages under way as leave it no processor
+ * of its own, it would only take turns with them (7 % of a rate of 370 messages of 1 MB a second,
+ * where it wins 15 % otherwise): then each message is written where it comes. */
+struct spooler {
+    struct errands *errands; /* NULL: none has been needed */
+    unsigned spools;         /* that use this */
+};
+
+/* The spool is one of this store's, from its beginning to its end. Borrowed until spool_free(). */
+void spool_use(struct spool *spool, struct spooler *spooler);
+
+/* Ends the thread. No spool uses it any more. */
+void spooler_release(struct spooler *spooler);
+
 /* False: the message is in memory, whole, and spool_head() gives it. */
 bool spool_is_pack(const struct spool *spool);
 
