@@ -21,6 +21,7 @@ struct errands {
     pthread_cond_t posted;
     pthread_cond_t ended;
     GQueue waiting; /* struct errand *, borrowed */
+    bool busy;      /* one is being run */
     bool stop;
 };
 
@@ -36,9 +37,11 @@ static void *work(void *data)
             pthread_cond_wait(&errands->posted, &errands->mutex);
             continue;
         }
+        errands->busy = true;
         pthread_mutex_unlock(&errands->mutex);
         int result = errand->run(errand->data, &errand->error);
         pthread_mutex_lock(&errands->mutex);
+        errands->busy = false;
         errand->result = result;
         errand->done = true;
         pthread_cond_signal(&errands->ended);
@@ -98,6 +101,15 @@ struct errand *errand_post(struct errands *errands,
     pthread_cond_signal(&errands->posted);
     pthread_mutex_unlock(&errands->mutex);
     return errand;
+}
+
+bool errands_are_idle(struct errands *errands)
+{
+    pthread_mutex_lock(&errands->mutex);
+    bool idle = !errands->busy && g_queue_is_empty(&errands->waiting);
+
+    pthread_mutex_unlock(&errands->mutex);
+    return idle;
 }
 
 bool errand_is_done(struct errand *errand)

@@ -590,10 +590,9 @@ static int write_file(const struct host *host, const char *path, const void *byt
     return result;
 }
 
-static int finish_pack_file(struct pack_writer *writer, unsigned flags)
+/* The pack is whole, and has its name. */
+static int seal(struct pack_writer *writer)
 {
-    const struct host *host = writer->host;
-
     assert(writer->entries->len == writer->count && writer->pour.errand == NULL);
     if (need_buffer(writer) < 0) {
         return -ENOMEM;
@@ -603,10 +602,14 @@ static int finish_pack_file(struct pack_writer *writer, unsigned flags)
     object_id_format((const struct object_id *)(const void *)writer->sum, writer->name);
     memcpy(writer->buffer + writer->buffered, writer->sum, OBJECT_ID_SIZE);
     writer->buffered += OBJECT_ID_SIZE;
-    int result = write_buffer(writer);
-    if (result == 0 && (flags & PACK_DURABLE) != 0) {
-        result = host->fsync(host->data, writer->fd);
-    }
+    return write_buffer(writer);
+}
+
+static int sync_and_close(struct pack_writer *writer, unsigned flags)
+{
+    const struct host *host = writer->host;
+    int result = (flags & PACK_DURABLE) != 0 ? host->fsync(host->data, writer->fd) : 0;
+
     if (result == 0 && (flags & PACK_FORGET) != 0 && host->forget != NULL) {
         host->forget(host->data, writer->fd);
     }
@@ -654,17 +657,53 @@ static void let_gc_look(const struct pack_writer *writer)
     g_free(path);
 }
 
+struct index_work {
+    struct pack_writer *writer;
+    const char *path;
+    bool sync;
+    int result;
+};
+
+static int write_index(void *data, struct store_error *error)
+{
+    struct index_work *work = data;
+    const struct pack_writer *writer = work->writer;
+    size_t length;
+    uint8_t *index = pack_index_make(writer->entries, writer->sum, &length);
+
+    (void)error; /* the result goes with the work */
+    work->result = write_file(writer->host, work->path, index, length, work->sync);
+    g_free(index);
+    return 0;
+}
+
+/* Pack and index are complete, at the same time where another thread has nothing else to do. */
+static int complete(struct pack_writer *writer, const struct final_names *names, unsigned flags)
+{
+    struct index_work work = {writer, names->index_temp, (flags & PACK_DURABLE) != 0, 0};
+    struct errands *errands = writer->pour.errands;
+    struct store_error unused;
+    struct errand *errand = errands != NULL && errands_are_idle(errands)
+                                ? errand_post(errands, write_index, &work)
+                                : NULL;
+    int result = sync_and_close(writer, flags);
+
+    if (errand != NULL) {
+        errand_wait(errand, &unused);
+    } else if (result == 0) {
+        write_index(&work, &unused);
+    }
+    if (result < 0 && errand != NULL && work.result == 0) {
+        writer->host->unlink(writer->host->data, names->index_temp);
+    }
+    return result < 0 ? result : work.result;
+}
+
 static int publish(struct pack_writer *writer, const struct final_names *names, unsigned flags)
 {
     const struct host *host = writer->host;
-    size_t length;
-    uint8_t *index = pack_index_make(writer->entries, writer->sum, &length);
-    int result = write_file(host, names->index_temp, index, length, (flags & PACK_DURABLE) != 0);
+    int result = 0;
 
-    g_free(index);
-    if (result < 0) {
-        return result;
-    }
     /* The same objects in the same order make the same pack: what stands there already may be all
      * that somebody has of them. */
     bool there = access(names->index, F_OK) == 0;
@@ -698,13 +737,16 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
 
 int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error)
 {
-    int result = finish_pack_file(writer, flags);
+    int result = seal(writer);
 
     if (result == 0) {
         struct final_names names;
 
         final_names_init(&names, writer);
-        result = publish(writer, &names, flags);
+        result = complete(writer, &names, flags);
+        if (result == 0) {
+            result = publish(writer, &names, flags);
+        }
         final_names_release(&names);
     }
     return result < 0 ? host_fail(error, result, "pack: finish") : 0;

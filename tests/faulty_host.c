@@ -1,15 +1,17 @@
 #include "tests/faulty_host.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 /* 0, or the negative errno with which this call fails. */
 static int fault(void *data)
 {
     struct faulty_host *faulty = data;
 
-    faulty->calls++;
-    if (faulty->fail_at == 0 || faulty->calls < faulty->fail_at ||
-        (faulty->calls > faulty->fail_at && !faulty->stop)) {
+    unsigned call = atomic_fetch_add(&faulty->calls, 1) + 1;
+
+    if (faulty->fail_at == 0 || call < faulty->fail_at ||
+        (call > faulty->fail_at && !faulty->stop)) {
         return 0;
     }
     faulty->failed = true;

@@ -4,12 +4,13 @@
  *   faulty_host_init(&faulty);
  *   faulty.fail_at = 3; ...use &faulty.host...
  *
- * Calls count from 1; now() is not one. A close that fails has closed, a write that fails has
- * written a part, anything else that fails has done nothing.
+ * Threads may share it. Calls count from 1; now() is not one. A close that fails has closed, a
+ * write that fails has written a part, anything else that fails has done nothing.
  */
 #ifndef ANNAL_TESTS_FAULTY_HOST_H
 #define ANNAL_TESTS_FAULTY_HOST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,11 +18,11 @@
 
 struct faulty_host {
     struct host host;
-    unsigned calls;      /* so far */
+    atomic_uint calls;   /* so far */
     unsigned fail_at;    /* this call fails; 0: none */
     bool stop;           /* ... and every later one, as if the machine had stopped there */
     int number;          /* the errno: EIO at first */
-    bool failed;         /* a call has failed */
+    atomic_bool failed;  /* a call has failed */
     int64_t time_offset; /* microseconds added to now() */
 };
 

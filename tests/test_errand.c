@@ -71,16 +71,19 @@ START_TEST(test_errand__is_done_only_at_its_end)
 
     g_mutex_init(&gate);
     g_mutex_lock(&gate);
+    ck_assert(errands_are_idle(errands));
     struct errand *first = errand_post(errands, take_turn, &held);
     struct errand *second = errand_post(errands, take_turn, &next);
     g_usleep(5000);
     ck_assert(!errand_is_done(first));
     ck_assert(!errand_is_done(second));
+    ck_assert(!errands_are_idle(errands));
     g_mutex_unlock(&gate);
     ck_assert_int_eq(errand_wait(second, &error), 0);
     ck_assert(errand_is_done(first));
     ck_assert_int_eq(errand_wait(first, &error), 0);
     ck_assert_uint_eq(next.taken, 2);
+    ck_assert(errands_are_idle(errands));
     g_mutex_clear(&gate);
 }
 END_TEST

@@ -20,6 +20,8 @@ void errands_free(struct errands *errands);
  * data is borrowed until errand_wait(). */
 struct errand *errand_post(struct errands *errands,
                            int (*run)(void *data, struct store_error *error), void *data);
+/* Whether what is posted now begins at once. */
+bool errands_are_idle(struct errands *errands);
 /* Whether errand_wait() would return at once; it is the same from then on. */
 bool errand_is_done(struct errand *errand);
 /* Waits for the end, frees the errand and returns what run returned. Blocks. */
