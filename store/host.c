@@ -78,10 +78,14 @@ static void system_write_behind(void *data, int fd, uint64_t offset, size_t leng
     (void)!sync_file_range(fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
 }
 
-static void system_forget(void *data, int fd)
+static void system_forget(void *data, const char *path)
 {
-    (void)data;
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    int fd = system_open(data, path, O_RDONLY, 0);
+
+    if (fd >= 0) {
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
 }
 
 static int system_fdatasync(void *data, int fd)

@@ -21,8 +21,8 @@ struct host {
     int (*pwrite)(void *data, int fd, const void *bytes, size_t length, uint64_t offset);
     /* The disk may begin with these octets, which are written: a hint, no promise. May be NULL. */
     void (*write_behind)(void *data, int fd, uint64_t offset, size_t length);
-    /* What the disk has of the file need not stay in memory: a hint. May be NULL. */
-    void (*forget)(void *data, int fd);
+    /* What the disk has of this file need not stay in memory: a hint. May be NULL. */
+    void (*forget)(void *data, const char *path);
     int (*fsync)(void *data, int fd);
     /* The octets and what is needed to read them again; not times. */
     int (*fdatasync)(void *data, int fd);

@@ -146,6 +146,7 @@ static void take_asked(struct maintenance *maintenance)
             charge = g_new0(struct charge, 1);
             charge->path = g_strdup(path);
             charge->upkeep = upkeep_new(path, &maintenance->host.host);
+            upkeep_be_patient(charge->upkeep);
             upkeep_compress_after(charge->upkeep, maintenance->settings.compress_after);
             g_hash_table_insert(maintenance->charges, charge->path, charge);
         }
@@ -244,6 +245,17 @@ static bool go_round(struct maintenance *maintenance)
     return go_on;
 }
 
+static void ask_all(struct maintenance *maintenance)
+{
+    GHashTableIter iterator;
+    void *value;
+
+    g_hash_table_iter_init(&iterator, maintenance->charges);
+    while (g_hash_table_iter_next(&iterator, NULL, &value)) {
+        ((struct charge *)value)->asked = true;
+    }
+}
+
 /* A slice of the long merge, if there is one under way. False: stop. */
 static bool go_on_long(struct maintenance *maintenance)
 {
@@ -258,8 +270,11 @@ static bool go_on_long(struct maintenance *maintenance)
         if (!upkeep_is_merging(charge->upkeep, UPKEEP_LONG)) {
             continue;
         }
-        /* What came meanwhile, or what this leaves behind, may make the next one due. */
-        charge->asked = !upkeep_step(charge->upkeep, UPKEEP_LONG, SLICE) || charge->asked;
+        /* What came meanwhile, or what this leaves behind, may make the next one due; and others
+         * may have waited for their turn. */
+        if (!upkeep_step(charge->upkeep, UPKEEP_LONG, SLICE)) {
+            ask_all(maintenance);
+        }
         tell_counts(maintenance, charge, 0);
         go_on = pace(maintenance, share_of(charge));
     }

@@ -18,7 +18,7 @@ enum {
     MAINTENANCE_CPU_PERCENT = 15, /* of one processor */
     /* Where packs come faster than that: of one processor, for an account with so many packs. */
     MAINTENANCE_CPU_PERCENT_PRESSED = 50,
-    MAINTENANCE_PACKS_PRESSED = 150,
+    MAINTENANCE_PACKS_PRESSED = 300,     /* more than wait for a lull, and those merged last */
     MAINTENANCE_RATE = 48 * 1024 * 1024, /* octets written a second */
     MAINTENANCE_REFS_SECONDS = 300,      /* between two looks at a repository's references */
     MAINTENANCE_RETAIN_AFTER = 600,      /* seconds from the start to the first retention */

@@ -560,6 +560,7 @@ int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, 
     struct pack_entry added = {
         .id = *id, .offset = writer->offset, .type = length > 0 ? bytes[0] >> 4 & 7 : 0};
 
+    assert(writer->pour.errands == NULL);
     begin_entry(writer);
     int result = put(writer, entry, length);
     take_crc(writer);
@@ -609,10 +610,6 @@ static int sync_and_close(struct pack_writer *writer, unsigned flags)
 {
     const struct host *host = writer->host;
     int result = (flags & PACK_DURABLE) != 0 ? host->fsync(host->data, writer->fd) : 0;
-
-    if (result == 0 && (flags & PACK_FORGET) != 0 && host->forget != NULL) {
-        host->forget(host->data, writer->fd);
-    }
     int closed = host->close(host->data, writer->fd);
     writer->fd = -1;
     return result < 0 ? result : closed;

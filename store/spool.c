@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,21 @@
 #include "store/internal/sha1.h"
 #include "store/internal/spool_private.h"
 
-static gint stores_spooling; /* atomic: stores with a large message under way */
+enum { SPOOLERS = 64, LATELY = 100 * 1000 /* microseconds */ };
+
+/* When each of the process's spoolers last began or ended a message, monotonic microseconds. What
+ * they share are the processors, so this is the process's. */
+static _Atomic int64_t stamps[SPOOLERS];
+static atomic_uint spoolers;
+
+/* A pack that the kernel's cache still has. */
+struct fresh {
+    char *path;
+    uint64_t size;
+};
 
 struct spool {
+    const struct host *host;
     uint8_t *head; /* the first octets: head_size */
     size_t head_size;
     struct pack_writer *pack; /* of a large message, until it is published */
@@ -55,6 +68,7 @@ int spool_new(struct spool **out, const char *directory, const char *scratch,
     struct spool *spool = g_new0(struct spool, 1);
     int result = 0;
 
+    spool->host = host;
     spool->size = size;
     spool->large = size > SPOOL_MEMORY_MAX;
     spool->head_size = spool->large ? SPOOL_HEAD_MAX : (size_t)size;
@@ -84,8 +98,8 @@ void spool_free(struct spool *spool)
         return;
     }
     pack_writer_free(spool->pack);
-    if (spool->spooler != NULL && --spool->spooler->spools == 0) {
-        g_atomic_int_add(&stores_spooling, -1);
+    if (spool->spooler != NULL) {
+        spool->spooler->spools--;
     }
     free(spool->head);
     g_free(spool->directory);
@@ -160,10 +174,27 @@ const struct object_id *spool_id(const struct spool *spool)
     return &spool->id;
 }
 
+static void stamp(struct spooler *spooler)
+{
+    if (spooler->number == 0) {
+        spooler->number = atomic_fetch_add(&spoolers, 1) % SPOOLERS + 1;
+    }
+    atomic_store_explicit(&stamps[spooler->number - 1], g_get_monotonic_time(),
+                          memory_order_relaxed);
+}
+
 /* Whether a spooler's thread has a processor of its own. */
 static bool has_room(void)
 {
-    return (guint)g_atomic_int_get(&stores_spooling) * 2 <= g_get_num_processors();
+    int64_t now = g_get_monotonic_time();
+    unsigned busy = 0;
+
+    for (size_t i = 0; i < SPOOLERS; i++) {
+        int64_t at = atomic_load_explicit(&stamps[i], memory_order_relaxed);
+
+        busy += at != 0 && now - at < LATELY;
+    }
+    return busy * 2 <= g_get_num_processors();
 }
 
 void spool_use(struct spool *spool, struct spooler *spooler)
@@ -172,18 +203,26 @@ void spool_use(struct spool *spool, struct spooler *spooler)
 
     assert(spool->large && spool->spooler == NULL);
     spool->spooler = spooler;
-    if (spooler->spools++ == 0) {
-        g_atomic_int_inc(&stores_spooling);
-    }
+    spooler->spools++;
+    stamp(spooler);
     if (has_room() && (spooler->errands != NULL || errands_new(&spooler->errands, &unused) == 0)) {
         pack_writer_use(spool->pack, spooler->errands);
     }
+}
+
+static void fresh_free(void *data)
+{
+    struct fresh *fresh = data;
+
+    g_free(fresh->path);
+    g_free(fresh);
 }
 
 void spooler_release(struct spooler *spooler)
 {
     assert(spooler->spools == 0);
     errands_free(spooler->errands);
+    g_queue_clear_full(&spooler->fresh, fresh_free);
 }
 
 bool spool_is_pack(const struct spool *spool)
@@ -206,6 +245,31 @@ static int check_published(const struct spool *spool, struct store_error *error)
     return there ? 0 : store_error_set(error, STORE_IO, "spool: somebody has removed the pack");
 }
 
+/* The oldest are forgotten as new ones come. */
+static void note_fresh(const struct spool *spool)
+{
+    struct spooler *spooler = spool->spooler;
+
+    if (spooler == NULL) {
+        return;
+    }
+    stamp(spooler);
+    if (spool->host->forget == NULL) {
+        return;
+    }
+    struct fresh *fresh = g_new(struct fresh, 1);
+    *fresh = (struct fresh){g_strdup_printf("%s/pack-%s.pack", spool->directory, spool->name),
+                            spool->size};
+    g_queue_push_tail(&spooler->fresh, fresh);
+    spooler->octets += fresh->size;
+    while (spooler->octets > SPOOLER_CACHED_MAX) {
+        fresh = g_queue_pop_head(&spooler->fresh);
+        spooler->octets -= fresh->size;
+        spool->host->forget(spool->host->data, fresh->path);
+        fresh_free(fresh);
+    }
+}
+
 int spool_publish(struct spool *spool, struct store_error *error)
 {
     assert(spool->large && spool_complete(spool));
@@ -215,11 +279,11 @@ int spool_publish(struct spool *spool, struct store_error *error)
     if (spool->pack == NULL) {
         return store_error_set(error, STORE_IO, "spool: it has failed before");
     }
-    /* Of large messages the kernel's cache would keep little else. */
-    int result = pack_writer_finish(spool->pack, PACK_KEEP | PACK_DURABLE | PACK_FORGET, error);
+    int result = pack_writer_finish(spool->pack, PACK_KEEP | PACK_DURABLE, error);
 
     if (result == 0) {
         spool->name = g_strdup(pack_writer_name(spool->pack));
+        note_fresh(spool);
     }
     g_clear_pointer(&spool->pack, pack_writer_free);
     return result;

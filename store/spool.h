@@ -1,7 +1,7 @@
 /* A message on its way in: held in memory up to SPOOL_MEMORY_MAX. A larger one is written as the
  * git pack that it is going to be, under a temporary name that git does not see, so that nothing is
  * copied when it becomes part of the repository. Bytes are kept exactly. Not shared between
- * threads.
+ * threads; to be freed before the store that it is for is closed.
  */
 #ifndef ANNAL_STORE_SPOOL_H
 #define ANNAL_STORE_SPOOL_H
@@ -31,8 +31,9 @@ int spool_new(struct spool **out, const char *directory, const char *scratch,
 void spool_free(struct spool *spool);
 
 /* Appends octets; never more in all than the announced size (asserted). Blocks on the disk. After a
- * failure the spool can only be freed. A spool that is silent for PACK_LEFTOVER_SECONDS may lose
- * its file to the tidying up after crashes, and fail at the end. */
+ * failure, perhaps of octets that came before, the spool can only be freed. A spool that is silent
+ * for PACK_LEFTOVER_SECONDS may lose its file to the tidying up after crashes, and fail at the end.
+ */
 int spool_write(struct spool *spool, const void *bytes, size_t length, struct store_error *error);
 
 /* True once every announced octet has been written. */

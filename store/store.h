@@ -33,8 +33,8 @@ struct store_journal {
     uint64_t size; /* octets; at least JOURNAL_SIZE_MIN; 0: the default */
     int64_t
         relaxed; /* microseconds that a change of flags alone may wait for store_sync(); 0: none */
-    bool background; /* packs are made, and checkpoints synced, each in a thread of their own, which
-                        use the host, too */
+    bool background; /* packs are made, checkpoints synced, and large messages written, each in a
+                        thread of their own, which use the host, too */
 };
 
 enum { STORE_JOURNAL_SIZE_MIN = 256 * 1024, STORE_JOURNAL_SIZE_MAX = 1024 * 1024 * 1024 };

@@ -58,6 +58,7 @@ struct upkeep {
     struct job jobs[UPKEEP_LANE_COUNT];
     int64_t compress_after;
     int64_t pause_until;
+    bool patient;    /* upkeep_be_patient() */
     int64_t lull_at; /* second: when a merge begins that waits; INT64_MAX: none does */
     uint64_t in_use; /* octets of packs that readers find, at the last look */
     struct upkeep_counts counts;
@@ -113,6 +114,11 @@ void upkeep_free(struct upkeep *upkeep)
     g_free(upkeep->path);
     g_free(upkeep->directory);
     g_free(upkeep);
+}
+
+void upkeep_be_patient(struct upkeep *upkeep)
+{
+    upkeep->patient = true;
 }
 
 void upkeep_compress_after(struct upkeep *upkeep, int64_t seconds)
@@ -566,8 +572,8 @@ static unsigned tier_of(uint64_t size)
     return tier;
 }
 
-/* Whether a tier has enough packs to merge them, now. */
-static bool is_full(struct upkeep *upkeep, unsigned tier, guint count, int64_t youngest)
+/* Whether a tier has enough packs to merge them now; notes when it is worth another look. */
+static bool is_ripe(struct upkeep *upkeep, unsigned tier, guint count, int64_t youngest)
 {
     int64_t now = now_seconds(upkeep);
     int64_t lull_at = youngest + UPKEEP_LULL_SECONDS;
@@ -576,7 +582,8 @@ static bool is_full(struct upkeep *upkeep, unsigned tier, guint count, int64_t y
         return count >= UPKEEP_SMALL_COUNT;
     }
     /* A clock may have been set back. */
-    if (count < UPKEEP_FANOUT || count >= UPKEEP_FANOUT_BUSY || now >= lull_at || youngest > now) {
+    if (!upkeep->patient || count < UPKEEP_FANOUT || count >= UPKEEP_FANOUT_BUSY ||
+        now >= lull_at || youngest > now) {
         return count >= UPKEEP_FANOUT;
     }
     upkeep->lull_at = MIN(upkeep->lull_at, lull_at);
@@ -608,7 +615,7 @@ static guint choose(struct upkeep *upkeep, const GPtrArray *packs, uint64_t limi
                 next++;
             }
         }
-        carried = is_full(upkeep, tier, next - first + carried, youngest);
+        carried = is_ripe(upkeep, tier, next - first + carried, youngest);
         chosen = carried ? next : chosen;
     }
     return chosen;
@@ -934,7 +941,8 @@ bool upkeep_replace(struct upkeep *upkeep, const GPtrArray *names, bool unlink_t
 
 int64_t upkeep_due(const struct upkeep *upkeep)
 {
-    int64_t due = upkeep->lull_at;
+    int64_t due =
+        upkeep->lull_at == INT64_MAX ? INT64_MAX : MAX(upkeep->lull_at, upkeep->pause_until);
     int64_t grace = grace_of(upkeep);
     GHashTableIter iterator;
     void *value;

@@ -3,7 +3,6 @@
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/internal/objects.h"
@@ -234,7 +233,7 @@ START_TEST(test_spool__survives_every_failure)
 
     for (unsigned k = 1; !done; k++) {
         struct faulty_host faulty;
-        struct spooler spooler = {NULL, 0};
+        struct spooler spooler = {0};
         struct spool *spool = NULL;
         struct store_error error;
 
@@ -286,7 +285,7 @@ START_TEST(test_spool__makes_the_same_pack_in_another_thread)
     enum { LENGTH = 3 * 1000 * 1000 };
     static const size_t pieces[] = {1000, 65536, 128 * 1024, 700 * 1000, LENGTH};
     uint8_t *message = make_message(LENGTH, 5);
-    struct spooler spooler = {NULL, 0};
+    struct spooler spooler = {0};
     char *expected = make_pack(message, LENGTH, LENGTH, NULL);
 
     for (size_t i = 0; i < G_N_ELEMENTS(pieces); i++) {
@@ -307,7 +306,7 @@ START_TEST(test_spool__may_be_given_up_while_another_thread_has_a_part)
 {
     enum { LENGTH = 3 * 1000 * 1000 };
     uint8_t *message = make_message(LENGTH, 5);
-    struct spooler spoolers[2] = {{NULL, 0}, {NULL, 0}};
+    struct spooler spoolers[2] = {0};
     struct store_error error;
 
     for (int round = 0; round < 50; round++) {
@@ -362,33 +361,46 @@ START_TEST(test_spool__lets_the_disk_begin_while_the_message_comes)
 }
 END_TEST
 
-static void note_forget(void *data, int fd)
+static void note_forget(void *data, const char *path)
 {
-    struct stat status;
-
-    ck_assert_int_eq(fstat(fd, &status), 0);
-    *(uint64_t *)data += (uint64_t)status.st_size;
+    g_ptr_array_add(data, g_strdup(path));
 }
 
-START_TEST(test_spool__does_not_fill_the_cache_with_what_is_on_the_disk)
+START_TEST(test_spool__lets_the_cache_go_of_all_but_the_last_packs)
 {
-    enum { LENGTH = 2 * 1024 * 1024 };
+    enum { LENGTH = 2 * 1024 * 1024, COUNT = 20 };
+    const unsigned kept = SPOOLER_CACHED_MAX / LENGTH;
     struct host host = *host_system();
-    uint64_t forgotten = 0;
-    uint8_t *message = make_message(LENGTH, 1);
+    GPtrArray *forgotten = g_ptr_array_new_with_free_func(g_free);
+    struct spooler spooler = {0};
     struct store_error error;
-    struct spool *spool;
+    char *paths[COUNT];
 
-    host.data = &forgotten; /* the system's functions need none */
+    host.data = forgotten; /* the system's functions need none */
     host.forget = note_forget;
-    ck_assert_int_eq(spool_new(&spool, packs, repository, &host, LENGTH, &error), 0);
-    ck_assert_int_eq(spool_write(spool, message, LENGTH, &error), 0);
-    ck_assert_uint_eq(forgotten, 0);
-    ck_assert_int_eq(spool_publish(spool, &error), 0);
-    ck_assert_uint_gt(forgotten, LENGTH);
-    ck_assert_uint_lt(forgotten, LENGTH + 1024);
-    spool_free(spool);
-    free(message);
+    for (unsigned i = 0; i < COUNT; i++) {
+        uint8_t *message = make_message(LENGTH, (int)i);
+        struct spool *spool;
+
+        ck_assert_int_eq(spool_new(&spool, packs, repository, &host, LENGTH, &error), 0);
+        spool_use(spool, &spooler);
+        ck_assert_int_eq(spool_write(spool, message, LENGTH, &error), 0);
+        ck_assert_int_eq(spool_publish(spool, &error), 0);
+        paths[i] = g_strdup_printf("%s/pack-%s.pack", packs, spool_pack_name(spool));
+        spool_free(spool);
+        free(message);
+        ck_assert_uint_eq(forgotten->len, i < kept ? 0 : i + 1 - kept);
+    }
+    for (guint i = 0; i < forgotten->len; i++) {
+        ck_assert_str_eq(forgotten->pdata[i], paths[i]);
+        host_system()->forget(NULL, paths[i]);
+    }
+    host_system()->forget(NULL, "/nowhere");
+    spooler_release(&spooler);
+    g_ptr_array_free(forgotten, TRUE);
+    for (unsigned i = 0; i < COUNT; i++) {
+        g_free(paths[i]);
+    }
 }
 END_TEST
 
@@ -409,7 +421,7 @@ int main(void)
     tcase_add_test(tests, test_spool__makes_the_same_pack_in_another_thread);
     tcase_add_test(tests, test_spool__may_be_given_up_while_another_thread_has_a_part);
     tcase_add_test(tests, test_spool__lets_the_disk_begin_while_the_message_comes);
-    tcase_add_test(tests, test_spool__does_not_fill_the_cache_with_what_is_on_the_disk);
+    tcase_add_test(tests, test_spool__lets_the_cache_go_of_all_but_the_last_packs);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -17,7 +17,6 @@
 #include "store/internal/pack.h"
 #include "store/internal/pack_copy.h"
 #include "store/internal/refs.h"
-#include "store/internal/refs_pack.h"
 #include "store/internal/sha1.h"
 #include "store/internal/upkeep.h"
 #include "store/maintenance.h"
@@ -533,10 +532,26 @@ START_TEST(test_upkeep__merges_large_packs_when_no_more_come_or_they_are_many)
 
     faulty.host.now = stand_still;
     write_packs(bursts[_i].count, UPKEEP_SMALL_SIZE, STILL - bursts[_i].age);
+    upkeep_be_patient(upkeep);
     upkeep_look(upkeep, true);
     ck_assert_int_eq(upkeep_is_merging(upkeep, UPKEEP_BRIEF), wait == 0 && !bursts[_i].is_long);
     ck_assert_int_eq(upkeep_is_merging(upkeep, UPKEEP_LONG), wait == 0 && bursts[_i].is_long);
     ck_assert_int_eq(upkeep_due(upkeep), wait > 0 ? STILL + wait : INT64_MAX);
+    upkeep_free(upkeep);
+}
+END_TEST
+
+/* A visitor does not come back. */
+START_TEST(test_upkeep__without_patience_merges_at_once)
+{
+    struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
+
+    faulty.host.now = stand_still;
+    write_packs(UPKEEP_FANOUT, UPKEEP_SMALL_SIZE, STILL);
+    merge_all(upkeep);
+    upkeep_hide_all(upkeep);
+    ck_assert_int_eq(count_files(".idx"), 1);
+    ck_assert_int_eq(upkeep_due(upkeep), STILL + UPKEEP_RETIRE_SECONDS);
     upkeep_free(upkeep);
 }
 END_TEST
@@ -548,7 +563,6 @@ START_TEST(test_upkeep__long_merges_leave_brief_ones_their_turn)
     for (int i = 0; i <= UPKEEP_FANOUT; i++) {
         write_pack(9 * 1024 * 1024);
     }
-    faulty.time_offset += (int64_t)UPKEEP_LULL_SECONDS * 1000000;
     upkeep_look(upkeep, false);
     ck_assert(!upkeep_is_merging(upkeep, UPKEEP_BRIEF));
     ck_assert(!upkeep_is_merging(upkeep, UPKEEP_LONG));
@@ -795,157 +809,6 @@ START_TEST(test_upkeep__a_list_made_for_git_never_names_a_pack_that_is_gone)
 }
 END_TEST
 
-/* ---- references ---- */
-
-enum { BRANCHES = 300 };
-
-static char *make_commit(void)
-{
-    char *tree = GIT_OUTPUT(repository, "hash-object", "-t", "tree", "-w", "/dev/null");
-    tree[OBJECT_ID_HEX] = '\0';
-    char *commit = GIT_OUTPUT(repository, "-c", "user.name=a", "-c", "user.email=a@b",
-                              "commit-tree", "-m", "one", tree);
-
-    free(tree);
-    return commit;
-}
-
-static void make_loose(const char *commit, int count)
-{
-    for (int i = 0; i < count; i++) {
-        char *path = g_strdup_printf("%s/refs/heads/box%d", repository, i);
-
-        ck_assert(g_file_set_contents(path, commit, -1, NULL));
-        g_free(path);
-    }
-}
-
-static void make_branches(void)
-{
-    char *commit = make_commit();
-
-    make_loose(commit, BRANCHES);
-    ck_assert(GIT(repository, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "-m", "t",
-                  "v1", "box0"));
-    ck_assert(GIT(repository, "update-ref", "refs/deleted/Old/17", "box0"));
-    free(commit);
-}
-
-START_TEST(test_refs_pack__leaves_what_git_itself_would_leave)
-{
-    size_t packed;
-
-    make_branches();
-    ck_assert(GIT(repository, "tag", "v2", "v1"));
-    ck_assert(GIT(repository, "pack-refs", "--no-prune", "--all"));
-    char *before = GIT_OUTPUT(repository, "show-ref", "-d");
-    ck_assert_int_eq(refs_pack(repository, &faulty.host, 1, 0, &packed, &error), 0);
-    ck_assert_uint_eq(packed, BRANCHES + 1);
-    char *after = GIT_OUTPUT(repository, "show-ref", "-d");
-    ck_assert_str_eq(before, after);
-    char *path = fixture_path(repository, "packed-refs");
-    gchar *ours;
-    gchar *theirs;
-    ck_assert(g_file_get_contents(path, &ours, NULL, NULL));
-    ck_assert(GIT(repository, "pack-refs", "--all"));
-    ck_assert(g_file_get_contents(path, &theirs, NULL, NULL));
-    ck_assert_str_eq(ours, theirs);
-    char *loose = fixture_path(repository, "refs/heads/box0");
-    ck_assert_int_ne(access(loose, F_OK), 0);
-    free(loose);
-    loose = fixture_path(repository, "refs/deleted/Old");
-    ck_assert_int_ne(access(loose, F_OK), 0);
-    g_free(ours);
-    g_free(theirs);
-    free(loose);
-    free(path);
-    free(before);
-    free(after);
-    check_repository();
-}
-END_TEST
-
-START_TEST(test_refs_pack__waits_until_there_are_many_that_rest)
-{
-    static const struct {
-        size_t min;
-        int64_t age;
-        int64_t passed;
-        size_t packed;
-    } cases[] = {
-        {BRANCHES + 2, 0, 0, 0},
-        {1, 600, 0, 0},
-        {1, 600, 590, 0},
-        {BRANCHES + 1, 600, 610, BRANCHES + 1},
-    };
-
-    make_branches();
-    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        size_t packed;
-
-        faulty.time_offset = cases[i].passed * 1000000;
-        ck_assert_int_eq(
-            refs_pack(repository, &faulty.host, cases[i].min, cases[i].age, &packed, &error), 0);
-        ck_assert_uint_eq(packed, cases[i].packed);
-    }
-}
-END_TEST
-
-START_TEST(test_refs_pack__loses_no_reference_whichever_call_fails)
-{
-    bool failed = true;
-    char *commit = make_commit();
-    unsigned k;
-
-    make_loose(commit, 5);
-    ck_assert(GIT(repository, "update-ref", "refs/deleted/Old/17", "box0"));
-    char *before = GIT_OUTPUT(repository, "show-ref", "-d");
-    for (k = 1; k < FAULTS_MAX && failed; k++) {
-        size_t packed;
-
-        make_loose(commit, 5);
-        faulty_host_arm(&faulty, k, _i == 1, EIO);
-        refs_pack(repository, &faulty.host, 1, 0, &packed, &error);
-        failed = faulty.failed;
-        faulty_host_arm(&faulty, 0, false, 0);
-        char *after = GIT_OUTPUT(repository, "show-ref", "-d");
-        ck_assert_str_eq(before, after);
-        free(after);
-    }
-    ck_assert_uint_gt(k, 20);
-    ck_assert_uint_lt(k, FAULTS_MAX);
-    free(before);
-    free(commit);
-    check_repository();
-}
-END_TEST
-
-START_TEST(test_refs_pack__leaves_a_reference_that_somebody_moves)
-{
-    size_t packed;
-
-    make_branches();
-    char *lock = fixture_path(repository, "refs/heads/box7.lock");
-    FILE *file = fopen(lock, "w");
-    fclose(file);
-    ck_assert_int_eq(refs_pack(repository, &faulty.host, 1, 0, &packed, &error), 0);
-    char *loose = fixture_path(repository, "refs/heads/box7");
-    ck_assert_int_eq(access(loose, F_OK), 0);
-    free(loose);
-    loose = fixture_path(repository, "refs/heads/box8");
-    ck_assert_int_ne(access(loose, F_OK), 0);
-    ck_assert_int_eq(unlink(lock), 0);
-    free(lock);
-    lock = fixture_path(repository, "packed-refs.lock");
-    file = fopen(lock, "w");
-    fclose(file);
-    ck_assert_int_eq(refs_pack(repository, &faulty.host, 1, 0, &packed, &error), STORE_CONFLICT);
-    ck_assert_uint_eq(packed, 0);
-    free(loose);
-    free(lock);
-}
-END_TEST
-
 /* ---- the thread ---- */
 
 START_TEST(test_maintenance__merges_in_its_own_thread_and_tidies_up_when_told_to_end)
@@ -988,7 +851,7 @@ START_TEST(test_maintenance__ends_in_the_midst_of_a_long_merge)
     }
     int64_t begin = g_get_monotonic_time();
     maintenance_request(maintenance, repository);
-    for (int i = 0; i < 1000 && count_temporary() == 0; i++) {
+    for (int i = 0; i < 4000 && count_temporary() == 0; i++) {
         g_usleep(5000);
     }
     ck_assert_int_eq(count_temporary(), 1);
@@ -1018,6 +881,7 @@ int main(void)
                         0, 2);
     tcase_add_loop_test(tests, test_upkeep__merges_large_packs_when_no_more_come_or_they_are_many,
                         0, G_N_ELEMENTS(bursts));
+    tcase_add_test(tests, test_upkeep__without_patience_merges_at_once);
     tcase_add_test(tests, test_upkeep__long_merges_leave_brief_ones_their_turn);
     tcase_add_test(tests, test_upkeep__deflates_what_is_old_and_only_once);
     tcase_add_test(tests, test_multi_pack_index__is_one_that_git_verifies);
@@ -1026,10 +890,6 @@ int main(void)
                    test_multi_pack_index__locked_by_somebody_is_left_alone_until_that_is_a_crash);
     tcase_add_test(tests, test_multi_pack_index__holds_offsets_beyond_31_and_32_bits);
     tcase_add_test(tests, test_upkeep__a_list_made_for_git_never_names_a_pack_that_is_gone);
-    tcase_add_test(tests, test_refs_pack__leaves_what_git_itself_would_leave);
-    tcase_add_test(tests, test_refs_pack__waits_until_there_are_many_that_rest);
-    tcase_add_loop_test(tests, test_refs_pack__loses_no_reference_whichever_call_fails, 0, 2);
-    tcase_add_test(tests, test_refs_pack__leaves_a_reference_that_somebody_moves);
     tcase_add_test(tests,
                    test_maintenance__merges_in_its_own_thread_and_tidies_up_when_told_to_end);
     tcase_add_test(tests, test_maintenance__ends_in_the_midst_of_a_long_merge);

@@ -20,7 +20,7 @@ void errands_free(struct errands *errands);
  * data is borrowed until errand_wait(). */
 struct errand *errand_post(struct errands *errands,
                            int (*run)(void *data, struct store_error *error), void *data);
-/* Whether what is posted now begins at once. */
+/* Whether what is posted now begins at once: to be asked by who posts, where nobody else does. */
 bool errands_are_idle(struct errands *errands);
 /* Whether errand_wait() would return at once; it is the same from then on. */
 bool errand_is_done(struct errand *errand);

@@ -40,8 +40,9 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
 int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
                     struct store_error *error);
 
-/* From now on octets are summed up and written in that thread, for the object that comes piece by
- * piece: its caller has other work at the same time. NULL: not so. Borrowed until free. */
+/* From now on octets are summed up and written in that thread, of a pack whose objects come piece
+ * by piece: the caller has other work at the same time. A failure there is told by a later call.
+ * NULL: not so. Borrowed until free. */
 struct errands;
 void pack_writer_use(struct pack_writer *writer, struct errands *errands);
 
@@ -76,7 +77,6 @@ int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, 
 enum {
     PACK_KEEP = 1 << 0,    /* also pack-NAME.keep, before the pack */
     PACK_DURABLE = 1 << 1, /* pack, index and their names survive power loss on return */
-    PACK_FORGET = 1 << 2,  /* a durable pack need not stay in the kernel's cache */
 };
 
 /* Makes the pack visible as pack-NAME.{pack,idx}. On failure nothing is left behind that git would

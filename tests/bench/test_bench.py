@@ -21,6 +21,13 @@ import servers  # noqa: E402
 class Peer:
     def __init__(self, key, title):
         self.key, self.title = key, title
+        self.stands = False
+
+    def stand_still(self):
+        self.stands = True
+
+    def go_on(self):
+        self.stands = False
 
 
 SERVERS = [Peer("annal", "Annal"), Peer("mdbox always", "mdbox"), Peer("sdbox always", "sdbox"),
@@ -194,6 +201,14 @@ class Rounds(unittest.TestCase):
         bench.further_rounds()
         self.assertEqual(seen, ["Annal", "mdbox", "sdbox", "mdbox", "sdbox", "Annal", "sdbox",
                                 "Annal", "mdbox"])
+
+    def test_all_but_the_one_that_is_measured_stand_still(self):
+        bench, standing = self.bench(), []
+        bench.repeat("a", SERVERS[:3], lambda server: standing.append(
+            [other.title for other in SERVERS[:3] if other.stands]))
+        self.assertEqual(standing[0].count("Annal"), 0)
+        self.assertEqual(standing[1:], [["Annal"], ["Annal", "mdbox"]])
+        self.assertTrue(SERVERS[0].stands)
 
     def test_no_further_round_that_would_end_too_late(self):
         bench, seen = self.bench(seconds_left=-1), []
