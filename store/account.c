@@ -115,9 +115,8 @@ const char *account_path(const struct account *account)
 int account_spool(struct account *account, uint64_t size, struct spool **out,
                   struct store_error *error)
 {
-    int rc = objects_spool(account->objects, size, out, error);
-
     struct spooler *spooler = journaling_spooler(account->store);
+    int rc = objects_spool(account->objects, size, out, error);
 
     if (rc == 0 && spooler != NULL && spool_is_pack(*out)) {
         spool_use(*out, spooler);

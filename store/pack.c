@@ -99,12 +99,16 @@ static void take_crc(struct pack_writer *writer)
     }
 }
 
+static int write_out(struct pack_writer *writer, const uint8_t *bytes, size_t length)
+{
+    writer->poured += length;
+    return writer->host->write(writer->host->data, writer->fd, bytes, length);
+}
+
 static int write_buffer(struct pack_writer *writer)
 {
-    int result =
-        writer->host->write(writer->host->data, writer->fd, writer->buffer, writer->buffered);
+    int result = write_out(writer, writer->buffer, writer->buffered);
 
-    writer->poured += writer->buffered;
     writer->buffered = 0;
     writer->crc_begin = 0;
     return result;
@@ -140,9 +144,7 @@ static int pour_out(void *data, struct store_error *error)
     writer->crc =
         crc32_more(writer->crc, pour->buffer + pour->crc_begin, pour->length - pour->crc_begin);
     sha1_update(&writer->sha1, pour->buffer, pour->length);
-    writer->pour.result =
-        writer->host->write(writer->host->data, writer->fd, pour->buffer, pour->length);
-    writer->poured += pour->length;
+    writer->pour.result = write_out(writer, pour->buffer, pour->length);
     write_behind(writer, WRITE_BEHIND);
     free(pour->buffer);
     return 0;

@@ -556,6 +556,27 @@ START_TEST(test_upkeep__without_patience_merges_at_once)
 }
 END_TEST
 
+START_TEST(test_upkeep__waits_after_a_failure_though_a_lull_has_come)
+{
+    struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
+
+    faulty.host.now = stand_still;
+    write_packs(UPKEEP_FANOUT, UPKEEP_SMALL_SIZE, STILL);
+    write_packs(UPKEEP_SMALL_COUNT, 100, STILL);
+    upkeep_be_patient(upkeep);
+    upkeep_look(upkeep, false);
+    ck_assert(upkeep_is_merging(upkeep, UPKEEP_BRIEF));
+    ck_assert_int_eq(upkeep_due(upkeep), STILL + UPKEEP_LULL_SECONDS);
+    faulty_host_arm(&faulty, 1, true, ENOSPC);
+    while (upkeep_step(upkeep, UPKEEP_BRIEF, 1000)) {
+    }
+    faulty_host_arm(&faulty, 0, false, 0);
+    ck_assert_uint_eq(upkeep_counts(upkeep).failures, 1);
+    ck_assert_int_eq(upkeep_due(upkeep), STILL + UPKEEP_PAUSE_SECONDS);
+    upkeep_free(upkeep);
+}
+END_TEST
+
 START_TEST(test_upkeep__long_merges_leave_brief_ones_their_turn)
 {
     struct upkeep *upkeep = upkeep_new(repository, &faulty.host);
@@ -841,6 +862,41 @@ START_TEST(test_maintenance__merges_in_its_own_thread_and_tidies_up_when_told_to
 }
 END_TEST
 
+/* One long merge at a time: the other repository's lull comes while it is under way. */
+START_TEST(test_maintenance__forgets_nobody_who_waits_for_a_long_merge)
+{
+    enum { SIZE = 5 * 1024 * 1024 };
+    struct maintenance_settings settings = {.host = host_system()};
+    struct maintenance *maintenance = maintenance_new(&settings);
+    char *first = repository;
+    char *first_packs = packs;
+
+    repository = fixture_path(directory, "other.git");
+    packs = fixture_path(repository, "objects/pack");
+    fixture_make_repository(repository);
+    for (int i = 0; i < 2 * UPKEEP_FANOUT; i++) {
+        char *path = packs;
+
+        packs = i % 2 == 0 ? packs : first_packs;
+        write_pack(SIZE);
+        packs = path;
+    }
+    maintenance_request(maintenance, repository);
+    maintenance_request(maintenance, first);
+    for (int i = 0; i < 6000 && maintenance_counts(maintenance).merges < 2; i++) {
+        g_usleep(5000);
+    }
+    ck_assert_uint_eq(maintenance_counts(maintenance).merges, 2);
+    maintenance_free(maintenance);
+    ck_assert_int_eq(count_files(".idx"), 1);
+    free(repository);
+    free(packs);
+    repository = first;
+    packs = first_packs;
+    ck_assert_int_eq(count_files(".idx"), 1);
+}
+END_TEST
+
 START_TEST(test_maintenance__ends_in_the_midst_of_a_long_merge)
 {
     struct maintenance_settings settings = {.host = host_system()};
@@ -882,6 +938,7 @@ int main(void)
     tcase_add_loop_test(tests, test_upkeep__merges_large_packs_when_no_more_come_or_they_are_many,
                         0, G_N_ELEMENTS(bursts));
     tcase_add_test(tests, test_upkeep__without_patience_merges_at_once);
+    tcase_add_test(tests, test_upkeep__waits_after_a_failure_though_a_lull_has_come);
     tcase_add_test(tests, test_upkeep__long_merges_leave_brief_ones_their_turn);
     tcase_add_test(tests, test_upkeep__deflates_what_is_old_and_only_once);
     tcase_add_test(tests, test_multi_pack_index__is_one_that_git_verifies);
@@ -892,6 +949,7 @@ int main(void)
     tcase_add_test(tests, test_upkeep__a_list_made_for_git_never_names_a_pack_that_is_gone);
     tcase_add_test(tests,
                    test_maintenance__merges_in_its_own_thread_and_tidies_up_when_told_to_end);
+    tcase_add_test(tests, test_maintenance__forgets_nobody_who_waits_for_a_long_merge);
     tcase_add_test(tests, test_maintenance__ends_in_the_midst_of_a_long_merge);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

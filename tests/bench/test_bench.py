@@ -204,11 +204,13 @@ class Rounds(unittest.TestCase):
 
     def test_all_but_the_one_that_is_measured_stand_still(self):
         bench, standing = self.bench(), []
-        bench.repeat("a", SERVERS[:3], lambda server: standing.append(
-            [other.title for other in SERVERS[:3] if other.stands]))
-        self.assertEqual(standing[0].count("Annal"), 0)
-        self.assertEqual(standing[1:], [["Annal"], ["Annal", "mdbox"]])
-        self.assertTrue(SERVERS[0].stands)
+        peers = [Peer(key, key) for key in "abc"]
+        for peer in peers:
+            peer.stand_still()
+        bench.repeat("a", peers, lambda _: standing.append(
+            "".join(peer.key for peer in peers if peer.stands)))
+        self.assertEqual(standing, ["bc", "ac", "ab"])
+        self.assertTrue(all(peer.stands for peer in peers))
 
     def test_no_further_round_that_would_end_too_late(self):
         bench, seen = self.bench(seconds_left=-1), []
@@ -286,6 +288,31 @@ class Starting(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="annal-test-") as directory:
             with self.assertRaisesRegex(SystemExit, "(?s)Listener does not start.*no such option"):
                 Broken(directory).start()
+
+    def test_one_that_stands_still_goes_on_and_stops(self):
+        def state(server):
+            stat = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii")
+            return stat.rpartition(")")[2].split()[0]
+
+        def wait_for(server, states):
+            end = time.monotonic() + 10
+            while state(server) not in states and time.monotonic() < end:
+                time.sleep(0.01)
+            self.assertIn(state(server), states)
+
+        with tempfile.TemporaryDirectory(prefix="annal-test-") as directory:
+            server = Listener(directory)
+            server.works_later = True
+            server.start()
+            server.stand_still()
+            wait_for(server, "T")
+            server.go_on()
+            wait_for(server, "SR")
+            server.stand_still()
+            wait_for(server, "T")
+            begin = time.monotonic()
+            server.stop()
+            self.assertLess(time.monotonic() - begin, servers.STOP_LIMIT)
 
     def test_ports_are_not_those_that_connections_take(self):
         first, end = servers.ports_of_choice()
