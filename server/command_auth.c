@@ -181,6 +181,7 @@ static enum run_status enter_account(struct session *session, struct run *run)
         return session_fail(session, run, &error, false);
     }
     session->store = session->login_store;
+    session->losses = account_losses(session->account);
     session->user = g_strdup(session->login_user);
     session->active = session->host->now(session->host->data);
     session_set_state(session, SESSION_STATE_AUTHENTICATED);

@@ -378,8 +378,24 @@ static enum session_status step(struct session *session)
     return status;
 }
 
+/* What a step told of messages that the store found lost meanwhile is not sent. */
+static bool is_damaged(struct session *session, size_t waiting)
+{
+    if (session->account == NULL || account_losses(session->account) == session->losses)
+        return false;
+    session_output_cut(session, waiting);
+    if (session->state != SESSION_STATE_LOGOUT) {
+        session_log(session, SESSION_LOG_ERROR,
+                    "event=broken-off detail=\"a mailbox is damaged, on the "
+                    "disk and in its cache; annal verify tells which\"");
+        send_away(session);
+    }
+    return true;
+}
+
 enum session_status session_step(struct session *session)
 {
+    size_t waiting = session_output_waiting(session);
     session->slice = now(session);
     session->run.started = session->slice;
     if (session->slice >= session_deadline(session))
@@ -388,6 +404,8 @@ enum session_status session_step(struct session *session)
                         ? "Too long without a login"
                         : "Too long without a command");
     enum session_status status = step(session);
+    if (is_damaged(session, waiting))
+        status = SESSION_CLOSED;
     compact_input(session);
     return status;
 }

@@ -59,6 +59,20 @@ size_t session_output_waiting(const struct session *session)
     return session->output_octets + (session->out == NULL ? 0 : session->out->len);
 }
 
+void session_output_cut(struct session *session, size_t waiting)
+{
+    flush_out(session);
+    while (session->output_octets > waiting) {
+        GBytes *piece = g_queue_pop_tail(&session->output);
+        size_t length = g_bytes_get_size(piece);
+        session->output_octets -= length;
+        if (session->output_octets < waiting)
+            session_out_take(session,
+                             g_bytes_new_from_bytes(piece, 0, waiting - session->output_octets));
+        g_bytes_unref(piece);
+    }
+}
+
 void session_output_unsent(struct session *session, size_t octets)
 {
     session->unsent = octets;

@@ -130,10 +130,11 @@ struct session {
     struct store *store;
     char *user;
     struct account *account;
-    bool utf8;      /* ENABLE UTF8=ACCEPT or IMAP4rev2 */
-    bool rev2;      /* ENABLE IMAP4rev2: what RFC 9051 took out is not said unasked */
-    bool condstore; /* ENABLE CONDSTORE or a CONDSTORE enabling command (RFC 7162 3.1) */
-    bool qresync;   /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
+    unsigned losses; /* account_losses() at the login */
+    bool utf8;       /* ENABLE UTF8=ACCEPT or IMAP4rev2 */
+    bool rev2;       /* ENABLE IMAP4rev2: what RFC 9051 took out is not said unasked */
+    bool condstore;  /* ENABLE CONDSTORE or a CONDSTORE enabling command (RFC 7162 3.1) */
+    bool qresync;    /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 
     struct mailbox *mailbox; /* NULL: none selected */
     struct snapshot *view;   /* what the client has been told of */
@@ -189,6 +190,8 @@ enum run_status session_finish(struct session *session, struct run *run, const c
  * (and TRYCREATE where destination is true and it is missing); logs the detail. */
 enum run_status session_fail(struct session *session, struct run *run,
                              const struct store_error *error, bool destination);
+/* Takes back what was put out after this many octets waited. */
+void session_output_cut(struct session *session, size_t waiting);
 /* As much waits, here and at the edge, as may: SESSION_OUTPUT_HIGH. */
 bool session_output_is_high(const struct session *session);
 /* True when a running command should give way: slice over, output high, or a literal under way. */

@@ -353,6 +353,11 @@ int account_open_mailbox(struct account *account, const char *name, struct mailb
     return rc;
 }
 
+unsigned account_losses(const struct account *account)
+{
+    return objects_losses(account->objects);
+}
+
 int account_refresh(struct account *account, bool *changed, struct store_error *error)
 {
     g_autoptr(GPtrArray) open = NULL;

@@ -59,6 +59,11 @@ uint64_t account_list_version(const struct account *account);
  * one object. INBOX is made anew where somebody took its branch away. */
 int account_open_mailbox(struct account *account, const char *name, struct mailbox **out,
                          struct store_error *error);
+/* How often a part of a mailbox was in neither of its two places: its snapshot file was damaged
+ * there, and git lacks it, too. What was said of any message since may be made up: whoever sees
+ * another number than when it began has nothing more to say. Mailboxes opened from then on are read
+ * from git. */
+unsigned account_losses(const struct account *account);
 bool account_mailbox_exists(struct account *account, const char *name);
 
 /* Creates a mailbox (a trailing '/' is dropped; superiors need not exist and are not made).

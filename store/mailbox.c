@@ -126,7 +126,8 @@ static int refresh_once(void *data, struct store_error *error)
         return 0;
     }
     rc = pending_tip(mailbox->account, mailbox->ref, &tip, error);
-    if (rc == STORE_NOT_FOUND) {
+    /* What the snapshot says may be made up: who opens the mailbox next reads git. */
+    if (rc == STORE_NOT_FOUND || mailbox->losses != account_losses(mailbox->account)) {
         mailbox_remember(mailbox);
         mailbox_detach(mailbox);
         return 0;
@@ -204,6 +205,15 @@ static int renew_uid_validity(struct mailbox *mailbox, struct store_error *error
     return rc;
 }
 
+static int load_commit(struct mailbox *mailbox, const struct object_id *commit,
+                       struct store_error *error)
+{
+    int rc = snapshot_cache_load(&mailbox->snapshot, mailbox, commit, error);
+
+    mailbox->losses = account_losses(mailbox->account);
+    return rc;
+}
+
 /* Loads the branch as one never seen before. */
 static int load_tip(struct mailbox *mailbox, struct store_error *error)
 {
@@ -212,7 +222,7 @@ static int load_tip(struct mailbox *mailbox, struct store_error *error)
     int rc = pending_tip(account, mailbox->ref, &tip, error);
 
     if (rc == 0) {
-        rc = snapshot_cache_load(&mailbox->snapshot, mailbox, &tip, error);
+        rc = load_commit(mailbox, &tip, error);
     }
     if (rc == 0) {
         mailbox->recent_from = mailbox->snapshot->uid_next;
@@ -228,7 +238,7 @@ static int continue_from(struct mailbox *mailbox, const struct remembered *remem
 {
     struct snapshot *known;
     bool other;
-    int rc = snapshot_cache_load(&mailbox->snapshot, mailbox, &remembered->commit, error);
+    int rc = load_commit(mailbox, &remembered->commit, error);
 
     if (rc < 0) {
         return load_tip(mailbox, error);

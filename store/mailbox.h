@@ -45,8 +45,8 @@ const char *mailbox_name(const struct mailbox *mailbox); /* UTF-8; follows a REN
 /* What past_open() gave: its name is for people, its snapshot stays, it can only be read and copied
  * from. */
 bool mailbox_is_past(const struct mailbox *mailbox);
-/* The branch is gone (deleted here or from outside): the last snapshot stays readable, every
- * change fails with STORE_NOT_FOUND. */
+/* The branch is gone (deleted here or from outside), or account_losses() has changed: the last
+ * snapshot stays readable, every change fails with STORE_NOT_FOUND. */
 bool mailbox_is_deleted(const struct mailbox *mailbox);
 
 /* The newest state known; borrowed until the next call on this mailbox's account. */

@@ -135,6 +135,16 @@ void objects_close(struct objects *objects)
     g_free(objects);
 }
 
+void objects_note_loss(struct objects *objects)
+{
+    objects->losses++;
+}
+
+unsigned objects_losses(const struct objects *objects)
+{
+    return objects->losses;
+}
+
 void objects_rest(struct objects *objects)
 {
     int64_t now = objects->host->now(objects->host->data);

@@ -55,7 +55,8 @@ const struct object_id *snapshot_commit(const struct snapshot *snapshot);
 size_t snapshot_count(const struct snapshot *snapshot);
 
 /* index < snapshot_count() (asserted). Fastest for indexes that ascend. A message whose leaf in a
- * snapshot file turned out bad and is not in git either has a zero blob id. */
+ * snapshot file turned out bad and is not in git either has a zero blob id and is made up: then
+ * account_losses() has changed. */
 struct message snapshot_message(const struct snapshot *snapshot, size_t index);
 
 /* The flags (enum message_flag) of messages from this index on, an octet each: *count of them, at

@@ -211,6 +211,7 @@ static bool cut_keywords(struct snapshot *snapshot, struct objects *objects)
 static int load_beside(struct snapshot **out, const char *path, struct objects *objects,
                        const struct object_id *commit, struct store_error *error)
 {
+    unsigned losses = objects_losses(objects);
     struct snapshot *known = NULL;
     bool moved = false;
     int rc;
@@ -223,9 +224,11 @@ static int load_beside(struct snapshot **out, const char *path, struct objects *
         return 0;
     }
     rc = snapshot_load(out, &moved, objects, commit, known, error);
-    if (known != NULL && (rc < 0 || (moved && !cut_keywords(*out, objects)))) {
+    if (known != NULL &&
+        (rc < 0 || (moved && !cut_keywords(*out, objects)) || objects_losses(objects) != losses)) {
         if (rc == 0) {
             snapshot_unref(*out);
+            *out = NULL;
         }
         rc = snapshot_load(out, &moved, objects, commit, NULL, error);
     }

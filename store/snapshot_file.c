@@ -228,6 +228,7 @@ bool snapshot_file_save(const char *path, const struct snapshot *snapshot)
 int snapshot_file_load(struct snapshot **out, const char *path, struct objects *objects,
                        const struct object_id *commit, struct store_error *error)
 {
+    unsigned losses = objects_losses(objects);
     struct snapshot *known = NULL;
     bool moved = false;
     int rc;
@@ -240,9 +241,10 @@ int snapshot_file_load(struct snapshot **out, const char *path, struct objects *
         snapshot_map_settle(known->root->node.map);
     }
     rc = snapshot_load(out, &moved, objects, commit, known, error);
-    if (known != NULL && (rc < 0 || moved)) {
+    if (known != NULL && (rc < 0 || moved || objects_losses(objects) != losses)) {
         if (rc == 0) {
             snapshot_unref(*out);
+            *out = NULL;
         }
         rc = snapshot_load(out, &moved, objects, commit, NULL, error);
     }

@@ -111,6 +111,7 @@ static void make_lost(struct snapshot_map *map, struct leaf *leaf)
     struct message messages[LEAF_MESSAGES];
 
     leaf->lost = true;
+    objects_note_loss(map->objects);
     memset(messages, 0, leaf->node.count * sizeof(messages[0]));
     for (uint32_t i = 0; i < leaf->node.count; i++) {
         messages[i].uid = leaf->node.number * LEAF_MESSAGES + i + (leaf->node.number == 0);

@@ -179,3 +179,16 @@ struct host fixture_host_without_syncs(void)
     host.fsync_directory = skip_fsync_directory;
     return host;
 }
+
+void fixture_lose_object(const char *repository, const char *name)
+{
+    static const char script[] =
+        "alias.lose=!id=$(git rev-parse --verify \"$1\") && mv objects/pack packs &&"
+        " for pack in packs/*.pack; do git unpack-objects -q < \"$pack\" || exit 1; done &&"
+        " rm -rf packs && mkdir objects/pack &&"
+        " rm -f objects/$(echo $id | cut -c 1-2)/$(echo $id | cut -c 3-) && true";
+
+    if (!GIT(repository, "-c", script, "lose", name)) {
+        fail(name);
+    }
+}

@@ -10,6 +10,7 @@
 #include "protocol/mime.h"
 #include "protocol/structure.h"
 #include "tests/session_memory.h"
+#include "tests/store_fixture.h"
 
 static struct memory_server server;
 static unsigned structures;
@@ -395,6 +396,61 @@ START_TEST(an_unreadable_message_costs_itself_alone)
 }
 END_TEST
 
+enum { MANY = 500 }; /* a mailbox of so many has a snapshot file */
+
+/* Its last message is neither there nor in git. */
+static void lose_last(void)
+{
+    struct store_error error = {STORE_OK, ""};
+    g_autofree char *file = g_strdup_printf("%s/cache/alice/snapshots/INBOX", server.directory);
+    g_autofree char *repository = g_strdup_printf("%s/mail/alice.git", server.directory);
+    g_autofree char *data = NULL;
+    gsize length = 0;
+
+    store_close(server.store);
+    ck_assert(g_file_get_contents(file, &data, &length, NULL));
+    data[length - 1] ^= 1;
+    ck_assert(g_file_set_contents(file, data, (gssize)length, NULL));
+    fixture_lose_object(repository, "INBOX:00/00/00/05");
+    ck_assert_int_eq(store_open(&server.store, server.directory, &server.disk, &error), 0);
+}
+
+/* Who sees it is told nothing that may not be so, nor is anybody else. */
+START_TEST(messages_lost_in_both_places_end_the_session)
+{
+    struct script_transport transport = memory_server_transport(&server);
+    GString *script = g_string_new("message m\nSubject: s\n\nb\n.\nlogin A alice\n");
+
+    for (int i = 0; i < MANY; i++) {
+        g_string_append(script, "append A INBOX m\n");
+    }
+    run(script->str);
+    g_string_free(script, TRUE);
+    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
+        transport.close(transport.data, client);
+    }
+    lose_last();
+    open_and_login(0);
+    open_and_login(1);
+    server.clients[0].stalled = true;
+    send_line(0, "1 FETCH 1,499 UID");
+    send_line(0, "2 FETCH 1,500 UID");
+    server.clients[0].stalled = false;
+    g_autofree char *before = received(0);
+    ck_assert_str_eq(before, "* 1 FETCH (UID 1)\r\n* 499 FETCH (UID 499)\r\n"
+                             "1 OK Fetch completed\r\n");
+    ck_assert_int_eq(server.clients[0].status, SESSION_CLOSED);
+    send_line(1, "1 FETCH 1 UID");
+    g_autofree char *other = received(1);
+    ck_assert_str_eq(other, "");
+    ck_assert_int_eq(server.clients[1].status, SESSION_CLOSED);
+    ck_assert_ptr_nonnull(strstr(g_ptr_array_index(server.log, server.log->len - 1), "broken-off"));
+    run("login A alice\nA: 1 SELECT INBOX\nA< 1 NO [CORRUPTION] $ANY\n"
+        "A: 2 STATUS INBOX (MESSAGES)\nA< 2 NO [CORRUPTION] $ANY\n"
+        "A: 3 SELECT Trash\nA> 3 OK $ANY\n");
+}
+END_TEST
+
 /* --- large messages --- */
 
 enum { LARGE = 700 * 1000, LARGE_HEADER = 70 * 1000 };
@@ -663,6 +719,7 @@ int main(void)
     tcase_add_loop_test(tests, a_command_in_slices_answers_the_same, 0, G_N_ELEMENTS(sliced));
     tcase_add_test(tests, a_client_that_does_not_read_stops_the_fetch_and_nobody_else);
     tcase_add_test(tests, an_unreadable_message_costs_itself_alone);
+    tcase_add_test(tests, messages_lost_in_both_places_end_the_session);
     tcase_add_test(tests, a_large_message_comes_in_pieces_octet_for_octet);
     tcase_add_loop_test(tests, nothing_is_said_within_a_literal, 0, 3);
     tcase_add_test(tests, a_large_part_is_decoded_octet_for_octet);

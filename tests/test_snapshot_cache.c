@@ -13,6 +13,7 @@
 #include "store/internal/snapshot_file.h"
 #include "store/internal/store_private.h"
 #include "tests/mail_fixture.h"
+#include "tests/store_fixture.h"
 
 static struct mail_fixture fixture;
 static char *directory;
@@ -362,6 +363,88 @@ START_TEST(test_snapshot_cache__a_damaged_file_makes_no_difference)
 }
 END_TEST
 
+/* A leaf that is damaged in the file, and git has it no more. */
+START_TEST(test_snapshot_cache__what_is_lost_in_both_places_is_served_no_more)
+{
+    g_autofree char *path = path_of("INBOX");
+    g_autofree char *contents = NULL;
+    struct mailbox *inbox, *archive;
+    struct store_error error;
+    struct message message;
+    gsize length;
+
+    fill("INBOX", 700);
+    fill("Archive", 600);
+    mail_fixture_reopen(&fixture);
+    mail_fixture_close(&fixture);
+    fixture_lose_object(fixture.path, "INBOX:00/00/00/07");
+    ck_assert(g_file_get_contents(path, &contents, &length, NULL));
+    contents[length - 1] ^= 1;
+    ck_assert(g_file_set_contents(path, contents, (gssize)length, NULL));
+    mail_fixture_open(&fixture);
+    inbox = open_mailbox(&fixture, "INBOX");
+    archive = open_mailbox(&fixture, "Archive");
+    ck_assert_uint_eq(message_of(inbox, 350).uid, 350);
+    ck_assert_int_eq(mailbox_refresh(inbox, &error), 0);
+    ck_assert(!mailbox_is_deleted(inbox));
+    ck_assert_uint_eq(account_losses(fixture.account), 0);
+    message = message_of(inbox, 700);
+    ck_assert(object_id_is_zero(&message.blob));
+    ck_assert_uint_eq(account_losses(fixture.account), 1);
+    ck_assert_int_eq(mailbox_refresh(inbox, &error), 0);
+    ck_assert(mailbox_is_deleted(inbox));
+    mailbox_unref(inbox);
+    ck_assert_int_eq(account_open_mailbox(fixture.account, "INBOX", &inbox, &error), STORE_CORRUPT);
+    /* The other is read anew, and used on. */
+    ck_assert_int_eq(mailbox_refresh(archive, &error), 0);
+    mailbox_unref(archive);
+    archive = open_mailbox(&fixture, "Archive");
+    ck_assert_int_eq(mailbox_refresh(archive, &error), 0);
+    ck_assert(!mailbox_is_deleted(archive));
+    ck_assert_uint_eq(append_text(&fixture, archive, "one more"), 601);
+    mailbox_unref(archive);
+    mail_fixture_discard(&fixture);
+    mail_fixture_init(&fixture, NULL);
+}
+END_TEST
+
+/* The last leaf is looked at while the file is made use of: none of that is taken over, neither for
+ * the mailbox nor for its past. */
+START_TEST(test_snapshot_cache__a_commit_is_not_made_of_what_is_lost)
+{
+    struct object_id tip;
+    struct snapshot *past;
+
+    g_autofree char *path = path_of("INBOX");
+    g_autofree char *contents = NULL;
+    struct mailbox *inbox;
+    struct store_error error;
+    gsize length;
+
+    fill("INBOX", 700);
+    mail_fixture_reopen(&fixture);
+    flag_one("INBOX", 1);
+    tip = commit_of("INBOX");
+    mail_fixture_close(&fixture);
+    ck_assert(g_file_get_contents(path, &contents, &length, NULL));
+    fixture_lose_object(fixture.path, "INBOX:00/00/00/07");
+    contents[length - 1] ^= 1;
+    ck_assert(g_file_set_contents(path, contents, (gssize)length, NULL));
+    mail_fixture_open(&fixture);
+    if (_i == 0) {
+        ck_assert_int_eq(account_open_mailbox(fixture.account, "INBOX", &inbox, &error),
+                         STORE_CORRUPT);
+    } else {
+        ck_assert_int_eq(
+            snapshot_cache_load_past(&past, fixture.account, "refs/heads/INBOX", &tip, &error),
+            STORE_CORRUPT);
+    }
+    ck_assert_uint_eq(account_losses(fixture.account), 1);
+    mail_fixture_discard(&fixture);
+    mail_fixture_init(&fixture, NULL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("snapshot_cache");
@@ -381,6 +464,8 @@ int main(void)
     tcase_add_test(cases, test_snapshot_cache__an_old_file_makes_no_difference);
     tcase_add_test(cases, test_snapshot_cache__a_damaged_file_makes_no_difference);
     tcase_add_test(cases, test_snapshot_cache__a_past_without_a_keyword_of_its_own_is_corrupt);
+    tcase_add_test(cases, test_snapshot_cache__what_is_lost_in_both_places_is_served_no_more);
+    tcase_add_loop_test(cases, test_snapshot_cache__a_commit_is_not_made_of_what_is_lost, 0, 2);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

@@ -59,6 +59,7 @@ struct mailbox {
     struct snapshot *snapshot;
     uint32_t recent_from;
     uint64_t noted; /* the MODSEQ up to which its timeline was brought, or at which it was opened */
+    unsigned losses; /* account_losses() when the snapshot was read */
     bool deleted;
     bool past;                /* what it was at a commit: never changes (past.h) */
     struct object_id bad_tip; /* zero, or the tip that could not be read as a mailbox */

@@ -58,6 +58,11 @@ void objects_forget(struct objects *objects);
 /* Gives back at once what reading much has mapped; it is mapped again when it is needed. */
 void objects_let_go(struct objects *objects);
 
+/* What a file of derived state had lost is not here either: whatever was made of the file may say
+ * what never was. objects_losses() counts them. */
+void objects_note_loss(struct objects *objects);
+unsigned objects_losses(const struct objects *objects);
+
 /* git's hash of "type length NUL data". */
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out);
 

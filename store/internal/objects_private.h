@@ -25,6 +25,7 @@ struct objects {
     GPtrArray *batches; /* struct object_batch: not freed yet */
     GPtrArray *kept;    /* names of packs whose .keep is still there, oldest first */
     struct pack_merge merge;
+    unsigned losses;
 };
 
 /* An object of a batch. */
