@@ -142,10 +142,26 @@ void append_message_data(struct session *session)
 void append_message_end(struct session *session)
 {
     struct incoming *incoming = last_message(parser_message(session->parser))->message;
-    if (incoming->error.code == STORE_OK && spool_has_nul(incoming->spool)) {
+    if (incoming->error.code != STORE_OK)
+        return;
+    if (spool_has_nul(incoming->spool)) {
         incoming->is_binary = true;
         store_error_set(&incoming->error, STORE_BAD_MESSAGE, "NUL in a literal");
+    } else {
+        /* The disk begins with it before the command is whole. */
+        spool_is_ready(incoming->spool);
     }
+}
+
+bool append_is_ready(const struct command *command)
+{
+    const GArray *messages = command->append.messages;
+    for (guint i = 0; i < messages->len; i++) {
+        const struct incoming *incoming = g_array_index(messages, struct append_message, i).message;
+        if (incoming->spool != NULL && !incoming->is_binary && !spool_is_ready(incoming->spool))
+            return false;
+    }
+    return true;
 }
 
 /* --- the whole command --- */
@@ -231,6 +247,9 @@ enum run_status run_append(struct session *session, struct run *run)
     /* Others may have filled the account while the octets came. */
     if (is_over_quota(session, run->command))
         return session_finish(session, run, "NO", "OVERQUOTA", "The account is full");
+    session->storing = session->farewell == NULL && !append_is_ready(run->command);
+    if (session->storing)
+        return RUN_WAIT;
     struct store_error error = {STORE_OK, ""};
     struct mailbox *mailbox = NULL;
     if (account_open_mailbox(session->account, run->command->append.mailbox, &mailbox, &error) != 0)

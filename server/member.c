@@ -134,8 +134,11 @@ static void leave(struct member *member)
         g_ptr_array_remove_fast(worker->runnable, member);
     if (member->is_touched)
         g_ptr_array_remove_fast(worker->touched, member);
+    if (member->is_storing)
+        g_ptr_array_remove_fast(worker->storing, member);
     member->is_runnable = false;
     member->is_touched = false;
+    member->is_storing = false;
     assert(g_ptr_array_index(worker->members, member->index) == member);
     g_ptr_array_remove_index_fast(worker->members, member->index);
     if (member->index < worker->members->len) {

@@ -46,6 +46,7 @@ struct worker {
     GPtrArray *members;  /* struct member *, owned */
     GPtrArray *runnable; /* struct member *, to step */
     GPtrArray *touched;  /* struct member *, that may have output in this turn */
+    GPtrArray *storing;  /* struct member *, that wait for the disk */
     GHashTable *users;   /* name to GPtrArray of struct member *, logged in */
     int64_t next_tick;
     int64_t next_work;    /* of the store */
@@ -84,6 +85,7 @@ struct member {
     guint index; /* in members */
     bool is_runnable;
     bool is_touched;
+    bool is_storing;
     bool checking; /* a password, elsewhere */
     bool high;     /* stopped because its output was high */
     bool told;     /* the connection knows of the change of transport */

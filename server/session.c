@@ -114,6 +114,7 @@ static void send_away(struct session *session)
 {
     session_drop_literal(session);
     session->idling = false;
+    session->storing = false;
     session->sent_away = true;
     session_unselect(session);
     session_set_state(session, SESSION_STATE_LOGOUT);
@@ -330,7 +331,7 @@ static bool take_event(struct session *session)
 static void check_end(struct session *session)
 {
     bool before = session->state == SESSION_STATE_NOT_AUTHENTICATED;
-    bool running = session->run.command != NULL && session->ran == RUN_AGAIN;
+    bool running = session->run.command != NULL && (session->ran == RUN_AGAIN || session->storing);
     if (session->farewell != NULL && !running)
         session_bye(session, NULL, session->farewell);
     else if (session->bad_in_a_row >= (before ? BAD_BEFORE_LOGIN_MAX : BAD_MAX))
@@ -519,4 +520,14 @@ struct account *session_account(const struct session *session)
 bool session_is_idling(const struct session *session)
 {
     return session->idling;
+}
+
+bool session_is_storing(const struct session *session)
+{
+    return session->storing;
+}
+
+bool session_can_go_on(const struct session *session)
+{
+    return session->storing && append_is_ready(session->run.command);
 }

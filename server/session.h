@@ -169,5 +169,9 @@ const char *session_command_name(enum command_kind kind);
 const char *session_user(const struct session *session);
 struct account *session_account(const struct session *session);
 bool session_is_idling(const struct session *session);
+/* A command waits for the disk, which another thread waits for (spool_is_ready()): to be stepped
+ * when session_can_go_on(). */
+bool session_is_storing(const struct session *session);
+bool session_can_go_on(const struct session *session);
 
 #endif

@@ -41,7 +41,8 @@ enum sync_mode {
 enum run_status {
     RUN_DONE,  /* the tagged response is written */
     RUN_AGAIN, /* the slice is over or the output high: call again with the same run */
-    RUN_WAIT,  /* waits for input or for an event (authentication, DONE): called again then */
+    RUN_WAIT,  /* waits for input or for an event (authentication, DONE, the disk): called again
+                  then, and perhaps before */
 };
 
 /* A command under way. Its function may keep what it needs in state. */
@@ -121,6 +122,7 @@ struct session {
     unsigned failed_logins;
     char *farewell; /* session_shut_down()'s text, until it is said */
     bool idling;
+    bool storing; /* an APPEND waits for the disk: session_can_go_on() */
 
     enum login_answer login;
     struct store *login_store;
@@ -274,6 +276,8 @@ bool session_has_quota(const struct session *session);
 void append_message_begin(struct session *session);
 void append_message_data(struct session *session);
 void append_message_end(struct session *session);
+/* False: the disk is still at work on what its messages need. */
+bool append_is_ready(const struct command *command);
 void append_message_free(void *message); /* what hangs on append_message.message */
 
 /* --- command_*.c: the functions of the command table --- */

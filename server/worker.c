@@ -111,8 +111,26 @@ static void step(struct member *member)
         member->status = session_step(member->session);
     if (session_is_idling(member->session))
         session_notify(member->session);
+    if (session_is_storing(member->session) && !member->is_storing) {
+        member->is_storing = true;
+        g_ptr_array_add(member->worker->storing, member);
+    }
     member_show(member);
     member_touch(member);
+}
+
+/* Those for whom the disk is done. */
+static void resume(struct worker *worker)
+{
+    for (guint i = worker->storing->len; i > 0; i--) {
+        struct member *member = g_ptr_array_index(worker->storing, i - 1);
+
+        if (session_is_storing(member->session) && !session_can_go_on(member->session))
+            continue;
+        member->is_storing = false;
+        g_ptr_array_remove_index_fast(worker->storing, i - 1);
+        member_make_runnable(member);
+    }
 }
 
 static void step_all(struct worker *worker)
@@ -260,7 +278,7 @@ static enum link_after after_of(const struct member *member)
 static bool is_finished(const struct member *member)
 {
     return member->end && member->status == SESSION_WAITING && !member->checking && !member->high &&
-           !member->is_runnable;
+           !member->is_runnable && !member->is_storing;
 }
 
 /* The octets unsent. */
@@ -534,6 +552,7 @@ static void turn(struct worker *worker)
 
     set_turn(worker, begun);
     store_turn(worker->store);
+    resume(worker);
     bool idle = !receive_all(worker) && worker->runnable->len == 0;
 
     refresh_noticed(worker);
@@ -598,6 +617,12 @@ static bool watch_fd(const struct worker *worker, int fd, void *owner)
     return fd < 0 || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/* [any thread] */
+static void wake(void *queue)
+{
+    link_queue_wake(queue);
+}
+
 static bool worker_start(struct workers *all, struct worker *worker, char **problem)
 {
     struct store_error error;
@@ -606,6 +631,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
     worker->members = g_ptr_array_new();
     worker->runnable = g_ptr_array_new();
     worker->touched = g_ptr_array_new();
+    worker->storing = g_ptr_array_new();
     worker->users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_members);
     worker->desk = delivery_desk_new(&all->settings.delivery);
     worker->watch = ref_watch_new();
@@ -628,6 +654,7 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
         return false;
     }
     program_tell_store(worker->store);
+    store_set_wake(worker->store, wake, worker->queue);
     store_set_maintenance(worker->store, all->settings.maintenance);
     store_set_cache_budget(worker->store, all->settings.budget);
     worker->next_work = INT64_MAX;
@@ -681,6 +708,7 @@ static void worker_release(struct worker *worker)
     g_ptr_array_unref(worker->members);
     g_ptr_array_unref(worker->runnable);
     g_ptr_array_unref(worker->touched);
+    g_ptr_array_unref(worker->storing);
 }
 
 struct workers *workers_new(const struct workers_settings *settings, char **problem)

@@ -65,6 +65,7 @@ struct pack_writer {
     size_t buffered;
     int fd; /* -1: closed */
     bool temp_exists;
+    bool is_complete; /* but not visible: the index has a temporary file, too */
     struct delta_encoder encoder;
     GByteArray *delta;
     struct coming coming;
@@ -266,6 +267,11 @@ int pack_writer_open(struct pack_writer **out, const char *directory, const char
     return 0;
 }
 
+static char *index_temporary_path(const struct pack_writer *writer)
+{
+    return g_strdup_printf("%s.idx" PACK_TEMP_SUFFIX, writer->temp);
+}
+
 void pack_writer_free(struct pack_writer *writer)
 {
     if (writer == NULL) {
@@ -277,6 +283,11 @@ void pack_writer_free(struct pack_writer *writer)
     }
     if (writer->temp_exists) {
         writer->host->unlink(writer->host->data, writer->temp);
+    }
+    if (writer->is_complete) {
+        g_autofree char *index = index_temporary_path(writer);
+
+        writer->host->unlink(writer->host->data, index);
     }
     delta_encoder_release(&writer->encoder);
     g_byte_array_free(writer->delta, TRUE);
@@ -631,7 +642,7 @@ static void final_names_init(struct final_names *names, const struct pack_writer
     names->pack = g_strdup_printf("%s/pack-%s.pack", writer->directory, name);
     names->index = g_strdup_printf("%s/pack-%s.idx", writer->directory, name);
     names->keep = g_strdup_printf("%s/pack-%s.keep", writer->directory, name);
-    names->index_temp = g_strdup_printf("%s.idx" PACK_TEMP_SUFFIX, writer->temp);
+    names->index_temp = index_temporary_path(writer);
 }
 
 static void final_names_release(struct final_names *names)
@@ -734,7 +745,7 @@ static int publish(struct pack_writer *writer, const struct final_names *names, 
     return result;
 }
 
-int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error)
+int pack_writer_complete(struct pack_writer *writer, unsigned flags, struct store_error *error)
 {
     int result = seal(writer);
 
@@ -743,11 +754,24 @@ int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_
 
         final_names_init(&names, writer);
         result = complete(writer, &names, flags);
-        if (result == 0) {
-            result = publish(writer, &names, flags);
-        }
         final_names_release(&names);
     }
+    writer->is_complete = result == 0;
+    return result < 0 ? host_fail(error, result, "pack: finish") : 0;
+}
+
+int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error)
+{
+    struct final_names names;
+    int result = writer->is_complete ? 0 : pack_writer_complete(writer, flags, error);
+
+    if (result < 0) {
+        return result;
+    }
+    final_names_init(&names, writer);
+    result = publish(writer, &names, flags);
+    final_names_release(&names);
+    writer->is_complete = false;
     return result < 0 ? host_fail(error, result, "pack: finish") : 0;
 }
 

@@ -38,7 +38,9 @@ struct spool {
     struct sha1 sha1;
     uint64_t size;
     uint64_t written;
-    struct object_id id; /* valid when complete */
+    struct object_id id;   /* valid when complete */
+    struct errand *errand; /* completes the pack; NULL: not begun, or over */
+    atomic_bool ready;     /* errand has nothing left to do */
     bool large;
     bool has_nul;
 };
@@ -96,6 +98,11 @@ void spool_free(struct spool *spool)
 {
     if (spool == NULL) {
         return;
+    }
+    if (spool->errand != NULL) {
+        struct store_error unused;
+
+        errand_wait(spool->errand, &unused);
     }
     pack_writer_free(spool->pack);
     if (spool->spooler != NULL) {
@@ -222,7 +229,38 @@ void spooler_release(struct spooler *spooler)
 {
     assert(spooler->spools == 0);
     errands_free(spooler->errands);
+    errands_free(spooler->syncs);
     g_queue_clear_full(&spooler->fresh, fresh_free);
+}
+
+enum { PUBLISHED = PACK_KEEP | PACK_DURABLE };
+
+/* [the other thread] */
+static int complete_pack(void *data, struct store_error *error)
+{
+    struct spool *spool = data;
+    int result = pack_writer_complete(spool->pack, PUBLISHED, error);
+
+    atomic_store(&spool->ready, true);
+    spool->spooler->wake(spool->spooler->wake_data);
+    return result;
+}
+
+bool spool_is_ready(struct spool *spool)
+{
+    struct spooler *spooler = spool->spooler;
+    struct store_error unused;
+
+    assert(spool_complete(spool));
+    if (spool->errand != NULL) {
+        return atomic_load(&spool->ready);
+    }
+    if (spool->pack == NULL || spooler == NULL || spooler->wake == NULL || spooler->spools == 1 ||
+        (spooler->syncs == NULL && errands_new(&spooler->syncs, &unused) < 0)) {
+        return true;
+    }
+    spool->errand = errand_post(spooler->syncs, complete_pack, spool);
+    return false;
 }
 
 bool spool_is_pack(const struct spool *spool)
@@ -279,8 +317,11 @@ int spool_publish(struct spool *spool, struct store_error *error)
     if (spool->pack == NULL) {
         return store_error_set(error, STORE_IO, "spool: it has failed before");
     }
-    int result = pack_writer_finish(spool->pack, PACK_KEEP | PACK_DURABLE, error);
+    int result = spool->errand != NULL ? errand_wait(g_steal_pointer(&spool->errand), error) : 0;
 
+    if (result == 0) {
+        result = pack_writer_finish(spool->pack, PUBLISHED, error);
+    }
     if (result == 0) {
         spool->name = g_strdup(pack_writer_name(spool->pack));
         note_fresh(spool);

@@ -39,6 +39,11 @@ int spool_write(struct spool *spool, const void *bytes, size_t length, struct st
 /* True once every announced octet has been written. */
 bool spool_complete(const struct spool *spool);
 
+/* False: a complete spool waits for the disk, in another thread, and what it is for had better do
+ * something else until store_set_wake()'s function is called; whoever goes on all the same waits.
+ * Where no other large message is on its way into the store nothing is gained by that: true. */
+bool spool_is_ready(struct spool *spool);
+
 /* True if a NUL octet was written. */
 bool spool_has_nul(const struct spool *spool);
 

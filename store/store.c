@@ -18,6 +18,7 @@
 #include "store/internal/repository.h"
 #include "store/internal/snapshot_cache.h"
 #include "store/internal/snapshot_file.h"
+#include "store/internal/spool_private.h"
 #include "store/internal/store_private.h"
 #include "store/internal/text.h"
 #include "store/internal/usage_table.h"
@@ -358,6 +359,16 @@ int store_flush(struct store *store, struct store_error *error)
 
     return rc == 0 && store->journaling != NULL ? journaling_checkpoint(store->journaling, error)
                                                 : rc;
+}
+
+void store_set_wake(struct store *store, void (*wake)(void *data), void *data)
+{
+    struct spooler *spooler = journaling_spooler(store);
+
+    if (spooler != NULL) {
+        spooler->wake = wake;
+        spooler->wake_data = data;
+    }
 }
 
 void store_set_maintenance(struct store *store, struct maintenance *maintenance)

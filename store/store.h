@@ -82,6 +82,10 @@ int store_create_account(struct store *store, const char *user, const struct ori
  * when somebody pushes into them (receive.h). */
 void store_set_program(struct store *store, const char *program);
 
+/* [any thread calls wake] Something that was not ready (spool_is_ready()) may be: for whoever has
+ * other work meanwhile. Of a store with a journal and threads; otherwise all is ready at once. Set
+ * before the first spool; data must outlive all of them. */
+void store_set_wake(struct store *store, void (*wake)(void *data), void *data);
 /* From now on the packs of accounts that are opened are the thread's business; it must outlive the
  * store. NULL: none. */
 struct maintenance;

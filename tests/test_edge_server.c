@@ -360,21 +360,38 @@ START_TEST(test_server__survives_clients_that_vanish)
 }
 END_TEST
 
+/* Also large messages, which wait for the disk as another one is on its way. */
 START_TEST(test_server__answers_all_that_came_before_the_clients_end)
 {
-    struct socket_client client;
+    g_autofree char *large = noise(MEGABYTE);
+    struct socket_client client, other;
 
     server_process_start(&server);
+    log_in(&other, "alice");
+    send_text(&other, "x APPEND INBOX {1000000}\r\n");
+    check_line(&other, "+ ");
     open_with(&client, false);
-    send_text(&client, "a LOGIN alice alice\r\nb SELECT INBOX\r\nc NOOP\r\n");
+    send_text(&client, "a LOGIN alice alice\r\nb SELECT INBOX\r\n");
+    for (int i = 0; i < 3; i++) {
+        g_autofree char *line = g_strdup_printf("l APPEND INBOX {%d+}\r\n", MEGABYTE);
+
+        send_text(&client, line);
+        send_text(&client, large);
+        send_text(&client, "\r\n");
+    }
+    if (_i == 0) {
+        send_text(&client, "c NOOP\r\n");
+    }
     shutdown(client.fd, SHUT_WR);
     GByteArray *in = g_byte_array_new();
 
     while (socket_client_receive(&client, in, SOCKET_CLIENT_TIMEOUT))
         ;
     g_byte_array_append(in, (const uint8_t *)"", 1);
-    ck_assert_msg(strstr((const char *)in->data, "c OK") != NULL, "%s", (const char *)in->data);
+    const char *last = g_strrstr((const char *)in->data, _i == 0 ? "\r\nc OK" : " 3] Appended");
+    ck_assert_msg(last != NULL, "%s", (const char *)in->data);
     g_byte_array_unref(in);
+    socket_client_close(&other);
     socket_client_close(&client);
 }
 END_TEST
@@ -688,7 +705,7 @@ int main(int argc, char **argv)
                         G_N_ELEMENTS(rubbish));
     tcase_add_test(tcase, test_server__survives_rubbish_instead_of_compression);
     tcase_add_test(tcase, test_server__survives_clients_that_vanish);
-    tcase_add_test(tcase, test_server__answers_all_that_came_before_the_clients_end);
+    tcase_add_loop_test(tcase, test_server__answers_all_that_came_before_the_clients_end, 0, 2);
     tcase_add_test(tcase, test_server__limits_connections_of_an_address);
     tcase_add_test(tcase, test_server__limits_sessions_of_a_user);
     tcase_add_test(tcase, test_server__lets_failed_logins_wait);

@@ -9,6 +9,7 @@
 #include "protocol/limits.h"
 #include "protocol/mime.h"
 #include "protocol/structure.h"
+#include "tests/gated_host.h"
 #include "tests/session_memory.h"
 #include "tests/store_fixture.h"
 
@@ -569,6 +570,85 @@ START_TEST(a_large_message_comes_in_pieces_octet_for_octet)
 }
 END_TEST
 
+/* alice's store anew, with a journal and threads, on that host. */
+static void reopen_with_journal(struct gated_host *gated)
+{
+    const struct store_journal journal = {.size = STORE_JOURNAL_SIZE_MIN, .background = true};
+    struct store_error error = {STORE_OK, ""};
+
+    store_close(server.store);
+    ck_assert_int_eq(store_open(&server.store, server.directory, &gated->host, &error), 0);
+    ck_assert_int_eq(store_open_journal(server.store, &journal, &error), 0);
+    store_set_wake(server.store, gated_host_wake, gated);
+}
+
+static bool is_waiting(unsigned client)
+{
+    const struct session *session = server.clients[client].session;
+
+    return session_is_storing(session) && !session_can_go_on(session);
+}
+
+/* While the disk is at work on a large message its session waits, also to be shut down, and nobody
+ * else. */
+START_TEST(a_large_append_waits_for_the_disk_alone)
+{
+    struct script_transport transport = memory_server_transport(&server);
+    GByteArray *message = large_message();
+    struct gated_host gated;
+
+    run("login A alice\n");
+    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
+        transport.close(transport.data, client);
+    }
+    gated_host_init(&gated, &server.disk);
+    reopen_with_journal(&gated);
+    open_and_login(0);
+    open_and_login(1);
+    open_and_login(2);
+    gated_host_shut(&gated);
+    g_autofree char *line = g_strdup_printf("a APPEND INBOX {%u+}", message->len);
+    send_line(2, line); /* and no more */
+    send_line(0, line);
+    ck_assert(transport.send(transport.data, 0, message->data, message->len));
+    ck_assert(!session_is_storing(server.clients[0].session));
+    send_line(0, "");
+    send_line(0, "b NOOP");
+    ck_assert(is_waiting(0));
+    send_line(1, "n STATUS INBOX (MESSAGES)");
+    g_autofree char *other = received(1);
+    ck_assert_str_eq(other, "* STATUS INBOX (MESSAGES 0)\r\nn OK Status told\r\n");
+    g_autofree char *early = received(0);
+    ck_assert_str_eq(early, "");
+    if (_i == 1) {
+        session_shut_down(server.clients[0].session, "stopping");
+    }
+    gated_host_open(&gated);
+    if (_i == 2) {
+        transport.close(transport.data, 0);
+    }
+    ck_assert(gated_host_is_woken(&gated, 1));
+    if (_i < 2) {
+        ck_assert(session_can_go_on(server.clients[0].session));
+        g_autofree char *answer = received(0);
+        ck_assert_ptr_nonnull(strstr(answer, "* 1 EXISTS\r\n"));
+        ck_assert_ptr_nonnull(strstr(answer, "\r\na OK [APPENDUID "));
+        ck_assert_ptr_nonnull(strstr(answer, _i == 0 ? "b OK " : "\r\n* BYE stopping\r\n"));
+        ck_assert(!session_is_storing(server.clients[0].session));
+    }
+    send_line(1, "n STATUS INBOX (MESSAGES)");
+    g_autofree char *after = received(1);
+    ck_assert_ptr_nonnull(strstr(after, _i < 2 ? "(MESSAGES 1)" : "(MESSAGES 0)"));
+    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
+        transport.close(transport.data, client);
+    }
+    store_close(server.store);
+    server.store = NULL;
+    gated_host_release(&gated);
+    g_byte_array_unref(message);
+}
+END_TEST
+
 START_TEST(nothing_is_said_within_a_literal)
 {
     GByteArray *message = large_message();
@@ -721,6 +801,7 @@ int main(void)
     tcase_add_test(tests, an_unreadable_message_costs_itself_alone);
     tcase_add_test(tests, messages_lost_in_both_places_end_the_session);
     tcase_add_test(tests, a_large_message_comes_in_pieces_octet_for_octet);
+    tcase_add_loop_test(tests, a_large_append_waits_for_the_disk_alone, 0, 3);
     tcase_add_loop_test(tests, nothing_is_said_within_a_literal, 0, 3);
     tcase_add_test(tests, a_large_part_is_decoded_octet_for_octet);
     tcase_add_loop_test(tests, a_decoded_literal_ends_or_is_broken_off, 0, 2);

@@ -8,6 +8,7 @@
 #include "store/internal/objects.h"
 #include "store/internal/spool_private.h"
 #include "tests/faulty_host.h"
+#include "tests/gated_host.h"
 #include "tests/store_fixture.h"
 
 static char *directory;
@@ -224,13 +225,34 @@ START_TEST(test_spool__tells_that_its_pack_is_gone)
 }
 END_TEST
 
+/* A large message of which nothing has come as yet. */
+static struct spool *other_spool(struct spooler *spooler)
+{
+    struct store_error error;
+    struct spool *spool;
+
+    ck_assert_int_eq(
+        spool_new(&spool, packs, repository, host_system(), SPOOL_MEMORY_MAX + 1, &error), 0);
+    spool_use(spool, spooler);
+    return spool;
+}
+
 /* Whatever fails, there is the whole pack or nothing. */
 START_TEST(test_spool__survives_every_failure)
 {
     enum { LENGTH = SPOOL_MEMORY_MAX + 70000 };
     uint8_t *message = make_message(LENGTH, 9);
+    struct gated_host gated;
     struct spooler spooler = {0}; /* one: several would leave each other no processor */
+    struct spool *other = NULL;
     bool done = false;
+
+    gated_host_init(&gated, host_system());
+    if (_i == 2) {
+        spooler.wake = gated_host_wake;
+        spooler.wake_data = &gated;
+        other = other_spool(&spooler);
+    }
 
     for (unsigned k = 1; !done; k++) {
         struct faulty_host faulty;
@@ -241,11 +263,14 @@ START_TEST(test_spool__survives_every_failure)
         faulty_host_arm(&faulty, k, false, k % 2 == 0 ? ENOSPC : EIO);
         int result = spool_new(&spool, packs, repository, &faulty.host, LENGTH, &error);
 
-        if (result == 0 && _i == 1) {
+        if (result == 0 && _i > 0) {
             spool_use(spool, &spooler);
         }
         if (result == 0) {
             result = spool_write(spool, message, LENGTH, &error);
+        }
+        if (result == 0 && _i == 2) {
+            spool_is_ready(spool);
         }
         if (result == 0) {
             result = spool_publish(spool, &error);
@@ -257,8 +282,11 @@ START_TEST(test_spool__survives_every_failure)
         spool_free(spool);
         ck_assert_uint_le(k, 100);
     }
-    ck_assert_int_eq(spooler.errands != NULL, _i == 1 && g_get_num_processors() > 1);
+    ck_assert_int_eq(spooler.errands != NULL, _i > 0 && g_get_num_processors() > 1);
+    ck_assert_int_eq(spooler.syncs != NULL, _i == 2);
+    spool_free(other);
     spooler_release(&spooler);
+    gated_host_release(&gated);
     free(message);
 }
 END_TEST
@@ -299,6 +327,77 @@ START_TEST(test_spool__makes_the_same_pack_in_another_thread)
     ck_assert(GIT(repository, "fsck", "--strict", "--full"));
     spooler_release(&spooler);
     g_free(expected);
+    free(message);
+}
+END_TEST
+
+/* Who asks has other work while the disk is at it, and gets the same pack. */
+START_TEST(test_spool__waits_for_the_disk_in_another_thread)
+{
+    enum { LENGTH = SPOOL_MEMORY_MAX + 70000 };
+    uint8_t *message = make_message(LENGTH, 5);
+    char *expected = make_pack(message, LENGTH, LENGTH, NULL);
+    struct gated_host gated;
+    struct spooler spooler = {.wake = gated_host_wake, .wake_data = &gated};
+    struct store_error error;
+    struct spool *spool, *other;
+
+    gated_host_init(&gated, host_system());
+    gated_host_shut(&gated);
+    other = other_spool(&spooler);
+    ck_assert_int_eq(spool_new(&spool, packs, repository, &gated.host, LENGTH, &error), 0);
+    spool_use(spool, &spooler);
+    ck_assert_int_eq(spool_write(spool, message, LENGTH, &error), 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!spool_is_ready(spool));
+    }
+    ck_assert_uint_eq(gated.woken, 0);
+    gated_host_open(&gated);
+    ck_assert(gated_host_is_woken(&gated, 1));
+    ck_assert(spool_is_ready(spool));
+    if (_i == 0) {
+        ck_assert_int_eq(spool_publish(spool, &error), 0);
+        ck_assert_str_eq(spool_pack_name(spool), expected);
+        ck_assert(spool_is_ready(spool));
+    }
+    spool_free(spool);
+    spool_free(other);
+    ck_assert_uint_eq(gated.woken, 1);
+    ck_assert_uint_eq(count_temporary(), 0);
+    spooler_release(&spooler);
+    gated_host_release(&gated);
+    g_free(expected);
+    free(message);
+}
+END_TEST
+
+static void no_wake(void *data)
+{
+    (void)data;
+}
+
+/* Nobody waits to be woken, or there is no other large message. */
+START_TEST(test_spool__is_ready_where_there_is_no_other_work)
+{
+    enum { LENGTH = SPOOL_MEMORY_MAX + 1 };
+    uint8_t *message = make_message(LENGTH, 5);
+    struct spooler spooler = {.wake = _i == 0 ? no_wake : NULL};
+    struct spool *small = write_spool(message, 100, 100);
+    struct spool *large = write_spool(message, LENGTH, LENGTH);
+    struct spool *other = NULL;
+
+    ck_assert(spool_is_ready(small));
+    ck_assert(spool_is_ready(large));
+    spool_use(large, &spooler);
+    if (_i == 1) {
+        other = other_spool(&spooler);
+    }
+    ck_assert(spool_is_ready(large));
+    ck_assert_ptr_null(spooler.syncs);
+    spool_free(other);
+    spool_free(small);
+    spool_free(large);
+    spooler_release(&spooler);
     free(message);
 }
 END_TEST
@@ -443,8 +542,10 @@ int main(void)
     tcase_add_test(tests, test_spool__has_the_id_that_git_gives);
     tcase_add_test(tests, test_spool__leaves_no_file_behind_and_fails_without_a_directory);
     tcase_add_test(tests, test_spool__tells_that_its_pack_is_gone);
-    tcase_add_loop_test(tests, test_spool__survives_every_failure, 0, 2);
+    tcase_add_loop_test(tests, test_spool__survives_every_failure, 0, 3);
     tcase_add_test(tests, test_spool__makes_the_same_pack_in_another_thread);
+    tcase_add_loop_test(tests, test_spool__waits_for_the_disk_in_another_thread, 0, 2);
+    tcase_add_loop_test(tests, test_spool__is_ready_where_there_is_no_other_work, 0, 2);
     tcase_add_test(tests, test_spool__leaves_the_processors_to_stores_that_need_them);
     tcase_add_test(tests, test_spool__may_be_given_up_while_another_thread_has_a_part);
     tcase_add_test(tests, test_spool__lets_the_disk_begin_while_the_message_comes);

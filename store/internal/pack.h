@@ -79,8 +79,11 @@ enum {
     PACK_DURABLE = 1 << 1, /* pack, index and their names survive power loss on return */
 };
 
-/* Makes the pack visible as pack-NAME.{pack,idx}. On failure nothing is left behind that git would
- * see. */
+/* All of pack_writer_finish() but for what makes the pack visible: for a thread that waits for the
+ * disk while the writer's own has other work, and leaves the writer alone. */
+int pack_writer_complete(struct pack_writer *writer, unsigned flags, struct store_error *error);
+/* Makes the pack visible as pack-NAME.{pack,idx}; completes it first where nobody has, with the
+ * same flags. On failure nothing is left behind that git would see. */
 int pack_writer_finish(struct pack_writer *writer, unsigned flags, struct store_error *error);
 
 /* NAME: 40 digits, the pack's checksum. Only after pack_writer_finish(); borrowed. */

@@ -6,17 +6,24 @@
 
 #include "store/spool.h"
 
-/* The thread that sums up and writes the octets of a store's large messages while the store's own
- * takes more of them. Where so many stores had large messages lately that it has no processor of
- * its own, it would only take turns with them: then each message is written where it comes. (Into
- * one mailbox it wins 15 % and more of 300 messages of 1 MB a second; with as many stores at work
- * as there are processors it costs 7 %.) */
+/* The threads that a store has for its large messages. One sums up and writes their octets while
+ * the store's own takes more of them. Where so many stores had large messages lately that it has no
+ * processor of its own, it would only take turns with them: then each message is written where it
+ * comes. (Into one mailbox it wins 15 % and more of 300 messages of 1 MB a second; with as many
+ * stores at work as there are processors it costs 7 %.)
+ *
+ * The other waits for the disk while the store's own takes what else is on its way: into one
+ * mailbox that wins 20 % and more of 330 messages of 1 MB a second, with four stores at work 5 to
+ * 10 %. A single message, which has nothing to wait beside, would be 10 % later by it. */
 struct spooler {
-    struct errands *errands; /* NULL: none has been needed */
-    unsigned spools;         /* that use this */
-    unsigned number;         /* of this one in the process; 0: none yet */
-    GQueue fresh;            /* its last packs, for SPOOLER_CACHED_MAX octets */
-    uint64_t octets;         /* of these */
+    struct errands *errands;  /* they sum up and write; NULL: none has been needed */
+    unsigned spools;          /* that use this */
+    unsigned number;          /* of this one in the process; 0: none yet */
+    GQueue fresh;             /* its last packs, for SPOOLER_CACHED_MAX octets */
+    uint64_t octets;          /* of these */
+    struct errands *syncs;    /* they wait for the disk; NULL: none has been needed */
+    void (*wake)(void *data); /* store_set_wake(); NULL: packs wait for the disk where they come */
+    void *wake_data;
 };
 
 /* The kernel's cache keeps what the spooler wrote last, which somebody may be about to read. What
