@@ -68,6 +68,7 @@ static void clear_run(struct session *session)
     command_free(run->command);
     memset(run, 0, sizeof *run);
     session->ran = RUN_DONE;
+    session->storing = false;
 }
 
 void session_free(struct session *session)
@@ -379,7 +380,8 @@ static enum session_status step(struct session *session)
     return status;
 }
 
-/* What a step told of messages that the store found lost meanwhile is not sent. */
+/* What was put out since then of messages that the store found lost meanwhile is not sent, and the
+ * session is over. */
 static bool is_damaged(struct session *session, size_t waiting)
 {
     if (session->account == NULL || account_losses(session->account) == session->losses)
@@ -458,8 +460,11 @@ void session_authentication_failed(struct session *session, const char *reason)
 
 void session_notify(struct session *session)
 {
-    if (session->idling && !session_output_is_high(session))
-        session_sync(session, SYNC_FULL);
+    if (!session->idling || session_output_is_high(session))
+        return;
+    size_t waiting = session_output_waiting(session);
+    session_sync(session, SYNC_FULL);
+    is_damaged(session, waiting);
 }
 
 void session_shut_down(struct session *session, const char *text)

@@ -105,7 +105,7 @@ void session_input(struct session *session, const void *data, size_t length);
 void session_input_take(struct session *session, GByteArray *input);
 
 enum session_status {
-    SESSION_WAITING,  /* for input, time, authentication, or for its output to be taken */
+    SESSION_WAITING,  /* for input, time, authentication, the disk, or its output to be taken */
     SESSION_RUNNABLE, /* has more to do: step again after others had their turn */
     SESSION_STARTTLS, /* send the output, start TLS, then session_tls_started(); input after the
                          command was thrown away */
@@ -131,7 +131,8 @@ GBytes *session_output_take(struct session *session);
 size_t session_output_waiting(const struct session *session);
 void session_output_unsent(struct session *session, size_t octets);
 
-/* Something may have changed in the account: an idling session tells its client (in the output). */
+/* Something may have changed in the account: an idling session tells its client (in the output), or
+ * is over, and no longer idling: to be stepped. */
 void session_notify(struct session *session);
 
 /* The time, from host.now, at which session_step() should be called even without input: time-outs.

@@ -104,13 +104,20 @@ static void feed(struct member *member)
         session_input_take(member->session, input);
 }
 
+static void tell(struct member *member)
+{
+    session_notify(member->session);
+    if (!session_is_idling(member->session))
+        member_make_runnable(member);
+}
+
 static void step(struct member *member)
 {
     feed(member);
     if (!is_handing_over(member))
         member->status = session_step(member->session);
     if (session_is_idling(member->session))
-        session_notify(member->session);
+        tell(member);
     if (session_is_storing(member->session) && !member->is_storing) {
         member->is_storing = true;
         g_ptr_array_add(member->worker->storing, member);
@@ -119,7 +126,7 @@ static void step(struct member *member)
     member_touch(member);
 }
 
-/* Those for whom the disk is done. */
+/* Those for whom the disk is done; after receive_all(), which takes the signal for it. */
 static void resume(struct worker *worker)
 {
     for (guint i = worker->storing->len; i > 0; i--) {
@@ -186,7 +193,7 @@ static void notify(const GPtrArray *members)
 
         if (!session_is_idling(member->session))
             continue;
-        session_notify(member->session);
+        tell(member);
         member_touch(member);
     }
 }
@@ -540,6 +547,7 @@ static bool gather(struct worker *worker, int64_t begun)
         wait_for_news(worker, 0);
         store_turn(worker->store);
         receive_all(worker);
+        resume(worker);
         more = step_others(worker, begun);
         any = any || more;
     }
@@ -552,8 +560,10 @@ static void turn(struct worker *worker)
 
     set_turn(worker, begun);
     store_turn(worker->store);
+    bool received = receive_all(worker);
+
     resume(worker);
-    bool idle = !receive_all(worker) && worker->runnable->len == 0;
+    bool idle = !received && worker->runnable->len == 0;
 
     refresh_noticed(worker);
     tick(worker, idle);

@@ -44,7 +44,7 @@ static void *work(void *data)
         errands->busy = false;
         errand->result = result;
         errand->done = true;
-        pthread_cond_broadcast(&errands->ended);
+        pthread_cond_signal(&errands->ended);
     }
     pthread_mutex_unlock(&errands->mutex);
     return NULL;

@@ -757,6 +757,8 @@ int pack_writer_complete(struct pack_writer *writer, unsigned flags, struct stor
         final_names_release(&names);
     }
     writer->is_complete = result == 0;
+    free(writer->buffer);
+    writer->buffer = NULL;
     return result < 0 ? host_fail(error, result, "pack: finish") : 0;
 }
 

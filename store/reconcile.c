@@ -127,6 +127,14 @@ static int room_to_mend(const struct findings *findings, const struct snapshot *
     return 0;
 }
 
+/* Whoever opens the mailbox next finds what is there now. */
+static int let_go(struct mailbox *mailbox)
+{
+    mailbox_remember(mailbox);
+    mailbox_detach(mailbox);
+    return 0;
+}
+
 int mailbox_reconcile(struct mailbox *mailbox, const struct object_id *tip,
                       struct store_error *error)
 {
@@ -142,16 +150,18 @@ int mailbox_reconcile(struct mailbox *mailbox, const struct object_id *tip,
     if (loaded->uid_validity != findings.known->uid_validity ||
         strcmp(loaded->mailbox_id, findings.known->mailbox_id) != 0) {
         snapshot_unref(loaded);
-        mailbox_remember(mailbox);
-        mailbox_detach(mailbox);
-        return 0;
+        return let_go(mailbox);
     }
     findings.renumber = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     findings.touch = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     snapshot_walk_both(findings.known, loaded, look_at, &findings);
     findings.follows =
         lineage_leads(mailbox->account->objects, loaded, findings.known, LINEAGE_LOOK_MAX);
-    if (keeps_promises(&findings, loaded, keywords_moved)) {
+    if (mailbox->losses != account_losses(mailbox->account)) {
+        /* What was known is made up in part: it says nothing of what became of it. */
+        snapshot_unref(loaded);
+        rc = let_go(mailbox);
+    } else if (keeps_promises(&findings, loaded, keywords_moved)) {
         mailbox_adopt(mailbox, loaded);
     } else {
         rc = room_to_mend(&findings, loaded, error);

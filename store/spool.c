@@ -259,6 +259,7 @@ bool spool_is_ready(struct spool *spool)
         (spooler->syncs == NULL && errands_new(&spooler->syncs, &unused) < 0)) {
         return true;
     }
+    pack_writer_use(spool->pack, NULL);
     spool->errand = errand_post(spooler->syncs, complete_pack, spool);
     return false;
 }

@@ -399,8 +399,7 @@ END_TEST
 
 enum { MANY = 500 }; /* a mailbox of so many has a snapshot file */
 
-/* Its last message is neither there nor in git. */
-static void lose_last(void)
+static void damage_last(void)
 {
     struct store_error error = {STORE_OK, ""};
     g_autofree char *file = g_strdup_printf("%s/cache/alice/snapshots/INBOX", server.directory);
@@ -416,8 +415,8 @@ static void lose_last(void)
     ck_assert_int_eq(store_open(&server.store, server.directory, &server.disk, &error), 0);
 }
 
-/* Who sees it is told nothing that may not be so, nor is anybody else. */
-START_TEST(messages_lost_in_both_places_end_the_session)
+/* A mailbox whose last message is neither in its file nor in git. */
+static void lose_last(void)
 {
     struct script_transport transport = memory_server_transport(&server);
     GString *script = g_string_new("message m\nSubject: s\n\nb\n.\nlogin A alice\n");
@@ -430,6 +429,12 @@ START_TEST(messages_lost_in_both_places_end_the_session)
     for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
         transport.close(transport.data, client);
     }
+    damage_last();
+}
+
+/* Who sees it is told nothing that may not be so, nor is anybody else. */
+START_TEST(messages_lost_in_both_places_end_the_session)
+{
     lose_last();
     open_and_login(0);
     open_and_login(1);
@@ -449,6 +454,30 @@ START_TEST(messages_lost_in_both_places_end_the_session)
     run("login A alice\nA: 1 SELECT INBOX\nA< 1 NO [CORRUPTION] $ANY\n"
         "A: 2 STATUS INBOX (MESSAGES)\nA< 2 NO [CORRUPTION] $ANY\n"
         "A: 3 SELECT Trash\nA> 3 OK $ANY\n");
+}
+END_TEST
+
+START_TEST(messages_lost_in_both_places_end_an_idling_session)
+{
+    struct store_error error = {STORE_OK, ""};
+    struct account *account = NULL;
+    struct mailbox *mailbox = NULL;
+
+    lose_last();
+    open_and_login(0);
+    send_line(0, "i IDLE");
+    g_autofree char *idling = received(0);
+    ck_assert_str_eq(idling, "+ idling\r\n");
+    ck_assert_int_eq(store_open_account(server.store, "alice", &account, &error), 0);
+    ck_assert_int_eq(account_open_mailbox(account, "INBOX", &mailbox, &error), 0);
+    snapshot_message(mailbox_snapshot(mailbox), MANY - 1);
+    session_notify(server.clients[0].session);
+    ck_assert(!session_is_idling(server.clients[0].session));
+    mailbox_unref(mailbox);
+    account_unref(account);
+    g_autofree char *nothing = received(0);
+    ck_assert_str_eq(nothing, "");
+    ck_assert_int_eq(server.clients[0].status, SESSION_CLOSED);
 }
 END_TEST
 
@@ -649,6 +678,62 @@ START_TEST(a_large_append_waits_for_the_disk_alone)
 }
 END_TEST
 
+static void one_message(void *data, const char *user, struct quota_limits *out)
+{
+    (void)data;
+    (void)user;
+    out->messages = 1;
+}
+
+/* Two wait for the disk, and there is room for one. */
+START_TEST(a_large_append_that_waited_may_be_refused)
+{
+    struct script_transport transport = memory_server_transport(&server);
+    GByteArray *message = large_message();
+    struct gated_host gated;
+    unsigned accepted = 0;
+
+    run("login A alice\n");
+    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
+        transport.close(transport.data, client);
+    }
+    gated_host_init(&gated, &server.disk);
+    reopen_with_journal(&gated);
+    server.host.quota.limits = one_message;
+    g_autofree char *line = g_strdup_printf("a APPEND INBOX {%u+}", message->len);
+    open_and_login(0);
+    open_and_login(1);
+    gated_host_shut(&gated);
+    send_line(0, line);
+    send_line(1, line);
+    for (unsigned client = 0; client < 2; client++) {
+        ck_assert(transport.send(transport.data, client, message->data, message->len));
+    }
+    for (unsigned client = 0; client < 2; client++) {
+        send_line(client, "");
+        ck_assert(is_waiting(client));
+    }
+    gated_host_open(&gated);
+    ck_assert(gated_host_is_woken(&gated, 2));
+    for (unsigned client = 0; client < 2; client++) {
+        g_autofree char *answer = received(client);
+
+        accepted += strstr(answer, "a OK [APPENDUID ") != NULL;
+        ck_assert_int_eq(strstr(answer, "a OK ") == NULL,
+                         strstr(answer, "a NO [OVERQUOTA] ") != NULL);
+        ck_assert(!session_is_storing(server.clients[client].session));
+    }
+    ck_assert_uint_eq(accepted, 1);
+    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
+        transport.close(transport.data, client);
+    }
+    store_close(server.store);
+    server.store = NULL;
+    gated_host_release(&gated);
+    g_byte_array_unref(message);
+}
+END_TEST
+
 START_TEST(nothing_is_said_within_a_literal)
 {
     GByteArray *message = large_message();
@@ -800,8 +885,10 @@ int main(void)
     tcase_add_test(tests, a_client_that_does_not_read_stops_the_fetch_and_nobody_else);
     tcase_add_test(tests, an_unreadable_message_costs_itself_alone);
     tcase_add_test(tests, messages_lost_in_both_places_end_the_session);
+    tcase_add_test(tests, messages_lost_in_both_places_end_an_idling_session);
     tcase_add_test(tests, a_large_message_comes_in_pieces_octet_for_octet);
     tcase_add_loop_test(tests, a_large_append_waits_for_the_disk_alone, 0, 3);
+    tcase_add_test(tests, a_large_append_that_waited_may_be_refused);
     tcase_add_loop_test(tests, nothing_is_said_within_a_literal, 0, 3);
     tcase_add_test(tests, a_large_part_is_decoded_octet_for_octet);
     tcase_add_loop_test(tests, a_decoded_literal_ends_or_is_broken_off, 0, 2);

@@ -445,6 +445,44 @@ START_TEST(test_snapshot_cache__a_commit_is_not_made_of_what_is_lost)
 }
 END_TEST
 
+/* Somebody puts back what git lacked: nobody else's UIDs are changed by what was made up of it. */
+START_TEST(test_snapshot_cache__what_comes_back_is_taken_as_it_is)
+{
+    g_autofree char *path = path_of("INBOX");
+    g_autofree char *contents = NULL;
+    g_autofree char *tip = NULL;
+    struct mailbox *inbox;
+    struct store_error error;
+    gsize length;
+
+    fill("INBOX", 700);
+    mail_fixture_reopen(&fixture);
+    flag_one("INBOX", 700);
+    mail_fixture_close(&fixture);
+    tip = g_strchomp(GIT_OUTPUT(fixture.path, "rev-parse", "INBOX"));
+    ck_assert(GIT(fixture.path, "update-ref", "refs/heads/INBOX", "INBOX~1"));
+    fixture_lose_object(fixture.path, "INBOX:00/00/00/07");
+    ck_assert(g_file_get_contents(path, &contents, &length, NULL));
+    contents[length - 1] ^= 1;
+    ck_assert(g_file_set_contents(path, contents, (gssize)length, NULL));
+    mail_fixture_open(&fixture);
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_uint_eq(account_losses(fixture.account), 0);
+    ck_assert(GIT(fixture.path, "update-ref", "refs/heads/INBOX", tip));
+    ck_assert_int_eq(mailbox_refresh(inbox, &error), 0);
+    ck_assert(mailbox_is_deleted(inbox));
+    mailbox_unref(inbox);
+    inbox = open_mailbox(&fixture, "INBOX");
+    ck_assert_uint_eq(message_of(inbox, 700).flags, MESSAGE_FLAGGED);
+    ck_assert_uint_eq(snapshot_uid_next(mailbox_snapshot(inbox)), 701);
+    mailbox_unref(inbox);
+    g_autofree char *now = g_strchomp(GIT_OUTPUT(fixture.path, "rev-parse", "INBOX"));
+    ck_assert_str_eq(now, tip);
+    mail_fixture_discard(&fixture);
+    mail_fixture_init(&fixture, NULL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("snapshot_cache");
@@ -466,6 +504,7 @@ int main(void)
     tcase_add_test(cases, test_snapshot_cache__a_past_without_a_keyword_of_its_own_is_corrupt);
     tcase_add_test(cases, test_snapshot_cache__what_is_lost_in_both_places_is_served_no_more);
     tcase_add_loop_test(cases, test_snapshot_cache__a_commit_is_not_made_of_what_is_lost, 0, 2);
+    tcase_add_test(cases, test_snapshot_cache__what_comes_back_is_taken_as_it_is);
     suite_add_tcase(suite, cases);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

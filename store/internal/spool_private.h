@@ -34,7 +34,7 @@ struct spooler {
 /* The spool is one of this store's, from its beginning to its end. Borrowed until spool_free(). */
 void spool_use(struct spool *spool, struct spooler *spooler);
 
-/* Ends the thread. No spool uses it any more. */
+/* Ends the threads. No spool uses it any more. */
 void spooler_release(struct spooler *spooler);
 
 /* False: the message is in memory, whole, and spool_head() gives it. */
