@@ -1,7 +1,7 @@
 /* The threads that run sessions. Each owns a struct store and the accounts of the users that are
  * pinned to it; all that blocks for a mailbox happens here.
  *
- *     turn: resume sessions whose large messages the disk has -> take the links that have news
+ *     turn: take the links that have news, and sessions whose large messages the disk has
  *           -> step every runnable session once
  *           -> if they changed anything, also those that had something to say meanwhile
  *           -> deliver mail -> tell idling sessions of the same accounts -> store_sync() once
