@@ -40,7 +40,7 @@ struct spool {
     uint64_t written;
     struct object_id id;   /* valid when complete */
     struct errand *errand; /* completes the pack; NULL: not begun, or over */
-    atomic_bool ready;     /* errand has nothing left to do */
+    atomic_bool ready; /* errand has only to end: set before the wake, as errand_is_done() is not */
     bool large;
     bool has_nul;
 };

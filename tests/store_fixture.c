@@ -180,6 +180,20 @@ struct host fixture_host_without_syncs(void)
     return host;
 }
 
+void fixture_damage_end(const char *path)
+{
+    FILE *file = fopen(path, "r+");
+    int last = EOF;
+
+    if (file != NULL && fseek(file, -1, SEEK_END) == 0) {
+        last = fgetc(file);
+    }
+    if (last == EOF || fseek(file, -1, SEEK_END) != 0 || fputc(last ^ 1, file) == EOF ||
+        fclose(file) != 0) {
+        fail(path);
+    }
+}
+
 void fixture_lose_object(const char *repository, const char *name)
 {
     static const char script[] =

@@ -29,6 +29,9 @@ bool git_run(const char *directory, const char *const *arguments);
 char *git_output(const char *directory, const char *const *arguments);
 #define GIT_OUTPUT(directory, ...) git_output(directory, (const char *const[]){__VA_ARGS__, NULL})
 
+/* Alters the last octet of a file that nobody has mapped. */
+void fixture_damage_end(const char *path);
+
 /* The repository loses the object that git knows by this name; all others become loose ones. */
 void fixture_lose_object(const char *repository, const char *name);
 

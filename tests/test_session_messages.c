@@ -397,6 +397,15 @@ START_TEST(an_unreadable_message_costs_itself_alone)
 }
 END_TEST
 
+static void close_all(void)
+{
+    struct script_transport transport = memory_server_transport(&server);
+
+    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
+        transport.close(transport.data, client);
+    }
+}
+
 enum { MANY = 500 }; /* a mailbox of so many has a snapshot file */
 
 static void damage_last(void)
@@ -404,13 +413,9 @@ static void damage_last(void)
     struct store_error error = {STORE_OK, ""};
     g_autofree char *file = g_strdup_printf("%s/cache/alice/snapshots/INBOX", server.directory);
     g_autofree char *repository = g_strdup_printf("%s/mail/alice.git", server.directory);
-    g_autofree char *data = NULL;
-    gsize length = 0;
 
     store_close(server.store);
-    ck_assert(g_file_get_contents(file, &data, &length, NULL));
-    data[length - 1] ^= 1;
-    ck_assert(g_file_set_contents(file, data, (gssize)length, NULL));
+    fixture_damage_end(file);
     fixture_lose_object(repository, "INBOX:00/00/00/05");
     ck_assert_int_eq(store_open(&server.store, server.directory, &server.disk, &error), 0);
 }
@@ -418,7 +423,6 @@ static void damage_last(void)
 /* A mailbox whose last message is neither in its file nor in git. */
 static void lose_last(void)
 {
-    struct script_transport transport = memory_server_transport(&server);
     GString *script = g_string_new("message m\nSubject: s\n\nb\n.\nlogin A alice\n");
 
     for (int i = 0; i < MANY; i++) {
@@ -426,9 +430,7 @@ static void lose_last(void)
     }
     run(script->str);
     g_string_free(script, TRUE);
-    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
-        transport.close(transport.data, client);
-    }
+    close_all();
     damage_last();
 }
 
@@ -600,15 +602,26 @@ START_TEST(a_large_message_comes_in_pieces_octet_for_octet)
 END_TEST
 
 /* alice's store anew, with a journal and threads, on that host. */
-static void reopen_with_journal(struct gated_host *gated)
+static void begin_gated(struct gated_host *gated)
 {
     const struct store_journal journal = {.size = STORE_JOURNAL_SIZE_MIN, .background = true};
     struct store_error error = {STORE_OK, ""};
 
+    run("login A alice\n");
+    close_all();
+    gated_host_init(gated, &server.disk);
     store_close(server.store);
     ck_assert_int_eq(store_open(&server.store, server.directory, &gated->host, &error), 0);
     ck_assert_int_eq(store_open_journal(server.store, &journal, &error), 0);
     store_set_wake(server.store, gated_host_wake, gated);
+}
+
+static void end_gated(struct gated_host *gated)
+{
+    close_all();
+    store_close(server.store);
+    server.store = NULL;
+    gated_host_release(gated);
 }
 
 static bool is_waiting(unsigned client)
@@ -626,12 +639,7 @@ START_TEST(a_large_append_waits_for_the_disk_alone)
     GByteArray *message = large_message();
     struct gated_host gated;
 
-    run("login A alice\n");
-    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
-        transport.close(transport.data, client);
-    }
-    gated_host_init(&gated, &server.disk);
-    reopen_with_journal(&gated);
+    begin_gated(&gated);
     open_and_login(0);
     open_and_login(1);
     open_and_login(2);
@@ -668,12 +676,7 @@ START_TEST(a_large_append_waits_for_the_disk_alone)
     send_line(1, "n STATUS INBOX (MESSAGES)");
     g_autofree char *after = received(1);
     ck_assert_ptr_nonnull(strstr(after, _i < 2 ? "(MESSAGES 1)" : "(MESSAGES 0)"));
-    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
-        transport.close(transport.data, client);
-    }
-    store_close(server.store);
-    server.store = NULL;
-    gated_host_release(&gated);
+    end_gated(&gated);
     g_byte_array_unref(message);
 }
 END_TEST
@@ -693,12 +696,7 @@ START_TEST(a_large_append_that_waited_may_be_refused)
     struct gated_host gated;
     unsigned accepted = 0;
 
-    run("login A alice\n");
-    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
-        transport.close(transport.data, client);
-    }
-    gated_host_init(&gated, &server.disk);
-    reopen_with_journal(&gated);
+    begin_gated(&gated);
     server.host.quota.limits = one_message;
     g_autofree char *line = g_strdup_printf("a APPEND INBOX {%u+}", message->len);
     open_and_login(0);
@@ -724,12 +722,7 @@ START_TEST(a_large_append_that_waited_may_be_refused)
         ck_assert(!session_is_storing(server.clients[client].session));
     }
     ck_assert_uint_eq(accepted, 1);
-    for (unsigned client = 0; client < SCRIPT_CLIENTS; client++) {
-        transport.close(transport.data, client);
-    }
-    store_close(server.store);
-    server.store = NULL;
-    gated_host_release(&gated);
+    end_gated(&gated);
     g_byte_array_unref(message);
 }
 END_TEST

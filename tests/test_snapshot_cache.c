@@ -367,20 +367,16 @@ END_TEST
 START_TEST(test_snapshot_cache__what_is_lost_in_both_places_is_served_no_more)
 {
     g_autofree char *path = path_of("INBOX");
-    g_autofree char *contents = NULL;
     struct mailbox *inbox, *archive;
     struct store_error error;
     struct message message;
-    gsize length;
 
     fill("INBOX", 700);
     fill("Archive", 600);
     mail_fixture_reopen(&fixture);
     mail_fixture_close(&fixture);
     fixture_lose_object(fixture.path, "INBOX:00/00/00/07");
-    ck_assert(g_file_get_contents(path, &contents, &length, NULL));
-    contents[length - 1] ^= 1;
-    ck_assert(g_file_set_contents(path, contents, (gssize)length, NULL));
+    fixture_damage_end(path);
     mail_fixture_open(&fixture);
     inbox = open_mailbox(&fixture, "INBOX");
     archive = open_mailbox(&fixture, "Archive");
@@ -416,20 +412,16 @@ START_TEST(test_snapshot_cache__a_commit_is_not_made_of_what_is_lost)
     struct snapshot *past;
 
     g_autofree char *path = path_of("INBOX");
-    g_autofree char *contents = NULL;
     struct mailbox *inbox;
     struct store_error error;
-    gsize length;
 
     fill("INBOX", 700);
     mail_fixture_reopen(&fixture);
     flag_one("INBOX", 1);
     tip = commit_of("INBOX");
     mail_fixture_close(&fixture);
-    ck_assert(g_file_get_contents(path, &contents, &length, NULL));
     fixture_lose_object(fixture.path, "INBOX:00/00/00/07");
-    contents[length - 1] ^= 1;
-    ck_assert(g_file_set_contents(path, contents, (gssize)length, NULL));
+    fixture_damage_end(path);
     mail_fixture_open(&fixture);
     if (_i == 0) {
         ck_assert_int_eq(account_open_mailbox(fixture.account, "INBOX", &inbox, &error),
@@ -449,11 +441,9 @@ END_TEST
 START_TEST(test_snapshot_cache__what_comes_back_is_taken_as_it_is)
 {
     g_autofree char *path = path_of("INBOX");
-    g_autofree char *contents = NULL;
     g_autofree char *tip = NULL;
     struct mailbox *inbox;
     struct store_error error;
-    gsize length;
 
     fill("INBOX", 700);
     mail_fixture_reopen(&fixture);
@@ -462,9 +452,7 @@ START_TEST(test_snapshot_cache__what_comes_back_is_taken_as_it_is)
     tip = g_strchomp(GIT_OUTPUT(fixture.path, "rev-parse", "INBOX"));
     ck_assert(GIT(fixture.path, "update-ref", "refs/heads/INBOX", "INBOX~1"));
     fixture_lose_object(fixture.path, "INBOX:00/00/00/07");
-    ck_assert(g_file_get_contents(path, &contents, &length, NULL));
-    contents[length - 1] ^= 1;
-    ck_assert(g_file_set_contents(path, contents, (gssize)length, NULL));
+    fixture_damage_end(path);
     mail_fixture_open(&fixture);
     inbox = open_mailbox(&fixture, "INBOX");
     ck_assert_uint_eq(account_losses(fixture.account), 0);
