@@ -31,7 +31,7 @@ struct config {
     unsigned login_delay;     /* milliseconds after the first failed login; 0: none */
     unsigned login_delay_max; /* seconds */
     bool cleartext_login;     /* allow LOGIN without TLS from loopback addresses (default false) */
-    unsigned workers;         /* threads that own accounts; 0: two a processor, 2 to 16 */
+    unsigned workers;         /* threads that own accounts; 0: one a processor, 2 to 16 */
     unsigned mime_workers;    /* confined processes that parse messages; 0: one a processor */
     uint64_t append_limit;    /* octets of one message */
     uint64_t journal_size;    /* octets of each worker's journal */

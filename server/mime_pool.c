@@ -18,6 +18,7 @@
 #include "protocol/structure.h"
 #include "server/log.h"
 #include "server/mime_wire.h"
+#include "store/processor.h"
 
 struct process {
     pid_t pid; /* 0: not running; changed under the pool's lock */
@@ -91,6 +92,8 @@ static bool process_start(struct mime_pool *pool, struct process *process)
         errno = result;
         return false;
     }
+    /* Whoever needs another one may be bound. */
+    processor_unbind(pid);
     process->fd = fds[0];
     pthread_mutex_lock(&pool->lock);
     process->pid = pid;

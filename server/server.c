@@ -36,10 +36,9 @@
 #include "store/signing.h"
 
 enum {
-    LMTP_IDLE = 300,         /* seconds; RFC 5321 4.5.3.2.7 */
-    SHUT_DOWN_SECONDS = 4,   /* for running commands and for clients to take what is theirs */
-    WORKERS_A_PROCESSOR = 2, /* one waits for the disk while another works */
-    WORKERS_MIN = 2,
+    LMTP_IDLE = 300,       /* seconds; RFC 5321 4.5.3.2.7 */
+    SHUT_DOWN_SECONDS = 4, /* for running commands and for clients to take what is theirs */
+    WORKERS_MIN = 2,       /* one waits for the disk while another works */
     WORKERS_MAX = 16,
     RELAXED_FLAGS = 1000 * 1000, /* microseconds within which flags are durable all the same */
 };
@@ -230,13 +229,6 @@ static bool watch_signals(struct server *server)
 
 /* --- the parts --- */
 
-static unsigned processors(void)
-{
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return count > 0 ? (unsigned)count : 1;
-}
-
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -257,7 +249,7 @@ static bool start_mime(struct server *server, char **problem)
         &(struct mime_pool_settings){
             .program = "/proc/self/exe",
             .argument = "mime-worker",
-            .processes = config->mime_workers > 0 ? config->mime_workers : processors(),
+            .processes = config->mime_workers > 0 ? config->mime_workers : g_get_num_processors(),
             .request_timeout = MIME_POOL_REQUEST_TIMEOUT,
             .wait_timeout = MIME_POOL_WAIT_TIMEOUT,
         },
@@ -308,7 +300,7 @@ static bool start_workers(struct server *server, char **problem)
     unsigned count = config->workers;
 
     if (count == 0)
-        count = CLAMP(WORKERS_A_PROCESSOR * processors(), WORKERS_MIN, WORKERS_MAX);
+        count = CLAMP(g_get_num_processors(), WORKERS_MIN, WORKERS_MAX);
     server->mail = g_strdup_printf("%s/mail", config->data);
     server->retention = config_retention(config);
     if (!load_signing_key(server, problem))
@@ -327,6 +319,7 @@ static bool start_workers(struct server *server, char **problem)
     server->workers = workers_new(
         &(struct workers_settings){
             .count = count,
+            .bound = count == g_get_num_processors(),
             .data = config->data,
             .journal =
                 {

@@ -14,6 +14,7 @@
 #include "server/program.h"
 #include "server/ref_watch.h"
 #include "server/transport.h"
+#include "store/processor.h"
 #include "store/store.h"
 
 enum {
@@ -584,6 +585,9 @@ static void *work(void *data)
 {
     struct worker *worker = data;
 
+    /* The kernel would have two of them share a processor for a while and leave another idle. */
+    if (worker->all->settings.bound)
+        processor_bind(index_of(worker));
     while (!worker->stopped) {
         wait_for_news(worker, time_to_wait(worker));
         turn(worker);

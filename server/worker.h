@@ -35,6 +35,7 @@ struct workers_limits {
 
 struct workers_settings {
     unsigned count;
+    bool bound;                          /* each to a processor of its own; there are as many */
     const char *data;                    /* the store's directory */
     struct store_journal journal;        /* each worker has one */
     struct authenticator *authenticator; /* borrowed, as the following */

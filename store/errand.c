@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "store/internal/pack.h"
+#include "store/processor.h"
 
 struct errand {
     struct errands *errands;
@@ -29,6 +30,8 @@ static void *work(void *data)
 {
     struct errands *errands = data;
 
+    /* Who started it may be bound. */
+    processor_unbind(0);
     pthread_mutex_lock(&errands->mutex);
     while (!errands->stop) {
         struct errand *errand = g_queue_pop_head(&errands->waiting);

@@ -1,7 +1,10 @@
 #include <check.h>
 #include <glib.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "store/internal/errand.h"
+#include "store/processor.h"
 
 static struct errands *errands;
 static struct store_error error;
@@ -88,6 +91,35 @@ START_TEST(test_errand__is_done_only_at_its_end)
 }
 END_TEST
 
+static int look_at_processors(void *data, struct store_error *unused)
+{
+    (void)unused;
+    return sched_getaffinity(0, sizeof(cpu_set_t), data);
+}
+
+static void *have_an_errand_look_while_bound(void *processors)
+{
+    struct errands *own;
+
+    processor_bind(0);
+    ck_assert_int_eq(errands_new(&own, &error), 0);
+    ck_assert_int_eq(errand_wait(errand_post(own, look_at_processors, processors), &error), 0);
+    errands_free(own);
+    return NULL;
+}
+
+START_TEST(test_errand__is_not_bound_to_the_processor_of_its_owner)
+{
+    pthread_t thread;
+    cpu_set_t all, found;
+
+    ck_assert_int_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, have_an_errand_look_while_bound, &found), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert(CPU_EQUAL(&found, &all));
+}
+END_TEST
+
 START_TEST(test_errand__nothing_to_do_is_no_reason_to_wait)
 {
 }
@@ -101,6 +133,7 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, test_errand__does_pieces_in_their_order_and_tells_what_each_came_to);
     tcase_add_test(tests, test_errand__is_done_only_at_its_end);
+    tcase_add_test(tests, test_errand__is_not_bound_to_the_processor_of_its_owner);
     tcase_add_test(tests, test_errand__nothing_to_do_is_no_reason_to_wait);
     suite_add_tcase(suite, tests);
 

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +22,7 @@
 #include "server/log.h"
 #include "server/mime_pool.h"
 #include "server/mime_wire.h"
+#include "store/processor.h"
 
 enum { MILLISECOND = 1000 };
 
@@ -48,6 +51,16 @@ static const char *try_all(void)
     return "confined";
 }
 
+static const char *count_processors(void)
+{
+    static char text[16];
+    cpu_set_t allowed;
+
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+        snprintf(text, sizeof text, "%d", CPU_COUNT(&allowed));
+    return text;
+}
+
 static void act(const char *message)
 {
     struct rlimit second = {.rlim_cur = 1, .rlim_max = 1};
@@ -68,6 +81,8 @@ static void act(const char *message)
         for (;;)
             ;
     }
+    if (g_str_has_prefix(message, "count"))
+        text = count_processors();
     if (g_str_has_prefix(message, "confine"))
         text = confine_self() ? try_all() : "failed";
     if (reply.length == 0)
@@ -178,6 +193,27 @@ START_TEST(test_mime_pool__tries_an_innocent_message_again)
     close(file);
     check_text(pool, message, message);
     ck_assert_int_ne(access(message + 5, F_OK), 0);
+    mime_pool_free(pool);
+}
+END_TEST
+
+static void *replace_the_process_while_bound(void *pool)
+{
+    g_autofree char *expected = g_strdup_printf("%u", g_get_num_processors());
+
+    processor_bind(0);
+    check_text(pool, "leave", NULL);
+    check_text(pool, "count", expected);
+    return NULL;
+}
+
+START_TEST(test_mime_pool__binds_no_process_to_the_processor_of_who_needs_it)
+{
+    struct mime_pool *pool = pool_of("actor", 1);
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, replace_the_process_while_bound, pool), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
     mime_pool_free(pool);
 }
 END_TEST
@@ -342,6 +378,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(tcase, test_mime_pool__survives_a_message_that_costs_its_process, 0,
                         G_N_ELEMENTS(bad));
     tcase_add_test(tcase, test_mime_pool__tries_an_innocent_message_again);
+    tcase_add_test(tcase, test_mime_pool__binds_no_process_to_the_processor_of_who_needs_it);
     tcase_add_test(tcase, test_mime_pool__says_when_no_process_is_free);
     tcase_add_test(tcase, test_mime_pool__says_when_the_program_cannot_run);
     /* Sanitizers need what the confinement takes away. */

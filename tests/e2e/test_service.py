@@ -138,6 +138,12 @@ class Manager:
         shutil.rmtree(self.root)
 
 
+def bound_to(pid, processors):
+    """The processors that a process has threads bound to, once for each thread."""
+    masks = [os.sched_getaffinity(int(task)) for task in os.listdir(f"/proc/{pid}/task")]
+    return sorted(number for mask in masks if len(mask) < len(processors) for number in mask)
+
+
 class ServiceTest(unittest.TestCase):
     def setUp(self):
         warnings.simplefilter("ignore", ResourceWarning)
@@ -165,6 +171,18 @@ class ServiceTest(unittest.TestCase):
         manager.hear()
         self.assertEqual(manager.said, [])
         self.assertIn("a socket that was handed over is called pop3", manager.log())
+
+    def test_workers_have_processors_of_their_own_where_there_are_as_many(self):
+        processors = sorted(os.sched_getaffinity(0))
+        for workers in (0, len(processors), len(processors) + 1):
+            with self.subTest(workers=workers):
+                manager = self.manager(configuration=f"workers = {workers}\n")
+                manager.start()
+                manager.wait_for("READY=1")
+                manager.login().logout()
+                one_each = len(processors) > 1 and workers <= len(processors)
+                wait_until(lambda: bound_to(manager.process.pid, processors) ==
+                           (processors if one_each else []))
 
     def test_the_variables_reach_no_other_process(self):
         manager = self.manager()
