@@ -71,6 +71,7 @@ void journal_versions_note(struct journal_versions *versions, const struct pendi
     version = g_new(struct version, 1);
     version->object = *object;
     version->object.owned = g_bytes_ref(object->owned);
+    version->object.delta = NULL;
     version->frame = frame;
     g_hash_table_replace(versions->newest, version, version);
     g_hash_table_replace(versions->by_id, &version->object.id, version);

@@ -50,11 +50,12 @@ bool journaling_holds(const struct store *store, const struct account *account)
            g_hash_table_contains(store->journaling->frames, account->user);
 }
 
-/* What the journal gets of a batch: versions of metadata as deltas of the one before. These deltas
- * end up in memory of their own, in deltas. Only versions that the journal will have for at least
- * as long are built upon: those after the checkpoint that is under way. */
+/* What the journal gets of a batch: versions of metadata as deltas of the one before. The objects
+ * keep these deltas: their pack, which may hold the same, needs them later. Only versions that the
+ * journal will have for at least as long are built upon: those after the checkpoint that is under
+ * way. */
 static GArray *encode_objects(struct journaling *journaling, struct account *account,
-                              const struct object_batch *batch, GPtrArray *deltas)
+                              const struct object_batch *batch)
 {
     uint64_t frame = journal_written(journaling->journal) + 1;
     GArray *out = g_array_new(FALSE, FALSE, sizeof(struct record_object));
@@ -68,13 +69,14 @@ static GArray *encode_objects(struct journaling *journaling, struct account *acc
         changes->versions = journal_versions_new();
     }
     for (guint i = 0; i < batch->order->len; i++) {
-        const struct pending *pending = g_ptr_array_index(batch->order, i);
+        struct pending *pending = g_ptr_array_index(batch->order, i);
         const struct pending *before =
             journal_versions_before(changes->versions, pending, journaling->target);
         struct record_object object = {
             .type = pending->type, .data = pending->data, .length = pending->length};
         g_autoptr(GByteArray) delta = g_byte_array_new();
 
+        g_clear_pointer(&pending->delta, g_byte_array_unref);
         if (before != NULL &&
             delta_encode(&journaling->encoder, before->data, before->length, pending->data,
                          pending->length, pending->length / 2, delta)) {
@@ -82,7 +84,8 @@ static GArray *encode_objects(struct journaling *journaling, struct account *acc
             object.base = before->id;
             object.data = delta->data;
             object.length = delta->len;
-            g_ptr_array_add(deltas, g_steal_pointer(&delta));
+            pending->delta = g_steal_pointer(&delta);
+            pending->delta_base = before->id;
         }
         g_array_append_val(out, object);
         journal_versions_note(changes->versions, pending, frame);
@@ -120,18 +123,11 @@ static int append_record(struct journaling *journaling, enum record_kind kind,
     return rc;
 }
 
-static void delta_free(void *data)
-{
-    g_byte_array_unref(data);
-}
-
 static int append(struct journaling *journaling, enum record_kind kind, struct account *account,
                   const struct object_batch *batch, const struct ref_update *updates, size_t count,
                   struct store_error *error)
 {
-    g_autoptr(GPtrArray) deltas = g_ptr_array_new_with_free_func(delta_free);
-    g_autoptr(GArray) objects =
-        batch != NULL ? encode_objects(journaling, account, batch, deltas) : NULL;
+    g_autoptr(GArray) objects = batch != NULL ? encode_objects(journaling, account, batch) : NULL;
     int rc = append_record(journaling, kind, account, objects, updates, count, error);
 
     if (rc < 0) {

@@ -27,6 +27,9 @@ static void pending_free(void *data)
     if (pending->owned != NULL) {
         g_bytes_unref(pending->owned);
     }
+    if (pending->delta != NULL) {
+        g_byte_array_unref(pending->delta);
+    }
     g_free(pending);
 }
 

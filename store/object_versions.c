@@ -87,6 +87,17 @@ int object_versions_add(struct object_versions *versions, struct pack_writer *wr
         return pack_writer_add(writer, &pending->id, pending->type, pending->data, pending->length,
                                error);
     }
-    return pack_writer_add_delta(writer, &pending->id, pending->type, &before->id, before->data,
-                                 before->length, pending->data, pending->length, error);
+    struct pack_version version = {
+        .id = pending->id,
+        .type = pending->type,
+        .data = pending->data,
+        .length = pending->length,
+        .base_id = before->id,
+        .base_data = before->data,
+        .base_length = before->length,
+    };
+    if (pending->delta != NULL && object_id_equal(&pending->delta_base, &before->id)) {
+        version.delta = pending->delta;
+    }
+    return pack_writer_add_version(writer, &version, error);
 }

@@ -541,22 +541,38 @@ static int put_delta_header(struct pack_writer *writer, struct pack_entry *entry
     return put(writer, header, used);
 }
 
-int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id,
-                          enum object_type type, const struct object_id *base_id,
-                          const void *base_data, size_t base_length, const void *data,
-                          size_t length, struct store_error *error)
+/* NULL: there is none that is short enough. */
+static const GByteArray *delta_of(struct pack_writer *writer, const struct pack_version *version)
 {
-    const struct pack_entry *base = length < PACK_DELTA_MIN ? NULL : find_entry(writer, base_id);
-    struct pack_entry entry = {.id = *id};
+    size_t limit = version->length / 3 * 2;
 
-    if (base == NULL || base->type != type || base->depth >= PACK_DELTA_DEPTH ||
-        !delta_encode(&writer->encoder, base_data, base_length, data, length, length / 3 * 2,
-                      writer->delta)) {
-        return pack_writer_add(writer, id, type, data, length, error);
+    if (version->delta != NULL) {
+        return version->delta->len <= limit ? version->delta : NULL;
     }
-    int result = put_delta_header(writer, &entry, base, writer->delta->len);
+    return delta_encode(&writer->encoder, version->base_data, version->base_length, version->data,
+                        version->length, limit, writer->delta)
+               ? writer->delta
+               : NULL;
+}
+
+int pack_writer_add_version(struct pack_writer *writer, const struct pack_version *version,
+                            struct store_error *error)
+{
+    const struct pack_entry *base =
+        version->length < PACK_DELTA_MIN ? NULL : find_entry(writer, &version->base_id);
+    struct pack_entry entry = {.id = version->id};
+    const GByteArray *delta = NULL;
+
+    if (base != NULL && base->type == version->type && base->depth < PACK_DELTA_DEPTH) {
+        delta = delta_of(writer, version);
+    }
+    if (delta == NULL) {
+        return pack_writer_add(writer, &version->id, version->type, version->data, version->length,
+                               error);
+    }
+    int result = put_delta_header(writer, &entry, base, delta->len);
     if (result == 0) {
-        result = put_stored(writer, writer->delta->data, writer->delta->len);
+        result = put_stored(writer, delta->data, delta->len);
     }
     return end_entry(writer, &entry, result, error);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/internal/delta.h"
 #include "store/internal/objects.h"
 #include "store/internal/pack.h"
 #include "tests/store_fixture.h"
@@ -97,7 +98,8 @@ static GArray *make_versions(void)
     return versions;
 }
 
-static void add_as_delta(struct pack_writer *writer, const GArray *versions, guint at)
+/* encoded: the deltas were made before, as for a journal. */
+static void add_as_delta(struct pack_writer *writer, const GArray *versions, guint at, bool encoded)
 {
     const struct version *version = &g_array_index(versions, struct version, at);
     const struct version *before = at % VERSIONS == 0 ? version : version - 1;
@@ -105,14 +107,27 @@ static void add_as_delta(struct pack_writer *writer, const GArray *versions, gui
     size_t length, base_length;
     const void *data = g_bytes_get_data(version->content, &length);
     const void *base = g_bytes_get_data(before->content, &base_length);
+    struct delta_encoder encoder = {NULL, 0};
+    g_autoptr(GByteArray) delta = g_byte_array_new();
+    bool ready =
+        encoded && delta_encode(&encoder, base, base_length, data, length, length / 2, delta);
 
-    ck_assert_int_eq(pack_writer_add_delta(writer, &version->id, type, &before->id, base,
-                                           base_length, data, length, &error),
+    delta_encoder_release(&encoder);
+    ck_assert_int_eq(pack_writer_add_version(writer,
+                                             &(struct pack_version){.id = version->id,
+                                                                    .type = type,
+                                                                    .data = data,
+                                                                    .length = length,
+                                                                    .base_id = before->id,
+                                                                    .base_data = base,
+                                                                    .base_length = base_length,
+                                                                    .delta = ready ? delta : NULL},
+                                             &error),
                      0);
 }
 
 /* Writes a pack of them; its name, for g_free(). */
-static char *write_versions(const GArray *versions, const char *where)
+static char *write_versions(const GArray *versions, const char *where, bool encoded)
 {
     struct pack_writer *writer;
     size_t empty = 0;
@@ -123,7 +138,7 @@ static char *write_versions(const GArray *versions, const char *where)
     objects_hash(OBJECT_BLOB, "", 0, &id);
     ck_assert_int_eq(pack_writer_add(writer, &id, OBJECT_BLOB, &empty, 0, &error), 0);
     for (guint i = 0; i < versions->len; i++) {
-        add_as_delta(writer, versions, i);
+        add_as_delta(writer, versions, i, encoded);
     }
     ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);
     char *name = g_strdup(pack_writer_name(writer));
@@ -139,7 +154,7 @@ static char *pack_path(const char *name, const char *suffix)
 START_TEST(test_pack__of_deltas_is_right_for_git)
 {
     GArray *versions = make_versions();
-    char *name = write_versions(versions, packs);
+    char *name = write_versions(versions, packs, false);
     char *path = pack_path(name, ".pack");
     char *index = pack_path(name, ".idx");
 
@@ -163,7 +178,7 @@ END_TEST
 START_TEST(test_pack__of_deltas_is_small)
 {
     GArray *versions = make_versions();
-    char *name = write_versions(versions, packs);
+    char *name = write_versions(versions, packs, false);
     char *path = pack_path(name, ".pack");
     char *octets = NULL;
     size_t packed;
@@ -184,8 +199,8 @@ END_TEST
 START_TEST(test_pack__made_again_is_the_same)
 {
     GArray *versions = make_versions();
-    char *first = write_versions(versions, packs);
-    char *second = write_versions(versions, directory);
+    char *first = write_versions(versions, packs, false);
+    char *second = write_versions(versions, directory, true);
 
     ck_assert_str_eq(first, second);
     g_free(first);
@@ -201,8 +216,15 @@ static void add_text(struct pack_writer *writer, enum object_type type, const ch
 
     objects_hash(type, text, strlen(text), id);
     objects_hash(type, base, strlen(base), &base_id);
-    ck_assert_int_eq(pack_writer_add_delta(writer, id, type, &base_id, base, strlen(base), text,
-                                           strlen(text), &error),
+    ck_assert_int_eq(pack_writer_add_version(writer,
+                                             &(struct pack_version){.id = *id,
+                                                                    .type = type,
+                                                                    .data = text,
+                                                                    .length = strlen(text),
+                                                                    .base_id = base_id,
+                                                                    .base_data = base,
+                                                                    .base_length = strlen(base)},
+                                             &error),
                      0);
 }
 
@@ -229,8 +251,15 @@ START_TEST(test_pack__writes_whole_what_makes_no_delta)
     objects_hash(OBJECT_COMMIT, same, strlen(same), &id); /* the base is of another type */
     struct object_id base_id;
     objects_hash(OBJECT_BLOB, first, strlen(first), &base_id);
-    ck_assert_int_eq(pack_writer_add_delta(writer, &id, OBJECT_COMMIT, &base_id, first,
-                                           strlen(first), same, strlen(same), &error),
+    ck_assert_int_eq(pack_writer_add_version(writer,
+                                             &(struct pack_version){.id = id,
+                                                                    .type = OBJECT_COMMIT,
+                                                                    .data = same,
+                                                                    .length = strlen(same),
+                                                                    .base_id = base_id,
+                                                                    .base_data = first,
+                                                                    .base_length = strlen(first)},
+                                             &error),
                      0);
     ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);
     char *index = pack_path(pack_writer_name(writer), ".idx");

@@ -158,8 +158,15 @@ static char *write_pack(const GArray *all)
         const void *data = g_bytes_get_data(object->content, &length);
         const void *base = g_bytes_get_data(before->content, &base_length);
 
-        ck_assert_int_eq(pack_writer_add_delta(writer, &object->id, object->type, &before->id, base,
-                                               base_length, data, length, &error),
+        ck_assert_int_eq(pack_writer_add_version(writer,
+                                                 &(struct pack_version){.id = object->id,
+                                                                        .type = object->type,
+                                                                        .data = data,
+                                                                        .length = length,
+                                                                        .base_id = before->id,
+                                                                        .base_data = base,
+                                                                        .base_length = base_length},
+                                                 &error),
                          0);
     }
     ck_assert_int_eq(pack_writer_finish(writer, 0, &error), 0);

@@ -34,8 +34,10 @@ struct pending {
     enum object_type type;
     const uint8_t *data;
     size_t length;
-    GBytes *owned; /* NULL: data is the caller's */
-    bool is_old;   /* the batch has a newer version of it: known once it is packed */
+    GBytes *owned;     /* NULL: data is the caller's */
+    bool is_old;       /* the batch has a newer version of it: known once it is packed */
+    GByteArray *delta; /* against delta_base, as delta_encode() makes it; NULL: not made yet */
+    struct object_id delta_base;
 };
 
 struct object_batch {

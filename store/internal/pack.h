@@ -12,6 +12,7 @@
 #ifndef ANNAL_STORE_INTERNAL_PACK_H
 #define ANNAL_STORE_INTERNAL_PACK_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,16 +56,25 @@ enum {
     PACK_DELTA_MIN = 64,   /* octets; smaller objects are always whole */
 };
 
-/* The same, but as a delta (OFS_DELTA) where that takes at most two thirds of the object: base_id
- * is the version before, of the same type, added to this writer earlier, and base_data what it
- * holds. Made for trees and index files of which a little changed. Whole, as by pack_writer_add(),
- * where the base isn't in this pack, is PACK_DELTA_DEPTH deltas deep already, or too different: so
- * each version may simply be added against the one before. Never for messages, which are handed out
- * of the file as they stand there. */
-int pack_writer_add_delta(struct pack_writer *writer, const struct object_id *id,
-                          enum object_type type, const struct object_id *base_id,
-                          const void *base_data, size_t base_length, const void *data,
-                          size_t length, struct store_error *error);
+/* A version of something, and the one before, of the same type. */
+struct pack_version {
+    struct object_id id;
+    enum object_type type;
+    const void *data;
+    size_t length;
+    struct object_id base_id;
+    const void *base_data;
+    size_t base_length;
+    const GByteArray *delta; /* what delta_encode() makes of the two; NULL: not made yet */
+};
+
+/* The same, but as a delta (OFS_DELTA) where that takes at most two thirds of the object and the
+ * version before was added to this writer earlier. Made for trees and index files of which a little
+ * changed. Whole, as by pack_writer_add(), where the base isn't in this pack, is PACK_DELTA_DEPTH
+ * deltas deep already, or too different: so each version may simply be added against the one
+ * before. Never for messages, which are handed out of the file as they stand there. */
+int pack_writer_add_version(struct pack_writer *writer, const struct pack_version *version,
+                            struct store_error *error);
 
 /* Octets so far: where the next entry will begin. */
 uint64_t pack_writer_offset(const struct pack_writer *writer);
