@@ -546,7 +546,7 @@ static bool gather(struct worker *worker, int64_t begun)
 
     while (more && store_is_sync_due(worker->store) && !is_too_late_to_join(begun)) {
         wait_for_news(worker, 0);
-        store_turn(worker->store);
+        store_turn(worker->store, worker->watch_noticed);
         receive_all(worker);
         resume(worker);
         more = step_others(worker, begun);
@@ -560,7 +560,7 @@ static void turn(struct worker *worker)
     int64_t begun = member_now(NULL);
 
     set_turn(worker, begun);
-    store_turn(worker->store);
+    store_turn(worker->store, worker->watch_noticed);
     bool received = receive_all(worker);
 
     resume(worker);

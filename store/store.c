@@ -328,9 +328,14 @@ uint64_t store_written(const struct store *store)
     return store->journaling != NULL ? journaling_written(store->journaling) : 0;
 }
 
-void store_turn(struct store *store)
+void store_turn(struct store *store, bool moved)
 {
-    store->turn++;
+    int64_t now = g_get_monotonic_time();
+
+    if (moved || now - store->turn_begun >= STORE_TURN_MIN) {
+        store->turn++;
+        store->turn_begun = now;
+    }
 }
 
 unsigned store_packs(const struct store *store)

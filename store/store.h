@@ -110,9 +110,11 @@ uint64_t store_written(const struct store *store);
 /* Packs of the open accounts, as far as they have been looked for. */
 unsigned store_packs(const struct store *store);
 
-/* For whoever works in turns: until the next call, where somebody else has moved a mailbox's branch
- * since it was looked at need not be noticed. Who never calls it sees that at once. */
-void store_turn(struct store *store);
+enum { STORE_TURN_MIN = 2000 }; /* microseconds */
+/* For whoever works in turns: that somebody else has moved a mailbox's branch since it was looked
+ * at need not be noticed until the next call, nor before STORE_TURN_MIN have passed, unless moved
+ * says that somebody may have. Who never calls it sees that at once. */
+void store_turn(struct store *store, bool moved);
 
 /* Makes every change so far durable. On failure nothing since the last success may be
  * acknowledged. Cheap when nothing changed. */

@@ -21,7 +21,8 @@ struct store {
     struct maintenance *maintenance; /* NULL: none */
     struct cache_budget *budget;     /* NULL: none */
     GHashTable *usage;               /* usage_table.h */
-    uint64_t turn;                   /* store_turn() */
+    uint64_t turn;                   /* of those that store_turn() told apart */
+    int64_t turn_begun;              /* monotonic microseconds */
     GPtrArray *unmapped;             /* struct snapshot_map, referenced: snapshot_cache_settle() */
 };
 
