@@ -637,6 +637,19 @@ static void wake(void *queue)
     link_queue_wake(queue);
 }
 
+/* Those of more workers than there are now. */
+static void remove_journals(struct worker *worker)
+{
+    struct store_error error;
+
+    if (store_remove_journals(worker->store, &error) == STORE_OK)
+        return;
+    char *quoted = log_quote(error.detail);
+
+    log_line(LOG_LEVEL_WARNING, NULL, "event=journals-stay problem=%s", quoted);
+    g_free(quoted);
+}
+
 static bool worker_start(struct workers *all, struct worker *worker, char **problem)
 {
     struct store_error error;
@@ -667,6 +680,8 @@ static bool worker_start(struct workers *all, struct worker *worker, char **prob
         *problem = g_strdup_printf("%s: journal: %s", all->settings.data, error.detail);
         return false;
     }
+    if (index_of(worker) + 1 == all->settings.count)
+        remove_journals(worker);
     program_tell_store(worker->store);
     store_set_wake(worker->store, wake, worker->queue);
     store_set_maintenance(worker->store, all->settings.maintenance);

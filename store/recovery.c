@@ -348,7 +348,8 @@ int store_replay(struct store *store, struct journal *journal, struct store_erro
     return rc;
 }
 
-static int recover(struct store *store, const char *path, struct store_error *error)
+/* One that somebody has is his to replay. */
+static int recover(struct store *store, const char *path, bool remove, struct store_error *error)
 {
     struct journal *journal;
     int rc = journal_open(&journal, path, 0, store->host, error);
@@ -357,6 +358,11 @@ static int recover(struct store *store, const char *path, struct store_error *er
         return rc == STORE_CONFLICT ? 0 : rc;
     }
     rc = store_replay(store, journal, error);
+    if (rc == 0 && remove) {
+        int result = store->host->unlink(store->host->data, path);
+
+        rc = result < 0 ? host_fail(error, result, "removing a journal") : 0;
+    }
     journal_close(journal);
     return rc;
 }
@@ -366,7 +372,7 @@ static bool is_number(const char *name)
     return *name != '\0' && strspn(name, "0123456789") == strlen(name);
 }
 
-static int recover_all(struct store *store, struct store_error *error)
+static int recover_all(struct store *store, bool remove, struct store_error *error)
 {
     DIR *entries = opendir(store->journal);
     const struct dirent *entry;
@@ -379,21 +385,31 @@ static int recover_all(struct store *store, struct store_error *error)
         g_autofree char *path = g_strconcat(store->journal, "/", entry->d_name, NULL);
 
         if (is_number(entry->d_name)) {
-            rc = recover(store, path, error);
+            rc = recover(store, path, remove, error);
         }
     }
     closedir(entries);
     return rc;
 }
 
-int store_recover(struct store *store, struct store_error *error)
+static int lock_and_recover(struct store *store, bool remove, struct store_error *error)
 {
     int lock;
-    int rc = store_lock_journals(store, false, &lock, error);
+    int rc = store_lock_journals(store, remove, &lock, error);
 
     if (rc == 0) {
-        rc = recover_all(store, error);
+        rc = recover_all(store, remove, error);
         store_unlock_journals(store, lock);
     }
     return rc;
+}
+
+int store_recover(struct store *store, struct store_error *error)
+{
+    return lock_and_recover(store, false, error);
+}
+
+int store_remove_journals(struct store *store, struct store_error *error)
+{
+    return lock_and_recover(store, true, error);
 }

@@ -47,6 +47,11 @@ enum { STORE_JOURNAL_SIZE_MIN = 256 * 1024, STORE_JOURNAL_SIZE_MAX = 1024 * 1024
 int store_open_journal(struct store *store, const struct store_journal *settings,
                        struct store_error *error);
 
+/* Removes the journals that nobody has: of threads that there are no more, replayed when the store
+ * was opened. May wait as store_wipe_journals() does. To be called once all have theirs, before an
+ * account is opened here. */
+int store_remove_journals(struct store *store, struct store_error *error);
+
 /* Does what is due: turns changes into git (15 ms after the first one where idle says that there
  * is nothing else to do, else after 150 ms, or 500 ms if many accounts change or one much; then the
  * packs are made beside it, if there is a thread for that, and a later call goes on), makes

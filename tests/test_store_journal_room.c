@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "store/internal/account_private.h"
 #include "tests/faulty_host.h"
 #include "tests/journal_script.h"
 #include "tests/mail_fixture.h"
@@ -325,6 +327,85 @@ START_TEST(test_store_journal_room__relaxed_flags_are_lost_at_most_within_the_wi
 }
 END_TEST
 
+/* --- more than one store --- */
+
+static bool there(const char *journal)
+{
+    g_autofree char *path = g_strconcat(fixture.directory, "/journal/", journal, NULL);
+
+    return access(path, F_OK) == 0;
+}
+
+START_TEST(test_store_journal_room__journals_that_nobody_has_are_removed)
+{
+    const struct store_journal settings = {.size = STORE_JOURNAL_SIZE_MIN};
+    struct store *other;
+
+    append_many(&fixture, inbox, 1);
+    ck_assert_int_eq(store_open(&other, fixture.directory, &host, &error), 0);
+    ck_assert_int_eq(store_open_journal(other, &settings, &error), 0);
+    ck_assert_int_eq(store_remove_journals(fixture.store, &error), 0);
+    ck_assert(there("0") && there("1"));
+
+    store_close(other);
+    ck_assert_int_eq(store_remove_journals(fixture.store, &error), 0);
+    ck_assert(there("0") && !there("1") && there("lock"));
+    ck_assert_int_eq(store_sync(fixture.store, &error), 0);
+    reopen();
+    ck_assert_uint_eq(snapshot_count(mailbox_snapshot(inbox)), 1);
+}
+END_TEST
+
+/* --- turns --- */
+
+static struct object_id look(void)
+{
+    struct object_id id;
+
+    ck_assert_int_eq(refs_read(fixture.account->refs, "refs/heads/INBOX", &id, &error), 0);
+    return id;
+}
+
+/* As git does it. */
+static void move_inbox(const struct object_id *id)
+{
+    g_autofree char *path = g_strconcat(fixture.path, "/refs/heads/INBOX", NULL);
+    char text[OBJECT_ID_HEX + 2] = {0};
+
+    object_id_format(id, text);
+    text[OBJECT_ID_HEX] = '\n';
+    ck_assert(g_file_set_contents(path, text, -1, NULL));
+}
+
+START_TEST(test_store_journal_room__a_branch_is_looked_at_again_after_a_while)
+{
+    struct object_id first = look();
+
+    append_many(&fixture, inbox, 1);
+    ck_assert_int_eq(store_flush(fixture.store, &error), 0);
+    store_turn(fixture.store, true);
+    struct object_id second = look();
+    ck_assert(!object_id_equal(&first, &second));
+
+    int64_t begun = g_get_monotonic_time();
+    store_turn(fixture.store, true);
+    look();
+    move_inbox(&first);
+    store_turn(fixture.store, false);
+    struct object_id seen = look();
+    ck_assert(object_id_equal(&seen, &second) || g_get_monotonic_time() - begun >= STORE_TURN_MIN);
+    g_usleep(STORE_TURN_MIN);
+    store_turn(fixture.store, false);
+    seen = look();
+    ck_assert(object_id_equal(&seen, &first));
+
+    move_inbox(&second);
+    store_turn(fixture.store, true);
+    seen = look();
+    ck_assert(object_id_equal(&seen, &second));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store_journal_room");
@@ -338,6 +419,8 @@ int main(void)
     tcase_add_test(room,
                    test_store_journal_room__a_full_disk_at_the_start_is_said_and_loses_nothing);
     tcase_add_test(room, test_store_journal_room__checkpoints_in_the_background);
+    tcase_add_test(room, test_store_journal_room__journals_that_nobody_has_are_removed);
+    tcase_add_test(room, test_store_journal_room__a_branch_is_looked_at_again_after_a_while);
     suite_add_tcase(suite, room);
     tcase_set_timeout(machines, 120);
     tcase_add_loop_test(
