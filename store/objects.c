@@ -184,14 +184,20 @@ static const char *type_name(enum object_type type)
     return "";
 }
 
+void objects_hash_begin(struct sha1 *sha1, enum object_type type, uint64_t length)
+{
+    char header[40];
+    int header_length = snprintf(header, sizeof(header), "%s %" PRIu64, type_name(type), length);
+
+    sha1_init(sha1);
+    sha1_update(sha1, header, (size_t)header_length + 1);
+}
+
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out)
 {
     struct sha1 sha1;
-    char header[40];
-    int header_length = snprintf(header, sizeof(header), "%s %zu", type_name(type), length);
 
-    sha1_init(&sha1);
-    sha1_update(&sha1, header, (size_t)header_length + 1);
+    objects_hash_begin(&sha1, type, length);
     sha1_update(&sha1, data, length);
     sha1_sum(&sha1, out->bytes);
 }

@@ -25,11 +25,27 @@ enum {
     WRITE_BEHIND = 256 * 1024,
     GC_LOOK_NSEC = 20 * 1000 * 1000,
     FIND_MIN = 64, /* slots of the table of entries by id */
+    /* The rest of a block and what begins after that. */
+    CONTENT_RUNS_MAX = 1 + (BUFFER_SIZE + STORED_BLOCK_MAX - 1) / STORED_BLOCK_MAX,
+};
+
+/* Octets that wait to be summed up and written. */
+struct outgoing {
+    uint8_t *octets;  /* BUFFER_SIZE, and the pack's sum, which comes last; NULL: not needed now */
+    size_t length;    /* of octets that are there */
+    size_t crc_begin; /* the entry's CRC is taken up to here */
+    /* Where the octets of an object that comes piece by piece are among them. */
+    struct {
+        size_t begin;
+        size_t length;
+    } content[CONTENT_RUNS_MAX];
+    size_t content_runs;
 };
 
 /* An object that comes piece by piece. */
 struct coming {
     struct pack_entry entry;
+    struct sha1 sha1;
     uint64_t behind; /* the file up to here is on its way to the disk */
     size_t left;     /* octets of the object */
     size_t block;    /* octets that the stored block at hand still takes */
@@ -40,9 +56,7 @@ struct coming {
 struct pour {
     struct errands *errands; /* NULL: it is done at once */
     struct errand *errand;   /* under way; NULL: none is, and the writer is whole */
-    uint8_t *buffer;
-    size_t length;
-    size_t crc_begin;
+    struct outgoing out;
     int result; /* of all so far: 0, or the errno that ended it */
 };
 
@@ -60,10 +74,8 @@ struct pack_writer {
     guint found;      /* entries that are in find */
     uint64_t offset;  /* octets so far */
     uint32_t count;   /* announced in the header */
-    uint32_t crc;     /* of the entry being written, but for what follows crc_begin */
-    size_t crc_begin; /* in buffer */
-    size_t buffered;
-    int fd; /* -1: closed */
+    uint32_t crc;     /* of the entry being written, but for what follows out.crc_begin */
+    int fd;           /* -1: closed */
     bool temp_exists;
     bool is_complete; /* but not visible: the index has a temporary file, too */
     struct delta_encoder encoder;
@@ -73,7 +85,7 @@ struct pack_writer {
     struct pour pour;
     uint8_t sum[OBJECT_ID_SIZE]; /* of all octets, once finished */
     char name[OBJECT_ID_HEX + 1];
-    uint8_t *buffer; /* BUFFER_SIZE octets, and the sum, which comes last; NULL: not needed now */
+    struct outgoing out;
 };
 
 int host_fail(struct store_error *error, int result, const char *what)
@@ -91,13 +103,32 @@ static void put_be32(uint8_t *out, uint32_t value)
     out[3] = (uint8_t)value;
 }
 
-static void take_crc(struct pack_writer *writer)
+static void take_crc(struct pack_writer *writer, struct outgoing *out)
 {
-    if (writer->buffered > writer->crc_begin) {
-        writer->crc = crc32_more(writer->crc, writer->buffer + writer->crc_begin,
-                                 writer->buffered - writer->crc_begin);
-        writer->crc_begin = writer->buffered;
+    if (out->length > out->crc_begin) {
+        writer->crc =
+            crc32_more(writer->crc, out->octets + out->crc_begin, out->length - out->crc_begin);
+        out->crc_begin = out->length;
     }
+}
+
+/* Takes all sums of what goes out. The object's octets lag a little behind the pack's. */
+static void sum_up(struct pack_writer *writer, struct outgoing *out)
+{
+    const uint8_t *at = out->octets;
+    size_t left = out->length;
+
+    take_crc(writer, out);
+    for (size_t i = 0; i < out->content_runs; i++) {
+        size_t length = out->content[i].length;
+
+        sha1_update_two(&writer->sha1, at, length, &writer->coming.sha1,
+                        out->octets + out->content[i].begin, length);
+        at += length;
+        left -= length;
+    }
+    sha1_update(&writer->sha1, at, left);
+    out->content_runs = 0;
 }
 
 static int write_out(struct pack_writer *writer, const uint8_t *bytes, size_t length)
@@ -108,10 +139,10 @@ static int write_out(struct pack_writer *writer, const uint8_t *bytes, size_t le
 
 static int write_buffer(struct pack_writer *writer)
 {
-    int result = write_out(writer, writer->buffer, writer->buffered);
+    int result = write_out(writer, writer->out.octets, writer->out.length);
 
-    writer->buffered = 0;
-    writer->crc_begin = 0;
+    writer->out.length = 0;
+    writer->out.crc_begin = 0;
     return result;
 }
 
@@ -129,8 +160,7 @@ static void write_behind(struct pack_writer *writer, uint64_t at_least)
 
 static int flush(struct pack_writer *writer)
 {
-    take_crc(writer);
-    sha1_update(&writer->sha1, writer->buffer, writer->buffered);
+    sum_up(writer, &writer->out);
     return write_buffer(writer);
 }
 
@@ -139,15 +169,13 @@ static int flush(struct pack_writer *writer)
 static int pour_out(void *data, struct store_error *error)
 {
     struct pack_writer *writer = data;
-    const struct pour *pour = &writer->pour;
+    struct outgoing *out = &writer->pour.out;
 
     (void)error; /* the result goes with the writer */
-    writer->crc =
-        crc32_more(writer->crc, pour->buffer + pour->crc_begin, pour->length - pour->crc_begin);
-    sha1_update(&writer->sha1, pour->buffer, pour->length);
-    writer->pour.result = write_out(writer, pour->buffer, pour->length);
+    sum_up(writer, out);
+    writer->pour.result = write_out(writer, out->octets, out->length);
     write_behind(writer, WRITE_BEHIND);
-    free(pour->buffer);
+    free(out->octets);
     return 0;
 }
 
@@ -172,40 +200,54 @@ static int pass_on(struct pack_writer *writer)
     if (result < 0) {
         return result;
     }
-    next->buffer = writer->buffer;
-    next->length = writer->buffered;
-    next->crc_begin = writer->crc_begin;
-    writer->buffer = NULL;
-    writer->buffered = 0;
-    writer->crc_begin = 0;
+    next->out = writer->out;
+    writer->out = (struct outgoing){0};
     next->errand = errand_post(next->errands, pour_out, writer);
     return 0;
 }
 
 static int need_buffer(struct pack_writer *writer)
 {
-    if (writer->buffer == NULL) {
-        writer->buffer = malloc(BUFFER_SIZE + OBJECT_ID_SIZE);
+    if (writer->out.octets == NULL) {
+        writer->out.octets = malloc(BUFFER_SIZE + OBJECT_ID_SIZE);
     }
-    return writer->buffer == NULL ? -ENOMEM : 0;
+    return writer->out.octets == NULL ? -ENOMEM : 0;
 }
 
-static int put(struct pack_writer *writer, const void *bytes, size_t length)
+/* The next length octets belong to the object that comes piece by piece. */
+static void note_content(struct outgoing *out, size_t length)
+{
+    size_t last = out->content_runs - 1;
+
+    if (out->content_runs > 0 &&
+        out->content[last].begin + out->content[last].length == out->length) {
+        out->content[last].length += length;
+    } else {
+        assert(out->content_runs < CONTENT_RUNS_MAX);
+        out->content[out->content_runs].begin = out->length;
+        out->content[out->content_runs++].length = length;
+    }
+}
+
+static int put_octets(struct pack_writer *writer, const void *bytes, size_t length, bool content)
 {
     const uint8_t *at = bytes;
 
     writer->offset += length;
     while (length > 0) {
-        size_t room = MIN(length, BUFFER_SIZE - writer->buffered);
+        size_t room = MIN(length, BUFFER_SIZE - writer->out.length);
 
         if (need_buffer(writer) < 0) {
             return -ENOMEM;
         }
-        memcpy(writer->buffer + writer->buffered, at, room);
-        writer->buffered += room;
+        if (content) {
+            note_content(&writer->out, room);
+        }
+        memcpy(writer->out.octets + writer->out.length, at, room);
+        writer->out.length += room;
         at += room;
         length -= room;
-        if (writer->buffered == BUFFER_SIZE) {
+        if (writer->out.length == BUFFER_SIZE) {
             int result = writer->pour.errands != NULL ? pass_on(writer) : flush(writer);
 
             if (result < 0) {
@@ -214,6 +256,11 @@ static int put(struct pack_writer *writer, const void *bytes, size_t length)
         }
     }
     return 0;
+}
+
+static int put(struct pack_writer *writer, const void *bytes, size_t length)
+{
+    return put_octets(writer, bytes, length, false);
 }
 
 char *pack_temporary_path(const char *scratch, const struct host *host, int *result)
@@ -293,7 +340,7 @@ void pack_writer_free(struct pack_writer *writer)
     g_byte_array_free(writer->delta, TRUE);
     g_array_free(writer->entries, TRUE);
     free(writer->find);
-    free(writer->buffer);
+    free(writer->out.octets);
     g_free(writer->temp);
     free(writer);
 }
@@ -302,7 +349,7 @@ static void begin_entry(struct pack_writer *writer)
 {
     assert(writer->entries->len < writer->count);
     writer->crc = CRC32_START;
-    writer->crc_begin = writer->buffered;
+    writer->out.crc_begin = writer->out.length;
 }
 
 static int end_entry(struct pack_writer *writer, struct pack_entry *entry, int result,
@@ -314,7 +361,7 @@ static int end_entry(struct pack_writer *writer, struct pack_entry *entry, int r
     if (result < 0) {
         return host_fail(error, result, "pack: write");
     }
-    take_crc(writer);
+    take_crc(writer, &writer->out);
     entry->crc = writer->crc;
     g_array_append_vals(writer->entries, entry, 1);
     return 0;
@@ -427,6 +474,7 @@ int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t 
     *coming = (struct coming){.entry = {.offset = writer->offset, .type = (uint8_t)type},
                               .left = length,
                               .adler = ADLER32_START};
+    objects_hash_begin(&coming->sha1, type, length);
     begin_entry(writer);
     int result = put(writer, header, entry_header(header, type, length));
     if (result == 0) {
@@ -450,7 +498,7 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
         }
         size_t piece = MIN(length, coming->block);
         if (result == 0) {
-            result = put(writer, at, piece);
+            result = put_octets(writer, at, piece, true);
         }
         at += piece;
         length -= piece;
@@ -463,26 +511,32 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
     return result < 0 ? host_fail(error, result, "pack: write") : 0;
 }
 
-int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
-                    struct store_error *error)
+int pack_writer_end(struct pack_writer *writer, struct object_id *id, struct store_error *error)
 {
     struct coming *coming = &writer->coming;
+    int result = put_stream_end(writer, coming->adler);
+    int settled = settle(writer);
 
     assert(coming->left == 0);
-    coming->entry.id = *id;
-    return end_entry(writer, &coming->entry, put_stream_end(writer, coming->adler), error);
+    result = result < 0 ? result : settled;
+    if (result == 0) {
+        result = flush(writer);
+        sha1_sum(&coming->sha1, coming->entry.id.bytes);
+        *id = coming->entry.id;
+    }
+    return end_entry(writer, &coming->entry, result, error);
 }
 
 int pack_writer_rest(struct pack_writer *writer, struct store_error *error)
 {
     int result = settle(writer);
 
-    if (result == 0 && writer->buffered > 0) {
+    if (result == 0 && writer->out.length > 0) {
         result = flush(writer);
     }
     write_behind(writer, 1);
-    free(writer->buffer);
-    writer->buffer = NULL;
+    free(writer->out.octets);
+    writer->out.octets = NULL;
     return result < 0 ? host_fail(error, result, "pack: write") : 0;
 }
 
@@ -592,7 +646,7 @@ int pack_writer_add_raw(struct pack_writer *writer, const struct object_id *id, 
     assert(writer->pour.errands == NULL);
     begin_entry(writer);
     int result = put(writer, entry, length);
-    take_crc(writer);
+    take_crc(writer, &writer->out);
     if (result == 0 && writer->crc != crc) {
         return store_error_set(error, STORE_CORRUPT, "pack: an entry's CRC is wrong");
     }
@@ -627,11 +681,11 @@ static int seal(struct pack_writer *writer)
     if (need_buffer(writer) < 0) {
         return -ENOMEM;
     }
-    sha1_update(&writer->sha1, writer->buffer, writer->buffered);
+    sha1_update(&writer->sha1, writer->out.octets, writer->out.length);
     sha1_sum(&writer->sha1, writer->sum);
     object_id_format((const struct object_id *)(const void *)writer->sum, writer->name);
-    memcpy(writer->buffer + writer->buffered, writer->sum, OBJECT_ID_SIZE);
-    writer->buffered += OBJECT_ID_SIZE;
+    memcpy(writer->out.octets + writer->out.length, writer->sum, OBJECT_ID_SIZE);
+    writer->out.length += OBJECT_ID_SIZE;
     return write_buffer(writer);
 }
 
@@ -773,8 +827,8 @@ int pack_writer_complete(struct pack_writer *writer, unsigned flags, struct stor
         final_names_release(&names);
     }
     writer->is_complete = result == 0;
-    free(writer->buffer);
-    writer->buffer = NULL;
+    free(writer->out.octets);
+    writer->out.octets = NULL;
     return result < 0 ? host_fail(error, result, "pack: finish") : 0;
 }
 

@@ -1,8 +1,6 @@
 #include "store/internal/pack_inflate.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -51,18 +49,6 @@ static bool parse_header(struct pack_inflate *object, size_t at)
            (type == OBJECT_COMMIT || type == OBJECT_TREE || type == OBJECT_BLOB);
 }
 
-static void hash_header(struct pack_inflate *object)
-{
-    static const char *const names[] = {
-        [OBJECT_COMMIT] = "commit", [OBJECT_TREE] = "tree", [OBJECT_BLOB] = "blob"};
-    char header[40];
-    int length =
-        snprintf(header, sizeof(header), "%s %" PRIu64, names[object->type], object->length);
-
-    sha1_init(&object->sha1);
-    sha1_update(&object->sha1, header, (size_t)length + 1);
-}
-
 static bool restart(struct pack_inflate *object)
 {
     int result = object->ready ? inflateReset(&object->stream) : inflateInit(&object->stream);
@@ -71,7 +57,7 @@ static bool restart(struct pack_inflate *object)
     object->at = object->begin;
     object->stream.avail_in = 0;
     object->reached = 0;
-    hash_header(object);
+    objects_hash_begin(&object->sha1, object->type, object->length);
     return result == Z_OK;
 }
 

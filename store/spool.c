@@ -4,7 +4,6 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,7 +34,7 @@ struct spool {
     char *directory;          /* of the pack */
     char *name;               /* of the published pack */
     struct spooler *spooler;  /* NULL: none */
-    struct sha1 sha1;
+    struct sha1 sha1;         /* of a message in memory; a pack sums up its own */
     uint64_t size;
     uint64_t written;
     struct object_id id;   /* valid when complete */
@@ -44,14 +43,6 @@ struct spool {
     bool large;
     bool has_nul;
 };
-
-static void hash_header(struct sha1 *sha1, uint64_t size)
-{
-    char header[32];
-    int length = snprintf(header, sizeof(header), "blob %" PRIu64, size);
-
-    sha1_update(sha1, header, (size_t)length + 1);
-}
 
 static int begin_pack(struct spool *spool, const char *scratch, const struct host *host,
                       struct store_error *error)
@@ -85,8 +76,9 @@ int spool_new(struct spool **out, const char *directory, const char *scratch,
         spool_free(spool);
         return result;
     }
-    sha1_init(&spool->sha1);
-    hash_header(&spool->sha1, size);
+    if (!spool->large) {
+        objects_hash_begin(&spool->sha1, OBJECT_BLOB, size);
+    }
     if (size == 0) {
         sha1_sum(&spool->sha1, spool->id.bytes);
     }
@@ -117,16 +109,13 @@ void spool_free(struct spool *spool)
 /* The last octet is there. */
 static int complete(struct spool *spool, struct store_error *error)
 {
-    int result = 0;
+    if (!spool->large) {
+        sha1_sum(&spool->sha1, spool->id.bytes);
+        return 0;
+    }
+    int result = pack_writer_end(spool->pack, &spool->id, error);
 
-    sha1_sum(&spool->sha1, spool->id.bytes);
-    if (spool->large) {
-        result = pack_writer_end(spool->pack, &spool->id, error);
-    }
-    if (spool->large && result == 0) {
-        result = pack_writer_rest(spool->pack, error);
-    }
-    return result;
+    return result < 0 ? result : pack_writer_rest(spool->pack, error);
 }
 
 int spool_write(struct spool *spool, const void *bytes, size_t length, struct store_error *error)
@@ -141,6 +130,8 @@ int spool_write(struct spool *spool, const void *bytes, size_t length, struct st
         if (result < 0) {
             return result;
         }
+    } else {
+        sha1_update(&spool->sha1, bytes, length);
     }
     if (spool->written < spool->head_size) {
         size_t room = spool->head_size - (size_t)spool->written;
@@ -149,7 +140,6 @@ int spool_write(struct spool *spool, const void *bytes, size_t length, struct st
     }
     spool->written += length;
     spool->has_nul = spool->has_nul || memchr(bytes, '\0', length) != NULL;
-    sha1_update(&spool->sha1, bytes, length);
     return spool_complete(spool) ? complete(spool, error) : 0;
 }
 

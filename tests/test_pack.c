@@ -289,7 +289,10 @@ static char *write_in_pieces(const uint8_t *data, size_t length, size_t step)
             ck_assert_int_eq(pack_writer_append(writer, data + at, MIN(step, length - at), &error),
                              0);
         }
-        ck_assert_int_eq(pack_writer_end(writer, &id, &error), 0);
+        struct object_id told;
+
+        ck_assert_int_eq(pack_writer_end(writer, &told, &error), 0);
+        ck_assert(object_id_equal(&told, &id));
         ck_assert_int_eq(pack_writer_rest(writer, &error), 0);
         ck_assert_int_eq(pack_writer_rest(writer, &error), 0);
     }

@@ -65,6 +65,9 @@ unsigned objects_losses(const struct objects *objects);
 
 /* git's hash of "type length NUL data". */
 void objects_hash(enum object_type type, const void *data, size_t length, struct object_id *out);
+/* Begins the sum that becomes the id with the last of length octets. */
+struct sha1;
+void objects_hash_begin(struct sha1 *sha1, enum object_type type, uint64_t length);
 
 enum { OBJECT_DEDUPLICATE_MIN = 64 * 1024 };
 

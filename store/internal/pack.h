@@ -33,13 +33,13 @@ int pack_writer_add(struct pack_writer *writer, const struct object_id *id, enum
                     const void *data, size_t length, struct store_error *error);
 
 /* The same for an object whose octets (at least one) come piece by piece: begin, append until all
- * of length are there, end. Nothing else is added meanwhile. The id is needed at the end only. */
+ * of length are there, end, which tells its id: it is summed up together with the pack. Nothing
+ * else is added meanwhile. */
 int pack_writer_begin(struct pack_writer *writer, enum object_type type, size_t length,
                       struct store_error *error);
 int pack_writer_append(struct pack_writer *writer, const void *data, size_t length,
                        struct store_error *error);
-int pack_writer_end(struct pack_writer *writer, const struct object_id *id,
-                    struct store_error *error);
+int pack_writer_end(struct pack_writer *writer, struct object_id *id, struct store_error *error);
 
 /* From now on octets are summed up and written in that thread, of a pack whose objects come piece
  * by piece: the caller has other work at the same time. A failure there is told by a later call.
