@@ -60,8 +60,8 @@ struct pour {
     int result; /* of all so far: 0, or the errno that ended it */
 };
 
-/* Octets wait in the buffer to be written; the sum of all and the CRC of the entry at hand are
- * taken as they leave it, many at a time. */
+/* Octets wait in the buffer to be written; the sum of all, that of an object that comes piece by
+ * piece and the CRC of the entry at hand are taken as they leave it, many at a time. */
 struct pack_writer {
     const struct host *host;
     const char *directory;
@@ -514,10 +514,10 @@ int pack_writer_append(struct pack_writer *writer, const void *data, size_t leng
 int pack_writer_end(struct pack_writer *writer, struct object_id *id, struct store_error *error)
 {
     struct coming *coming = &writer->coming;
-    int result = put_stream_end(writer, coming->adler);
-    int settled = settle(writer);
 
     assert(coming->left == 0);
+    int result = put_stream_end(writer, coming->adler);
+    int settled = settle(writer);
     result = result < 0 ? result : settled;
     if (result == 0) {
         result = flush(writer);
