@@ -202,7 +202,8 @@ void spool_use(struct spool *spool, struct spooler *spooler)
     spool->spooler = spooler;
     spooler->spools++;
     stamp(spooler);
-    if (has_room() && (spooler->errands != NULL || errands_new(&spooler->errands, &unused) == 0)) {
+    if (spooler->spools > 1 && has_room() &&
+        (spooler->errands != NULL || errands_new(&spooler->errands, &unused) == 0)) {
         pack_writer_use(spool->pack, spooler->errands);
     }
 }
